@@ -1,0 +1,82 @@
+"""Draws in constrained space: what a fit and a NUTS run have in common.
+
+Everything from here on (ArviZ files, comparison, plots, report) works on
+`Draws` and does not ask where they came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Posterior draws of one run.
+
+    Attributes
+    ----------
+    method : str
+        ``"mfvi"``, ``"rovi"``, ``"gaussian"``, ``"mixture"``, ``"lmc"``, ``"nuts"``, ...
+    posterior : mapping of str to ndarray, shape (chain, draw, *shape)
+        Constrained parameters, transformed parameters and generated
+        quantities under their Stan names, in declaration order. Draws of a
+        variational fit are independent and form one chain.
+    parameters : tuple of str
+        The names in ``posterior`` that stand in the program's parameters block.
+        Comparisons grade these.
+    sample_stats : mapping of str to ndarray, shape (chain, draw)
+        ArviZ names. NUTS: lp, diverging, tree_depth, n_steps, energy,
+        step_size, acceptance_rate. Variational fits: lp (log density up to a
+        constant, unconstrained space), log_q (same space).
+    attrs : mapping of str to str, int or float
+        What ArviZ files carry: inference_library, inference_library_version,
+        model, method, engine, seed, seconds, n_gradients, and for fits
+        status, elbo, elbo_se, khat. Only NetCDF-safe scalars.
+    unconstrained : ndarray, shape (chain, draw, dim), optional
+        The same draws on Stan's unconstrained space, where known.
+    """
+
+    method: str
+    posterior: Mapping[str, NDArray[np.float64]]
+    parameters: tuple[str, ...]
+    sample_stats: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    attrs: Mapping[str, str | int | float] = field(default_factory=dict)
+    unconstrained: NDArray[np.float64] | None = None
+
+    @property
+    def n_chains(self) -> int:
+        """Number of chains."""
+        return int(next(iter(self.posterior.values())).shape[0])
+
+    @property
+    def n_draws(self) -> int:
+        """Draws per chain."""
+        return int(next(iter(self.posterior.values())).shape[1])
+
+    def scalars(self, names: tuple[str, ...] | None = None) -> dict[str, NDArray[np.float64]]:
+        """Flatten to scalar quantities.
+
+        Parameters
+        ----------
+        names : tuple of str, optional
+            Variables to flatten; `parameters` by default.
+
+        Returns
+        -------
+        dict of str to ndarray, shape (chain, draw)
+            Keys are Stan's own: ``tau``, ``theta[1]``, ``L[2,1]`` (indices from 1).
+        """
+        out: dict[str, NDArray[np.float64]] = {}
+        for name in self.parameters if names is None else names:
+            values = self.posterior[name]
+            if values.ndim == 2:
+                out[name] = values
+                continue
+            for index in np.ndindex(values.shape[2:]):
+                label = ",".join(str(i + 1) for i in index)
+                out[f"{name}[{label}]"] = values[(slice(None), slice(None), *index)]
+        return out
