@@ -1,0 +1,156 @@
+"""Writing output: whole files or none, and never over something the user has.
+
+Every file is written under a temporary name beside its destination and renamed
+when complete, so an interrupted run leaves nothing half-written behind.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stanrovi.errors import OutputError
+
+
+def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Check that a file may be written, before the work that fills it.
+
+    Parameters
+    ----------
+    path : path-like
+        Destination file.
+    overwrite : bool
+        Whether an existing regular file may be replaced.
+
+    Returns
+    -------
+    Path
+        The destination with symbolic links resolved, so that a link is followed
+        and not replaced.
+
+    Raises
+    ------
+    OutputError
+        The path exists, is no regular file, or its folder is missing or read-only.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise OutputError(f"{path} is a folder; name a file inside it.")
+    if target.exists() and not target.is_file():
+        raise OutputError(f"{path} is no regular file; choose another path.")
+    if target.exists() and not overwrite:
+        raise OutputError(
+            f"{path} exists already; choose another path or ask to overwrite it (--overwrite)."
+        )
+    _check_folder(target.parent)
+    return target
+
+
+def output_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Create a folder for output, with its parents.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder. An existing one must be empty unless ``overwrite``.
+    overwrite : bool
+        Whether files inside an existing folder may be replaced.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    OutputError
+        The path is a file, a folder with content, or cannot be created.
+    """
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{path} is a file, and a folder is needed; choose another path.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        occupied = any(folder.iterdir())
+    except OSError as error:
+        raise OutputError(
+            f"The folder {path} cannot be used ({error.strerror}); choose another path."
+        ) from error
+    if occupied and not overwrite:
+        raise OutputError(
+            f"The folder {path} is not empty; choose another one or ask to overwrite (--overwrite)."
+        )
+    _check_folder(folder)
+    return folder
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary path to write to; rename it to ``path`` on success.
+
+    Parameters
+    ----------
+    path : path-like
+        Destination file.
+    overwrite : bool
+        Whether an existing file may be replaced.
+
+    Yields
+    ------
+    Path
+        A path beside the destination that does not exist yet. It is removed when
+        the block raises, Ctrl-C included.
+
+    Raises
+    ------
+    OutputError
+        See `check_output`; also when writing fails (a full disk, say).
+    """
+    target = check_output(path, overwrite=overwrite)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror or error}); "
+            "free some space or choose another path."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str, *, overwrite: bool = False) -> Path:
+    """Write a text file in UTF-8, atomically.
+
+    Parameters
+    ----------
+    path : path-like
+        Destination file.
+    text : str
+        Its content.
+    overwrite : bool
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    Path
+        ``path``.
+
+    Raises
+    ------
+    OutputError
+        See `atomic_path`.
+    """
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+    return Path(path)
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise OutputError(f"The folder {folder} does not exist; create it or choose another path.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"The folder {folder} is read-only; choose another path.")

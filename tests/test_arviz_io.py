@@ -1,0 +1,248 @@
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.stats import genpareto
+
+from stanrovi.arviz_io import (
+    ess,
+    from_arviz,
+    is_legacy,
+    kde,
+    psis,
+    psis_khat,
+    read_draws,
+    rhat,
+    to_arviz,
+    write_netcdf,
+)
+from stanrovi.draws import Draws
+from stanrovi.errors import DrawsError, OutputError
+from stanrovi.posteriordb import read_posteriordb
+
+
+@pytest.fixture
+def draws():
+    rng = np.random.default_rng(1)
+    return Draws(
+        method="rovi",
+        posterior={
+            "mu": rng.normal(size=(2, 50)),
+            "theta": rng.normal(size=(2, 50, 3)),
+            "L": rng.normal(size=(2, 50, 2, 4)),
+            "empty": np.empty((2, 50, 0)),
+        },
+        parameters=("theta", "mu"),
+        sample_stats={"lp": rng.normal(size=(2, 50)), "diverging": np.zeros((2, 50), dtype=bool)},
+        attrs={"seed": 3, "khat": 0.25, "engine": "stanli", "flag": np.True_, "n": np.int64(4)},
+        unconstrained=rng.normal(size=(2, 50, 4)),
+    )
+
+
+def test_container_has_groups_dims_and_attributes(draws):
+    data = to_arviz(draws, observed_data={"y": [1.0, 2.0], "N": 2})
+    assert data["posterior"]["L"].dims == ("chain", "draw", "L_dim_0", "L_dim_1")
+    assert list(data["posterior"]["theta_dim_0"].values) == [0, 1, 2]
+    assert data["unconstrained_posterior"]["unconstrained"].shape == (2, 50, 4)
+    assert data["sample_stats"]["diverging"].dtype == bool
+    assert data["observed_data"]["y"].shape == (2,)
+    assert data.attrs["inference_library"] == "stanrovi"
+    assert data.attrs["method"] == "rovi"
+    assert type(data).__name__ == ("InferenceData" if is_legacy() else "DataTree")
+
+
+def test_round_trip(draws, tmp_path):
+    path = write_netcdf(draws, tmp_path / "a.nc")
+    back = read_draws(path)
+    assert back.method == "rovi"
+    assert back.parameters == draws.parameters
+    assert list(back.posterior) == list(draws.posterior)
+    for name, values in draws.posterior.items():
+        np.testing.assert_array_equal(back.posterior[name], values)
+    np.testing.assert_array_equal(back.unconstrained, draws.unconstrained)
+    np.testing.assert_array_equal(back.sample_stats["lp"], draws.sample_stats["lp"])
+    assert {key: back.attrs[key] for key in ("seed", "khat", "engine", "flag", "n")} == {
+        "seed": 3,
+        "khat": 0.25,
+        "engine": "stanli",
+        "flag": 1,
+        "n": 4,
+    }
+    assert all(type(value) in (str, int, float) for value in back.attrs.values())
+    assert list(back.scalars()) == ["theta[1]", "theta[2]", "theta[3]", "mu"]
+
+
+def test_arviz_reads_what_we_write(draws, tmp_path):
+    import arviz as az
+
+    write_netcdf(draws, tmp_path / "a.nc")
+    data = az.from_netcdf(str(tmp_path / "a.nc"))
+    assert list(az.summary(data, var_names=["mu"]).index) == ["mu"]
+
+
+def test_writing_refuses_to_overwrite(draws, tmp_path):
+    write_netcdf(draws, tmp_path / "a.nc")
+    with pytest.raises(OutputError, match="exists already"):
+        write_netcdf(draws, tmp_path / "a.nc")
+    write_netcdf(draws, tmp_path / "a.nc", overwrite=True)
+
+
+def test_foreign_container_without_our_attributes():
+    tree = xr.DataTree.from_dict(
+        {
+            "posterior": xr.Dataset(
+                {
+                    "x": (("i", "draw", "chain"), np.arange(24.0).reshape(2, 6, 2)),
+                    "label": (("chain", "draw"), np.full((2, 6), "a")),
+                }
+            )
+        }
+    )
+    back = from_arviz(tree)
+    assert (back.method, back.parameters) == ("nuts", ("x",))
+    assert back.posterior["x"].shape == (2, 6, 2)
+    assert back.posterior["x"][1, 3, 1] == 12 + 3 * 2 + 1
+
+
+def test_unreadable_files(tmp_path):
+    with pytest.raises(DrawsError, match="no file"):
+        read_draws(tmp_path / "a.nc")
+    with pytest.raises(DrawsError, match="is a folder"):
+        read_draws(tmp_path)
+    (tmp_path / "b.nc").write_text("lp__,a\n1,2\n")
+    with pytest.raises(DrawsError, match="cannot be read as NetCDF"):
+        read_draws(tmp_path / "b.nc")
+    xr.Dataset({"z": ("i", [1.0])}).to_netcdf(tmp_path / "c.nc", engine="h5netcdf")
+    with pytest.raises(DrawsError, match=r"no posterior group \(groups found: none\)"):
+        read_draws(tmp_path / "c.nc")
+    xr.Dataset({"z": ("i", [1.0])}).to_netcdf(
+        tmp_path / "d.nc", group="posterior", engine="h5netcdf"
+    )
+    with pytest.raises(DrawsError, match="need chain and draw"):
+        read_draws(tmp_path / "d.nc")
+
+
+def test_nan_draws_are_refused_in_parameters_only(draws, tmp_path):
+    draws.posterior["L"][0, 0, 0, 0] = np.nan
+    write_netcdf(draws, tmp_path / "a.nc")
+    assert np.isnan(read_draws(tmp_path / "a.nc").posterior["L"][0, 0, 0, 0])
+    draws.posterior["mu"][1, 7] = np.nan
+    write_netcdf(draws, tmp_path / "b.nc")
+    with pytest.raises(DrawsError, match="variable mu has 1 NaN"):
+        read_draws(tmp_path / "b.nc")
+
+
+@pytest.mark.parametrize("k", [0.2, 0.5, 0.9])
+def test_khat_of_a_known_tail_has_the_right_sign(k):
+    # The estimator's standard error is about (1 + k) / sqrt(tail length), and the tail is
+    # 3 sqrt(n) long; with the sign wrong, k-hat is near or above 1 for each of these.
+    n = 100_000
+    ratios = genpareto(k).rvs(n, random_state=np.random.default_rng(2))
+    smoothed, khat = psis(np.log(ratios))
+    assert abs(khat - k) < 4 * (1 + k) / np.sqrt(3 * np.sqrt(n))
+    assert np.exp(smoothed).sum() == pytest.approx(1)
+    assert np.corrcoef(smoothed, np.log(ratios))[0, 1] > 0.99
+
+
+def test_khat_corner_cases():
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=1000)
+    assert psis_khat(np.zeros(100) + 1e-12 * normal[:100]) == 0
+    assert np.isnan(psis_khat(normal[:20]))
+    assert psis_khat(np.r_[normal, np.nan]) == np.inf
+    rejected = np.r_[normal, [-np.inf] * 3]
+    smoothed, khat = psis(rejected)
+    assert khat == psis_khat(normal)
+    assert np.isneginf(smoothed[-3:]).all()
+    assert np.exp(smoothed).sum() == pytest.approx(1)
+
+
+def test_ess_and_rhat_see_chains():
+    rng = np.random.default_rng(4)
+    values = rng.normal(size=(4, 500, 2))
+    values[0, :, 1] += 3
+    effective, scale = ess(values), rhat(values)
+    assert effective[0] > 1500 > 50 > effective[1]
+    assert scale[0] < 1.01 < 1.2 < scale[1]
+    assert ess(values, "tail").shape == (2,)
+
+
+def test_kde_integrates_to_one():
+    grid, density = kde(np.random.default_rng(5).normal(size=(4, 1000)))
+    assert np.trapezoid(density, grid) == pytest.approx(1, abs=0.02)
+    assert abs(grid[density.argmax()]) < 0.5
+
+
+def test_import_is_light():
+    code = (
+        "import sys, stanrovi.arviz_io; print({'arviz', 'xarray', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.fixture
+def posteriordb(tmp_path):
+    root = tmp_path / "posterior_database"
+    folder = root / "reference_posteriors" / "draws" / "draws"
+    folder.mkdir(parents=True)
+    (root / "posteriors").mkdir()
+    chain = {
+        "mu": [1.0, 2.0],
+        "L[1,1]": [1.0, 1.0],
+        "L[2,1]": [3.0, 4.0],
+        "L[1,2]": [0.0, 0.0],
+        "L[2,2]": [5.0, 6.0],
+    }
+    with zipfile.ZipFile(folder / "ref.json.zip", "w") as archive:
+        archive.writestr("ref.json", json.dumps([chain, chain, chain]))
+    entries = {"data-model": {"reference_posterior_name": "ref"}, "none": {}}
+    for name, entry in entries.items():
+        (root / "posteriors" / f"{name}.json").write_text(json.dumps(entry))
+    return root
+
+
+def test_posteriordb_reference_draws(posteriordb):
+    for root in (posteriordb, posteriordb.parent):
+        reference = read_posteriordb(root, "data-model")
+        assert reference.posterior["L"].shape == (3, 2, 2, 2)
+        assert reference.posterior["L"][0, 1, 1, 0] == 4.0
+        assert reference.method == "reference"
+    path = posteriordb / "reference_posteriors" / "draws" / "draws" / "ref.json.zip"
+    assert read_draws(path).n_chains == 3
+
+
+def test_posteriordb_bad_input(posteriordb, tmp_path):
+    with pytest.raises(DrawsError, match="no reference draws for none"):
+        read_posteriordb(posteriordb, "none")
+    with pytest.raises(DrawsError, match="no reference draws named other"):
+        read_posteriordb(posteriordb, "other")
+    for content, message in [
+        ("{", "cannot be read"),
+        ('{"a": 1}', "a list of chains"),
+        ('[{"a": [1]}, {"b": [1]}]', "differ in variables"),
+        ('[{"a": [1, null]}]', "no usable draws of a"),
+        ('[{"a[x]": [1]}]', "no list of draws"),
+    ]:
+        path = tmp_path / "bad.json"
+        path.write_text(content)
+        with pytest.raises(DrawsError, match=message):
+            read_draws(path)
+
+
+@pytest.mark.parametrize("generation", [0, 1])
+def test_files_of_both_generations_read_alike(generation):
+    # Written by `write_netcdf` under ArviZ 0.23.4 and 1.3.0.
+    back = read_draws(Path(__file__).parent / "data" / f"draws_arviz{generation}.nc")
+    assert back.attrs["creation_library_version"].startswith(f"{generation}.")
+    assert (back.method, back.parameters) == ("rovi", ("mu", "theta"))
+    np.testing.assert_array_equal(back.posterior["theta"], np.arange(24.0).reshape(2, 4, 3))
+    np.testing.assert_array_equal(back.posterior["L"], np.arange(32.0).reshape(2, 4, 2, 2))
+    np.testing.assert_array_equal(back.unconstrained, back.posterior["theta"])
+    assert back.sample_stats["diverging"].sum() == 4
+    assert (back.attrs["seed"], back.attrs["khat"], back.attrs["engine"]) == (3, 0.25, "stanli")
