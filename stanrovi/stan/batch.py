@@ -1,0 +1,200 @@
+"""Log densities and gradients of whole batches, through raw pointers.
+
+The client's own method costs 8-27 microseconds of Python per gradient. Here
+the library's function is called directly on addresses inside contiguous
+arrays, which costs about one. Each call releases the interpreter lock, so
+threads help once a gradient outweighs that one microsecond. Points are
+independent of each other: results do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stanrovi.target import Array
+
+if TYPE_CHECKING:
+    from bridgestan import StanModel
+
+# A gradient cheaper than this gains nothing from threads; handing a share of
+# the batch to a thread has to be worth the handing.
+_MIN_SECONDS_PER_GRADIENT = 5e-6
+_MIN_SECONDS_PER_BATCH = 200e-6
+# Time a call holds the interpreter lock: more threads than fit would queue.
+_LOCKED_SECONDS = 1.5e-6
+_CALLS_TO_MEASURE = 20
+
+_GRADIENT = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,  # model
+    ctypes.c_bool,  # propto
+    ctypes.c_bool,  # jacobian
+    ctypes.c_void_p,  # x
+    ctypes.c_void_p,  # log density
+    ctypes.c_void_p,  # gradient
+    ctypes.c_void_p,  # error message
+)
+
+
+class BatchEvaluator:
+    """Evaluates a BridgeStan model on batches of unconstrained points.
+
+    Parameters
+    ----------
+    client : bridgestan.StanModel
+        The loaded model.
+    max_threads : int, optional
+        Upper limit of threads; by default the processors available to this
+        process, or 1 when the library was built without thread support.
+
+    Attributes
+    ----------
+    last_rejection : str or None
+        What the density said when it last rejected a point.
+    seconds_per_gradient : float or None
+        Measured on one thread during the first batches.
+    """
+
+    def __init__(self, client: StanModel, max_threads: int | None = None) -> None:
+        self._client = client  # owns the memory behind the addresses below
+        self._model = client.model
+        self._dim = client.param_unc_num()
+        self._function = _GRADIENT(("bs_log_density_gradient", client.stanlib))
+        self._messages = Messages(client)
+        if max_threads is None:
+            max_threads = _processors() if supports_threads(client) else 1
+        self._max_threads = max_threads
+        self._pool: ThreadPoolExecutor | None = None
+        self._pool_process = 0
+        self._measured = 0
+        self.seconds_per_gradient: float | None = None
+        self.last_rejection: str | None = None
+
+    def evaluate(self, x: Array, *, threads: int | None = None) -> tuple[Array, Array]:
+        """Evaluate a batch.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n, dim)
+            Unconstrained points.
+        threads : int, optional
+            Threads to use; chosen by measured cost if not given.
+
+        Returns
+        -------
+        log_density : ndarray, shape (n,)
+            Up to a constant; ``-inf`` at rejected points.
+        gradient : ndarray, shape (n, dim)
+            Zero at rejected points.
+        """
+        x = np.ascontiguousarray(x, dtype=np.float64)
+        if x.ndim != 2 or x.shape[1] != self._dim:
+            raise ValueError(f"x must have shape (n, {self._dim}), got {x.shape}")
+        log_density, gradient = np.empty(x.shape[0]), np.empty(x.shape)
+        if threads is None:
+            threads = self.threads(x.shape[0])
+        if threads == 1:
+            self._evaluate_measured(x, log_density, gradient)
+        else:
+            self._evaluate_threaded(x, log_density, gradient, threads)
+        return _with_rejections(log_density, gradient)
+
+    def threads(self, n: int) -> int:
+        """Threads that a batch of ``n`` points would be spread over."""
+        cost = self.seconds_per_gradient
+        if self._max_threads == 1 or cost is None or cost < _MIN_SECONDS_PER_GRADIENT:
+            return 1
+        if n * cost < _MIN_SECONDS_PER_BATCH:
+            return 1
+        return max(1, min(self._max_threads, n, int(cost / _LOCKED_SECONDS)))
+
+    def _evaluate_measured(self, x: Array, log_density: Array, gradient: Array) -> None:
+        if self._measured >= _CALLS_TO_MEASURE or x.shape[0] == 0:
+            self._evaluate_slice(x, log_density, gradient)
+            return
+        start = time.perf_counter()
+        self._evaluate_slice(x, log_density, gradient)
+        cost = (time.perf_counter() - start) / x.shape[0]
+        # The cheapest batch: the first calls pay for cold caches.
+        self.seconds_per_gradient = min(cost, self.seconds_per_gradient or cost)
+        self._measured += x.shape[0]
+
+    def _evaluate_threaded(
+        self, x: Array, log_density: Array, gradient: Array, threads: int
+    ) -> None:
+        pool = self._own_pool()
+        edges = np.linspace(0, x.shape[0], threads + 1).astype(int)
+        parts = [slice(a, b) for a, b in pairwise(edges)]
+        others = [
+            pool.submit(self._evaluate_slice, x[part], log_density[part], gradient[part])
+            for part in parts[1:]
+        ]
+        self._evaluate_slice(x[parts[0]], log_density[parts[0]], gradient[parts[0]])
+        for other in others:
+            other.result()
+
+    def _own_pool(self) -> ThreadPoolExecutor:
+        # A fork copies the pool without its threads; work given to it would never end.
+        if self._pool is None or self._pool_process != os.getpid():
+            self._pool = ThreadPoolExecutor(self._max_threads, "stanrovi-gradient")
+            self._pool_process = os.getpid()
+        return self._pool
+
+    def _evaluate_slice(self, x: Array, log_density: Array, gradient: Array) -> None:
+        """Evaluate contiguous rows on this thread."""
+        message = ctypes.c_void_p()
+        row = 8 * self._dim
+        points = range(x.ctypes.data, x.ctypes.data + row * x.shape[0], row)
+        values = range(log_density.ctypes.data, log_density.ctypes.data + 8 * x.shape[0], 8)
+        slopes = range(gradient.ctypes.data, gradient.ctypes.data + row * x.shape[0], row)
+        function, model, error = self._function, self._model, ctypes.addressof(message)
+        for point, value, slope in zip(points, values, slopes, strict=True):
+            if function(model, True, True, point, value, slope, error):
+                ctypes.c_double.from_address(value).value = -np.inf
+                self.last_rejection = self._messages.take(message) or self.last_rejection
+
+
+class Messages:
+    """Reads error messages that a BridgeStan library has allocated, and frees them."""
+
+    def __init__(self, client: StanModel) -> None:
+        prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+        self._free = prototype(("bs_free_error_msg", client.stanlib))
+
+    def take(self, message: ctypes.c_void_p) -> str:
+        """Return the text behind the pointer, and leave the pointer null."""
+        if not message.value:
+            return ""
+        text = ctypes.string_at(message.value).decode("utf-8", "replace")
+        self._free(message.value)
+        message.value = None
+        return text.strip()
+
+
+def supports_threads(client: StanModel) -> bool:
+    """Whether several threads may evaluate one model at once."""
+    return "STAN_THREADS=true" in client.model_info()
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _with_rejections(log_density: Array, gradient: Array) -> tuple[Array, Array]:
+    # A finite sum means finite terms; only a sum that is not deserves a look.
+    with np.errstate(all="ignore"):
+        if np.isfinite(log_density.sum() + gradient.sum()):
+            return log_density, gradient
+    bad = ~(np.isfinite(log_density) & np.isfinite(gradient).all(axis=1))
+    log_density[bad] = -np.inf
+    gradient[bad] = 0.0
+    return log_density, gradient

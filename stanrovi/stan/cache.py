@@ -1,0 +1,51 @@
+"""Where compiled programs are kept: never beside the user's file.
+
+A library loaded twice under one path silently keeps the old code, so every
+folder name carries a hash of the program with its includes and of the
+compiler it was built by.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from stanrovi.stan.program import Program
+
+
+def compiled(program: Program, compiler: str, suffix: str, build: Callable[[Path], Path]) -> Path:
+    """Path of the compiled program, building it first if it is not there.
+
+    Parameters
+    ----------
+    program : Program
+        What to compile.
+    compiler : str
+        Identity of the compiler (kind, version, folder); a change of it rebuilds.
+    suffix : str
+        Ending of the compiled file.
+    build : callable
+        Maps the path of a ``.stan`` file to the path of the compiled file it made.
+
+    Returns
+    -------
+    Path
+    """
+    import filelock
+    import platformdirs
+
+    key = hashlib.sha256(f"{compiler}\0{program.code}".encode()).hexdigest()[:16]
+    folder = platformdirs.user_cache_path("stanrovi") / f"{program.name}-{key}"
+    target = folder / f"{program.name}{suffix}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder / "lock"):
+        if not target.exists():
+            work = folder / "build"
+            work.mkdir(exist_ok=True)
+            source = work / f"{program.name}.stan"
+            source.write_text(program.code, encoding="utf-8")
+            # Moved only when complete: an interrupted build leaves no half library.
+            os.replace(build(source), target)
+    return target

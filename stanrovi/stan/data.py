@@ -1,0 +1,266 @@
+"""Data for a Stan program: reading them, and checking them before an engine does.
+
+Engines stop at the first problem and some do not name the variable. The
+check here names each variable that is missing or of the wrong shape or type;
+what it cannot judge (bounds that are expressions, tuples) the engine does.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import stanio
+
+from stanrovi.errors import DataError, UsageError
+from stanrovi.stan.program import Declaration
+
+logger = logging.getLogger(__name__)
+
+DataSource = str | os.PathLike[str] | Mapping[str, Any] | None
+
+# Stan's JSON dialect writes these as strings; every engine reads these spellings.
+_STAN_FLOATS = {"NaN", "Inf", "+Inf", "-Inf", "Infinity", "+Infinity", "-Infinity"}
+_INT_RANGE = (-(2**31), 2**31 - 1)
+
+
+def read_data(source: DataSource) -> dict[str, Any]:
+    """Read data from whatever form the user has.
+
+    Parameters
+    ----------
+    source : path, str, mapping or None
+        Path of a JSON file, JSON text (starting with ``{``), a mapping of
+        names to numbers, lists or arrays, or None for no data.
+
+    Returns
+    -------
+    dict
+        JSON values by variable name.
+
+    Raises
+    ------
+    UsageError
+        If the file is not there or cannot be read.
+    DataError
+        If the content is not a JSON object of Stan data.
+    """
+    if source is None:
+        return {}
+    if isinstance(source, Mapping):
+        return {str(name): _from_python(str(name), value) for name, value in source.items()}
+    if isinstance(source, str) and source.lstrip().startswith("{"):
+        return _parse(source, "the data text")
+    if not isinstance(source, str | os.PathLike):
+        raise UsageError(
+            f"data must be a path, JSON text or a mapping, not {type(source).__name__}"
+        )
+    return _parse(_read_text(Path(source)), str(source))
+
+
+def to_json(data: Mapping[str, Any]) -> str:
+    """Write data as JSON text that every engine reads (no bare NaN or Infinity)."""
+    try:
+        return json.dumps(data, allow_nan=False)
+    except ValueError:
+        return json.dumps(_spell_floats(data), allow_nan=False)
+
+
+def check_data(data: Mapping[str, Any], declarations: Sequence[Declaration], program: str) -> None:
+    """Check data against the declarations of the data block.
+
+    Parameters
+    ----------
+    data : mapping
+        JSON values by name; names the program does not declare are ignored, as Stan does.
+    declarations : sequence of Declaration
+        The program's data block.
+    program : str
+        Name of the program, for messages.
+
+    Raises
+    ------
+    DataError
+        Naming every missing variable, or the first one of wrong shape, type or range.
+    """
+    missing = [item for item in declarations if item.name not in data]
+    if missing:
+        raise DataError(_missing_message(missing, data, program))
+    for item in declarations:
+        if not item.is_structured:
+            _check_variable(item, data, program)
+
+
+def _missing_message(missing: Sequence[Declaration], data: Mapping[str, Any], program: str) -> str:
+    names = ", ".join(item.name for item in missing)
+    declared = "; ".join(str(item) for item in missing)
+    given = ", ".join(data) if data else "nothing"
+    return (
+        f"the data lack {names}, which {program} declares ({declared}); they hold {given}. "
+        "Add what is missing to the data."
+    )
+
+
+def _check_variable(item: Declaration, data: Mapping[str, Any], program: str) -> None:
+    where = f"data variable {item.name} ({program} declares {item})"
+    array = _as_array(data[item.name], where)
+    _check_shape(item, array.shape, data, where)
+    if item.is_integer:
+        _check_integers(array, where)
+    elif not np.isfinite(array).all():
+        bad = int((~np.isfinite(array)).sum())
+        logger.warning("%s holds %d value(s) that are NaN or infinite", where, bad)
+    _check_bounds(item, array, where)
+
+
+def _as_array(value: Any, where: str) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind in "iuf":
+            return array
+    except ValueError:
+        pass  # ragged, or worse: the slow path finds out which
+    _refuse_non_numbers(value, where)
+    try:
+        return np.asarray(_plain_floats(value))
+    except ValueError:
+        raise DataError(f"{where} is ragged: its rows differ in length") from None
+
+
+def _refuse_non_numbers(value: Any, where: str) -> None:
+    for leaf in _leaves(value):
+        if isinstance(leaf, bool):
+            raise DataError(f"{where} holds {str(leaf).lower()}; Stan wants 0 or 1")
+        if leaf is None:
+            raise DataError(f"{where} holds null; Stan has no missing values, so leave them out")
+        if isinstance(leaf, dict) or (isinstance(leaf, str) and leaf not in _STAN_FLOATS):
+            raise DataError(f"{where} holds {json.dumps(leaf)}, which is not a number")
+
+
+def _check_shape(
+    item: Declaration, shape: tuple[int, ...], data: Mapping[str, Any], where: str
+) -> None:
+    sizes = [_size(text, data) for text in item.sizes]
+    if math.prod(shape) == 0 and (0 in sizes or None in sizes):
+        return  # Stan reads [] as any array without elements
+    agrees = len(shape) == len(sizes) and all(
+        want is None or want == got for want, got in zip(sizes, shape, strict=True)
+    )
+    if not agrees:
+        known = [
+            f"{text} = {size}"
+            for text, size in dict(zip(item.sizes, sizes, strict=True)).items()
+            if size is not None and text != str(size)
+        ]
+        hint = f" with {', '.join(known)}" if known else ""
+        raise DataError(f"{where}{hint} has {_shape_words(shape)}; make data and sizes agree")
+
+
+def _shape_words(shape: tuple[int, ...]) -> str:
+    if not shape:
+        return "a single number"
+    return f"length {shape[0]}" if len(shape) == 1 else f"shape {' x '.join(map(str, shape))}"
+
+
+def _size(text: str, data: Mapping[str, Any]) -> int | None:
+    """Value of a size expression if it is a literal or a data variable."""
+    if text.isdigit():
+        return int(text)
+    value = data.get(text)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _check_integers(array: np.ndarray, where: str) -> None:
+    if array.size == 0:
+        return
+    if array.dtype.kind not in "iu":
+        flat = array.astype(np.float64).ravel()
+        not_whole = flat[flat != np.round(flat)]
+        example = not_whole[0] if not_whole.size else flat[0]
+        raise DataError(f"{where} must hold integers but has {example} (write 1, not 1.0)")
+    if array.min() < _INT_RANGE[0] or array.max() > _INT_RANGE[1]:
+        worst = max(array.min(), array.max(), key=abs)
+        raise DataError(f"{where} holds {worst}, beyond Stan's 32-bit integers")
+
+
+def _check_bounds(item: Declaration, array: np.ndarray, where: str) -> None:
+    if array.size and item.lower is not None and array.min() < item.lower:
+        raise DataError(f"{where} is {array.min():g}, but its lower bound is {item.lower:g}")
+    if array.size and item.upper is not None and array.max() > item.upper:
+        raise DataError(f"{where} is {array.max():g}, but its upper bound is {item.upper:g}")
+
+
+def _read_text(path: Path) -> str:
+    if path.is_dir():
+        raise UsageError(f"data {path} is a folder; give the path of a JSON file")
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UsageError(f"no such data file: {path}") from None
+    except OSError as error:
+        raise UsageError(f"cannot read the data file {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x}); "
+            "data are read as JSON"
+        ) from None
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{where} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        ) from None
+    except RecursionError:
+        raise DataError(f"{where} is nested too deeply to be Stan data") from None
+    if not isinstance(data, dict):
+        raise DataError(
+            f"{where} holds a JSON {_json_kind(data)}; Stan data are an object of names and values"
+        )
+    return data
+
+
+def _json_kind(value: Any) -> str:
+    kinds = {list: "array", str: "string", bool: "truth value", type(None): "null"}
+    return kinds.get(type(value), "number")
+
+
+def _from_python(name: str, value: Any) -> Any:
+    try:
+        return json.loads(stanio.dump_stan_json({name: value}))[name]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"data variable {name} ({type(value).__name__}) cannot be written as Stan data: {error}"
+        ) from None
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
+def _plain_floats(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain_floats(item) for item in value]
+    return float(value) if isinstance(value, str) else value
+
+
+def _spell_floats(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _spell_floats(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_spell_floats(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    return value

@@ -1,0 +1,257 @@
+"""Engines: how a program and its data become a ``bridgestan.StanModel``.
+
+Whatever runs behind it, a log density reaches us through the BridgeStan
+interface: from the embedded engine (stanli, no compiler) or from a compiled
+BridgeStan library.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import re
+import shutil
+import warnings
+from collections.abc import Callable
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from stanrovi.errors import DataError, ModelError, UsageError
+from stanrovi.stan.cache import compiled
+from stanrovi.stan.program import Program
+
+if TYPE_CHECKING:
+    from bridgestan import StanModel
+
+logger = logging.getLogger(__name__)
+print_logger = logging.getLogger("stanrovi.stan.print")
+
+EngineName = Literal["stanli", "bridgestan"]
+EngineChoice = Literal["auto", "stanli", "bridgestan"]
+LIBRARY_SUFFIXES = (".so", ".dylib", ".dll")
+
+# What the embedded engine says when the fault lies with the data. Its other
+# complaints under its own name mean that it does not know a feature of Stan.
+_DATA_FAULT = re.compile(r"^(?!stanli|embedded)|prepare_data|MIR check|negative|unknown int")
+_DIMENSIONS = re.compile(
+    r"mismatch in .*? declared and found in context;.*?variable name=(?P<name>[^;]+);.*?"
+    r"dims declared=\((?P<declared>[^)]*)\); dims found=\((?P<found>[^)]*)\)"
+)
+
+
+class UnsupportedError(ModelError):
+    """The embedded engine lacks a feature that the program uses."""
+
+
+def load_program(
+    program: Program, data: str, engine: EngineChoice, seed: int
+) -> tuple[StanModel, EngineName]:
+    """Load a program with its data.
+
+    Parameters
+    ----------
+    program : Program
+        The Stan program.
+    data : str
+        JSON text.
+    engine : {"auto", "stanli", "bridgestan"}
+        ``"auto"``: the embedded engine, else BridgeStan where its sources are.
+    seed : int
+        Seed of random numbers in transformed data.
+
+    Returns
+    -------
+    client : bridgestan.StanModel
+    engine : {"stanli", "bridgestan"}
+        The engine that runs it.
+
+    Raises
+    ------
+    ModelError
+        If stanc rejects the program (with stanc's message), or no engine can run it.
+    DataError
+        If the program rejects the data.
+    """
+    if engine == "bridgestan":
+        return _load_compiled(program, data, seed), "bridgestan"
+    try:
+        return _load_embedded(program, data, seed), "stanli"
+    except UnsupportedError as error:
+        if engine == "stanli":
+            raise
+        if bridgestan_folder() is None:
+            raise ModelError(f"{error} {_bridgestan_remedy()}") from None
+        logger.info("%s Compiling with BridgeStan instead.", error)
+        return _load_compiled(program, data, seed), "bridgestan"
+
+
+def load_library(path: Path, data: str, seed: int) -> StanModel:
+    """Load a compiled BridgeStan library.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file.
+    ModelError
+        If it is no BridgeStan library, or one of another version.
+    DataError
+        If the program in it rejects the data.
+    """
+    import bridgestan
+
+    if not path.is_file():
+        raise UsageError(f"no such library: {path}")
+    try:
+        library = ctypes.CDLL(str(path.resolve()))
+        _log_prints(library)
+        return _construct(
+            lambda: bridgestan.StanModel(
+                path, data, seed=seed, capture_stan_prints=False, warn=False
+            )
+        )
+    except OSError as error:
+        raise ModelError(f"{path} cannot be loaded as a library: {error}") from error
+    except AttributeError as error:
+        raise ModelError(_wrong_library(path, error)) from error
+    except RuntimeError as error:
+        raise DataError(_data_message(str(error), path.stem)) from error
+
+
+def translate(program: Program) -> str:
+    """Check a program with stanc and translate it for the embedded engine.
+
+    Raises
+    ------
+    ModelError
+        With stanc's own message: line, column and caret.
+    """
+    import stanli
+
+    try:
+        return stanli.stan_to_mir(program.code)
+    except RuntimeError as error:
+        message = str(error)
+    if "#include" in program.text:
+        message = _message_with_includes(program) or message
+    raise ModelError(
+        f"stanc rejected {program.name}.stan:\n"
+        + message.replace("'string'", f"'{program.name}.stan'").strip()
+    )
+
+
+def bridgestan_folder() -> Path | None:
+    """Folder of the BridgeStan sources, if they and the tools to build are here."""
+    home = Path.home() / ".bridgestan" / f"bridgestan-{metadata.version('bridgestan')}"
+    folder = Path(os.environ.get("BRIDGESTAN") or home)
+    complete = (folder / "Makefile").is_file() and shutil.which(os.environ.get("MAKE", "make"))
+    return folder if complete else None
+
+
+def _message_with_includes(program: Program) -> str | None:
+    """Ask stanc again, for a message with the places in the files as the user wrote them."""
+    import stanli
+
+    try:
+        stanli.stan_to_mir(program.text, include_paths=list(program.include_paths))
+    except (RuntimeError, ValueError) as error:
+        return str(error)
+    return None
+
+
+def _load_embedded(program: Program, data: str, seed: int) -> StanModel:
+    import stanli
+
+    mir = translate(program)
+    _log_embedded_prints()
+    try:
+        return _construct(
+            lambda: stanli.bridgestan_model(
+                mir=mir, data=data, name=program.name, seed=seed, capture_stan_prints=False
+            )
+        )
+    except RuntimeError as error:
+        message = str(error).strip()
+        if _DATA_FAULT.search(message):
+            raise DataError(_data_message(message, program.name)) from error
+        raise UnsupportedError(
+            f"the embedded engine cannot run {program.name} ({message})."
+        ) from error
+
+
+def _load_compiled(program: Program, data: str, seed: int) -> StanModel:
+    import bridgestan
+
+    folder = bridgestan_folder()
+    if folder is None:
+        raise ModelError(f"BridgeStan was asked for but is not here. {_bridgestan_remedy()}")
+
+    def build(source: Path) -> Path:
+        return bridgestan.compile_model(source, make_args=["STAN_THREADS=true"])
+
+    translate(program)
+    logger.info("compiling %s with BridgeStan in %s", program.name, folder)
+    try:
+        library = compiled(program, f"bridgestan {folder.resolve()}", "_model.so", build)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise ModelError(f"BridgeStan could not compile {program.name}: {error}") from error
+    return load_library(library, data, seed)
+
+
+def _construct(make: Callable[[], StanModel]) -> StanModel:
+    """Build a client; its warnings (a version that differs) go to the log."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        client = make()
+    for warning in caught:
+        logger.warning("%s", warning.message)
+    return client
+
+
+def _bridgestan_remedy() -> str:
+    return (
+        "Either rewrite that part of the program, or get the BridgeStan sources (set BRIDGESTAN "
+        "to their folder; a C++ compiler and make are needed), or give a compiled BridgeStan "
+        "library as the model."
+    )
+
+
+def _wrong_library(path: Path, error: AttributeError) -> str:
+    if "bs_param_initialize" in str(error):
+        return (
+            f"{path} was built by BridgeStan 2.8 or older, this client needs 2.9. Rebuild the "
+            "library with BridgeStan 2.9, or give the .stan file instead."
+        )
+    return f"{path} is not a BridgeStan library ({error}); give a .stan file or such a library"
+
+
+def _data_message(message: str, program: str) -> str:
+    """Put the engine's words about data with the variable first."""
+    message = re.sub(r"^stanli (?:MIR check|prepare_data|compile): ", "", message.strip())
+    if match := _DIMENSIONS.search(message):
+        return (
+            f"data variable {match['name']} has dimensions ({match['found']}), but {program} "
+            f"declares ({match['declared']}); make data and sizes agree"
+        )
+    return f"{program} rejected the data: {message}"
+
+
+@ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_char), ctypes.c_int)
+def _log_print(text: ctypes._Pointer[ctypes.c_char], length: int) -> None:
+    """Receive a print statement of a program: to the log, not to the terminal."""
+    if print_logger.isEnabledFor(logging.DEBUG):
+        print_logger.debug("%s", ctypes.string_at(text, length).decode("utf-8", "replace").rstrip())
+
+
+def _log_prints(library: ctypes.CDLL) -> None:
+    library.bs_set_print_callback(_log_print, None)
+
+
+@cache
+def _log_embedded_prints() -> None:
+    # The callback belongs to the library, which only a model gives access to.
+    import stanli
+
+    _log_prints(stanli.bridgestan_model(stan_code="", capture_stan_prints=False).stanlib)

@@ -1,0 +1,216 @@
+"""A Stan program with its data, ready for inference."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from stanrovi.errors import ModelError, UsageError
+from stanrovi.stan.batch import BatchEvaluator
+from stanrovi.stan.constrain import Constrainer
+from stanrovi.stan.data import DataSource, check_data, read_data, to_json
+from stanrovi.stan.engine import EngineChoice, EngineName, load_library, load_program
+from stanrovi.stan.locate import locate, suggestion
+from stanrovi.stan.program import Program
+from stanrovi.target import Array
+
+
+class Model:
+    """A Stan program with its data: log density, gradient and variables.
+
+    Satisfies `stanrovi.target.Density`. Models pickle: they are rebuilt from
+    their sources where they are unpickled.
+
+    Parameters
+    ----------
+    program : path or str
+        Path of a ``.stan`` file, path of a compiled BridgeStan library
+        (``.so``, ``.dylib``, ``.dll``), or the name of a bundled model, which
+        brings its data.
+    data : path, str, mapping or None
+        Path of a JSON file, JSON text, or a mapping of names to values.
+    engine : {"auto", "stanli", "bridgestan"}
+        ``"auto"`` takes the embedded engine (stanli) if it accepts the
+        program, else compiles with BridgeStan where its sources are.
+    include_paths : sequence of path
+        Folders searched for ``#include`` before the program's own folder.
+    seed : int
+        Seed of random numbers in the transformed data block.
+
+    Attributes
+    ----------
+    name : str
+    engine : {"stanli", "bridgestan"}
+        The engine in use.
+    dim : int
+        Number of unconstrained parameters.
+    parameters : tuple of str
+        Names in the parameters block, those without elements left out.
+    variables : tuple of str
+        The same, with transformed parameters and generated quantities.
+    unconstrained_names : tuple of str, length dim
+        Stan's names of the unconstrained coordinates (``theta.1``).
+    source : Program or Path
+        The program, or the path of the library.
+    data : dict
+        The data as JSON values.
+    seed : int
+
+    Raises
+    ------
+    UsageError
+        If the program, data file or engine named is not there.
+    ModelError
+        If stanc rejects the program, no engine can run it, or it has no parameters.
+    DataError
+        If the data do not fit the data block.
+    """
+
+    def __init__(
+        self,
+        program: str | os.PathLike[str],
+        data: DataSource = None,
+        *,
+        engine: EngineChoice = "auto",
+        include_paths: Sequence[str | os.PathLike[str]] = (),
+        seed: int = 0,
+    ) -> None:
+        choices = get_args(EngineChoice)
+        if engine not in choices:
+            raise UsageError(
+                f"engine must be one of {', '.join(choices)}, got {engine!r}."
+                f"{suggestion(str(engine), choices)}"
+            )
+        source, own_data = locate(program, include_paths)
+        self._build(source, read_data(own_data if data is None else data), engine, seed)
+
+    def _build(
+        self, source: Program | Path, data: dict[str, Any], engine: EngineChoice, seed: int
+    ) -> None:
+        self.source, self.data, self.seed = source, data, seed
+        self.engine: EngineName
+        if isinstance(source, Program):
+            self.name = source.name
+            check_data(data, source.data_declarations, source.name)
+            client, self.engine = load_program(source, self.data_json, engine, seed)
+        elif engine == "stanli":
+            raise UsageError(
+                f"{source} is a compiled library; engine 'stanli' needs the .stan file"
+            )
+        else:
+            client, self.engine = load_library(source, self.data_json, seed), "bridgestan"
+            self.name = client.name().removesuffix("_model")
+        if client.param_unc_num() == 0:
+            raise ModelError(f"{self.name} has no parameters, so there is nothing to infer")
+        self._evaluator = BatchEvaluator(client)
+        self._constrainer = Constrainer(client)
+        self.dim = client.param_unc_num()
+        self.unconstrained_names = tuple(client.param_unc_names())
+        self.parameters = tuple(self._constrainer.parameters)
+        self.variables = tuple(self._constrainer.variables)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.source, self.data, self.engine, self.seed)
+
+    def __repr__(self) -> str:
+        return f"Model({self.name!r}, engine={self.engine!r}, dim={self.dim})"
+
+    @property
+    def data_json(self) -> str:
+        """The data as JSON text that every engine reads."""
+        return to_json(self.data)
+
+    @property
+    def last_rejection(self) -> str | None:
+        """What the density said when it last rejected a point."""
+        return self._evaluator.last_rejection
+
+    @property
+    def seconds_per_gradient(self) -> float | None:
+        """Time of one gradient on one thread, once some have been evaluated."""
+        return self._evaluator.seconds_per_gradient
+
+    def threads(self, n: int) -> int:
+        """Threads that a batch of ``n`` points is spread over."""
+        return self._evaluator.threads(n)
+
+    def log_density_gradient(self, x: Array, /) -> tuple[Array, Array]:
+        """Evaluate a batch of unconstrained points.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n, dim)
+            Unconstrained points.
+
+        Returns
+        -------
+        log_density : ndarray, shape (n,)
+            On unconstrained space (Jacobian included), up to a constant;
+            ``-inf`` where the program rejects the point; see `last_rejection`.
+        gradient : ndarray, shape (n, dim)
+            Zero at rejected points.
+        """
+        return self._evaluator.evaluate(x)
+
+    def constrain(self, x: Array, *, seed: int) -> dict[str, Array]:
+        """Stan's variables at unconstrained points.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n, dim)
+            Unconstrained points.
+        seed : int
+            Seed of random numbers in generated quantities.
+
+        Returns
+        -------
+        dict of str to ndarray, shape (n, *shape)
+            Parameters, transformed parameters and generated quantities in
+            declaration order. NaN where their computation threw, which is logged
+            with its count.
+        """
+        return self._constrainer.constrain(x, seed)
+
+    def unconstrain(self, values: Mapping[str, Any]) -> Array:
+        """Unconstrained coordinates of one set of parameter values.
+
+        Parameters
+        ----------
+        values : mapping of str to array_like
+            Every parameter, constrained, in its declared shape.
+
+        Returns
+        -------
+        ndarray, shape (dim,)
+
+        Raises
+        ------
+        DataError
+            If a parameter is missing, misshapen or outside its support.
+        """
+        return self._constrainer.unconstrain(values)
+
+    def unconstrain_draws(self, draws: Mapping[str, Array]) -> Array | None:
+        """Unconstrained coordinates of many draws.
+
+        Parameters
+        ----------
+        draws : mapping of str to ndarray, shape (n, *shape)
+            Constrained draws; must hold every parameter.
+
+        Returns
+        -------
+        ndarray, shape (n, dim), or None
+            None where a draw, rounded as files round, lies outside its support.
+        """
+        return self._constrainer.unconstrain_draws(draws)
+
+
+def _rebuild(
+    cls: type[Model], source: Program | Path, data: dict[str, Any], engine: EngineName, seed: int
+) -> Model:
+    model = cls.__new__(cls)
+    model._build(source, data, engine, seed)
+    return model

@@ -1,0 +1,246 @@
+"""Stan programs as text: reading, `#include`, blocks and data declarations.
+
+The engines own the language. This module reads just enough of it to hash a
+program, to name a data variable that is missing or of the wrong shape before
+an engine sees it, and to know whether transformed data are drawn at random.
+Whatever it does not understand it leaves to the engine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from stanrovi.errors import ModelError, UsageError
+
+_INCLUDE = re.compile(r"^[ \t]*#include[ \t]+[\"<]?(?P<file>[^\s\">]+)[\">]?[ \t]*(?://.*)?$", re.M)
+_SKIP = re.compile(r"\"[^\"\n]*\"|//[^\n]*|/\*.*?\*/", re.S)
+_BLOCK = re.compile(
+    r"\b(?P<name>functions|transformed\s+data|data|transformed\s+parameters|parameters|model"
+    r"|generated\s+quantities)\s*\{"
+)
+_TYPE = re.compile(r"(?P<base>[a-z]\w*)")
+_IDENTIFIER = re.compile(r"\s*(?P<name>[A-Za-z]\w*)\s*$")
+_BOUND = re.compile(r"\b(?P<side>lower|upper)\s*=\s*(?P<value>-?\d+(?:\.\d+)?)\s*(?:,|$)")
+
+# Container dimensions of each type, and the sizes that its brackets hold.
+_CONTAINER_DIMS = {
+    "int": 0, "real": 0, "complex": 1,
+    "vector": 1, "row_vector": 1, "simplex": 1, "unit_vector": 1, "ordered": 1,
+    "positive_ordered": 1, "sum_to_zero_vector": 1,
+    "matrix": 2, "cov_matrix": 2, "corr_matrix": 2, "cholesky_factor_corr": 2,
+    "cholesky_factor_cov": 2, "row_stochastic_matrix": 2, "column_stochastic_matrix": 2,
+    "sum_to_zero_matrix": 2,
+    "complex_vector": 2, "complex_row_vector": 2, "complex_matrix": 3,
+}  # fmt: skip
+_SQUARE = {"cov_matrix", "corr_matrix", "cholesky_factor_corr", "cholesky_factor_cov"}
+_COMPLEX = {"complex", "complex_vector", "complex_row_vector", "complex_matrix"}
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """One variable of the data block.
+
+    Attributes
+    ----------
+    name : str
+        Stan name.
+    base : str
+        Type without sizes and bounds: ``"int"``, ``"vector"``, ``"tuple"``, ...
+    sizes : tuple of str
+        Size expressions, outermost first, as written. Empty for scalars.
+    lower, upper : float, optional
+        Bounds written as plain numbers; other bounds are the engine's to check.
+    """
+
+    name: str
+    base: str
+    sizes: tuple[str, ...]
+    lower: float | None = None
+    upper: float | None = None
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the values must be integers."""
+        return self.base == "int"
+
+    @property
+    def is_structured(self) -> bool:
+        """Whether the values are no plain array (tuples), so that only presence is checked."""
+        return self.base not in _CONTAINER_DIMS
+
+    def __str__(self) -> str:
+        inner = _CONTAINER_DIMS.get(self.base, 0) - (self.base in _COMPLEX)
+        split = len(self.sizes) - inner - (self.base in _COMPLEX)
+        array = f"array[{', '.join(self.sizes[:split])}] " if split else ""
+        own = self.sizes[split : split + inner]
+        return f"{array}{self.base}{'[' + ', '.join(own) + ']' if own else ''} {self.name}"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A Stan program.
+
+    Attributes
+    ----------
+    name : str
+        What the model is called, usually the stem of the file.
+    text : str
+        The program as written.
+    include_paths : tuple of str
+        Folders searched in order for ``#include``.
+    """
+
+    name: str
+    text: str
+    include_paths: tuple[str, ...] = ()
+
+    @cached_property
+    def code(self) -> str:
+        """The program with every ``#include`` that could be found replaced by its file."""
+        return _expand(self.text, self.include_paths, ())
+
+    @property
+    def digest(self) -> str:
+        """Hash of `code`, part of the names of compiled files."""
+        return hashlib.sha256(self.code.encode()).hexdigest()[:16]
+
+    @cached_property
+    def blocks(self) -> dict[str, str]:
+        """Bodies of the top-level blocks, comments and strings blanked out."""
+        return dict(_blocks(_SKIP.sub(" ", self.code)))
+
+    @cached_property
+    def data_declarations(self) -> tuple[Declaration, ...]:
+        """Variables of the data block, in order."""
+        return tuple(_declarations(self.blocks.get("data", "")))
+
+    @property
+    def has_random_data(self) -> bool:
+        """Whether transformed data are drawn at random, so that the seed changes the posterior."""
+        return re.search(r"_rng\s*\(", self.blocks.get("transformed data", "")) is not None
+
+
+def read_program(path: Path, include_paths: tuple[str, ...] = ()) -> Program:
+    """Read a ``.stan`` file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    include_paths : tuple of str
+        Folders searched for ``#include`` before the file's own folder.
+
+    Returns
+    -------
+    Program
+
+    Raises
+    ------
+    UsageError
+        If the file, or one of ``include_paths``, is not there or not readable.
+    ModelError
+        If the file is not UTF-8 text.
+    """
+    for folder in include_paths:
+        if not Path(folder).is_dir():
+            raise UsageError(f"include path {folder!r} is not a folder")
+    folders = (*include_paths, str(path.resolve().parent))
+    return Program(path.stem, _read_text(path), folders)
+
+
+def _read_text(path: Path) -> str:
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; give the path of a .stan file in it")
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"no such file: {path}; check the path of the Stan program") from None
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ModelError(
+            f"{path} is not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x}); "
+            "is it a Stan program?"
+        ) from None
+
+
+def _expand(text: str, folders: tuple[str, ...], seen: tuple[Path, ...]) -> str:
+    def replace(match: re.Match[str]) -> str:
+        for folder in folders:
+            path = Path(folder, match["file"]).resolve()
+            if path.is_file() and path not in seen:
+                return _expand(_read_text(path), folders, (*seen, path))
+        return match[0]  # stanc reports what is missing, with its place
+
+    return _INCLUDE.sub(replace, text)
+
+
+def _blocks(code: str) -> Iterator[tuple[str, str]]:
+    position = 0
+    while match := _BLOCK.search(code, position):
+        depth, position = 1, match.end()
+        while depth and position < len(code):
+            depth += {"{": 1, "}": -1}.get(code[position], 0)
+            position += 1
+        yield " ".join(match["name"].split()), code[match.end() : position - 1]
+
+
+def _declarations(block: str) -> Iterator[Declaration]:
+    for statement in _split(block, ";"):
+        type_text, array_sizes = _array_prefix(statement.strip())
+        if match := _TYPE.match(type_text):
+            yield from _declared(match["base"], type_text[match.end() :], array_sizes)
+
+
+def _array_prefix(statement: str) -> tuple[str, list[str]]:
+    match = re.match(r"array\s*(?=\[)", statement)
+    if not match:
+        return statement, []
+    inside, rest = _bracketed(statement[match.end() :], "[", "]")
+    return rest.strip(), _split(inside, ",")
+
+
+def _declared(base: str, rest: str, array_sizes: list[str]) -> Iterator[Declaration]:
+    _, rest = _bracketed(rest, "(", ")")  # the members of a tuple
+    constraint, rest = _bracketed(rest, "<", ">")
+    inside, rest = _bracketed(rest, "[", "]")
+    own = _split(inside, ",") if inside else []
+    if base in _SQUARE and len(own) == 1:
+        own = own * 2
+    if base in _COMPLEX:
+        own = [*own, "2"]
+    sizes = tuple(size.strip() for size in [*array_sizes, *own])
+    bounds = {m["side"]: float(m["value"]) for m in _BOUND.finditer(constraint)}
+    for declarator in _split(rest, ","):
+        if match := _IDENTIFIER.match(declarator.split("=")[0]):
+            yield Declaration(match["name"], base, sizes, bounds.get("lower"), bounds.get("upper"))
+
+
+def _bracketed(text: str, opening: str, closing: str) -> tuple[str, str]:
+    """Split ``[inside] rest``; inside is empty when the text does not open so."""
+    text = text.lstrip()
+    if not text.startswith(opening):
+        return "", text
+    depth = 0
+    for position, character in enumerate(text):
+        # Inside <...> comparisons must be parenthesised, so parentheses shield them.
+        depth += (character in "([{" or (position == 0)) - (character in ")]}")
+        if character == closing and depth == (1 if closing == ">" else 0):
+            return text[1:position], text[position + 1 :]
+    return "", ""
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Split at separators outside brackets."""
+    parts, depth, start = [], 0, 0
+    for position, character in enumerate(text):
+        depth += (character in "([{<") - (character in ")]}>")
+        if character == separator and depth <= 0:
+            parts.append(text[start:position])
+            start = position + 1
+    return [part for part in [*parts, text[start:]] if part.strip()]
