@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from bridgestan import StanModel
 
 logger = logging.getLogger(__name__)
+
+_DROPPED = ("generated quantities", "transformed parameters", "model")
 
 _CONSTRAIN = ctypes.CFUNCTYPE(
     ctypes.c_int,
@@ -96,6 +99,9 @@ class Constrainer:
     ----------
     client : bridgestan.StanModel
         The loaded model.
+    reduce : callable, optional
+        Loads the same model without the blocks named; for an engine that
+        evaluates generated quantities even when not asked for them.
 
     Attributes
     ----------
@@ -104,18 +110,19 @@ class Constrainer:
         generated quantities.
     """
 
-    def __init__(self, client: StanModel) -> None:
+    def __init__(self, client: StanModel, reduce: Callable[..., StanModel] | None = None) -> None:
         self._client = client
+        self._reduce = cache(reduce) if reduce else None
         self._dim = client.param_unc_num()
         self._constrain = _CONSTRAIN(("bs_param_constrain", client.stanlib))
         self._unconstrain = _UNCONSTRAIN(("bs_param_unconstrain", client.stanlib))
         self._messages = Messages(client)
         self._column_names = client.param_names(include_tp=True, include_gq=True)
-        # Columns with: everything; no generated quantities; parameters only.
-        self._stages = (
-            (True, True, len(self._column_names)),
-            (True, False, client.param_num(include_tp=True)),
-            (False, False, client.param_num()),
+        widths = client.param_num(include_tp=True), client.param_num()
+        # What to include, how many columns that gives, which blocks it can do without.
+        self._fallbacks = (
+            ((True, False), widths[0], _DROPPED[:1]),
+            ((False, False), widths[1], _DROPPED),
         )
         self.parameters = variables(client.param_names())
         self.variables = variables(self._column_names)
@@ -152,19 +159,30 @@ class Constrainer:
 
     def _constrain_row(self, x: Array, out: Array, rng: Any, message: ctypes.c_void_p) -> str:
         """Fill one row with as much as can be computed; return what went wrong."""
-        reason = ""
-        for transformed, generated, width in self._stages:
-            failed = self._constrain(
-                self._client.model, transformed, generated, x.ctypes.data, out.ctypes.data,
-                rng.ptr if generated else None, ctypes.addressof(message),
-            )  # fmt: skip
-            if not failed:
+        reason = self._call(self._client, (True, True), x, out, rng.ptr, message)
+        if not reason:
+            return ""
+        for include, width, dropped in self._fallbacks:
+            client = self._reduce(*dropped) if self._reduce else self._client
+            if not self._call(client, include, x, out, None, message):
                 out[width:] = np.nan
                 return reason
-            text = self._messages.take(message)
-            reason = reason or text or "no reason given"
         out[:] = np.nan
         return reason
+
+    def _call(
+        self,
+        client: StanModel,
+        include: tuple[bool, bool],
+        x: Array,
+        out: Array,
+        rng: Any,
+        message: ctypes.c_void_p,
+    ) -> str:
+        failed = self._constrain(
+            client.model, *include, x.ctypes.data, out.ctypes.data, rng, ctypes.addressof(message)
+        )
+        return (self._messages.take(message) or "no reason given") if failed else ""
 
     def unconstrain(self, values: Mapping[str, Any]) -> Array:
         """One unconstrained point from a mapping of parameter values.

@@ -120,6 +120,15 @@ def load_library(path: Path, data: str, seed: int) -> StanModel:
         raise DataError(_data_message(str(error), path.stem)) from error
 
 
+def load_reduced(program: Program, data: str, seed: int, *dropped: str) -> StanModel:
+    """Load a program without some of its blocks into the embedded engine.
+
+    Its interface evaluates all blocks whatever it is asked for, so an error in
+    generated quantities would hide the parameters.
+    """
+    return _load_embedded(program.without(*dropped), data, seed)
+
+
 def translate(program: Program) -> str:
     """Check a program with stanc and translate it for the embedded engine.
 
@@ -165,7 +174,7 @@ def _load_embedded(program: Program, data: str, seed: int) -> StanModel:
     import stanli
 
     mir = translate(program)
-    _log_embedded_prints()
+    log_prints()
     try:
         return _construct(
             lambda: stanli.bridgestan_model(
@@ -250,7 +259,8 @@ def _log_prints(library: ctypes.CDLL) -> None:
 
 
 @cache
-def _log_embedded_prints() -> None:
+def log_prints() -> None:
+    """Send print statements that run in the embedded engine to the log."""
     # The callback belongs to the library, which only a model gives access to.
     import stanli
 

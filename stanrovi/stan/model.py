@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from stanrovi.errors import ModelError, UsageError
 from stanrovi.stan.batch import BatchEvaluator
 from stanrovi.stan.constrain import Constrainer
 from stanrovi.stan.data import DataSource, check_data, read_data, to_json
-from stanrovi.stan.engine import EngineChoice, EngineName, load_library, load_program
+from stanrovi.stan.engine import EngineChoice, EngineName, load_library, load_program, load_reduced
 from stanrovi.stan.locate import locate, suggestion
 from stanrovi.stan.program import Program
 from stanrovi.target import Array
+
+if TYPE_CHECKING:
+    from bridgestan import StanModel
 
 
 class Model:
@@ -105,11 +108,15 @@ class Model:
         if client.param_unc_num() == 0:
             raise ModelError(f"{self.name} has no parameters, so there is nothing to infer")
         self._evaluator = BatchEvaluator(client)
-        self._constrainer = Constrainer(client)
+        self._constrainer = Constrainer(client, self._reduced if self.engine == "stanli" else None)
         self.dim = client.param_unc_num()
         self.unconstrained_names = tuple(client.param_unc_names())
         self.parameters = tuple(self._constrainer.parameters)
         self.variables = tuple(self._constrainer.variables)
+
+    def _reduced(self, *dropped: str) -> StanModel:
+        assert isinstance(self.source, Program)
+        return load_reduced(self.source, self.data_json, self.seed, *dropped)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.source, self.data, self.engine, self.seed)

@@ -110,19 +110,34 @@ class Program:
         return hashlib.sha256(self.code.encode()).hexdigest()[:16]
 
     @cached_property
-    def blocks(self) -> dict[str, str]:
-        """Bodies of the top-level blocks, comments and strings blanked out."""
-        return dict(_blocks(_SKIP.sub(" ", self.code)))
+    def _bare(self) -> str:
+        """`code` with comments and strings blanked out, every position kept."""
+        return _SKIP.sub(lambda match: " " * len(match[0]), self.code)
+
+    def block(self, name: str) -> str:
+        """Body of a top-level block without comments and strings; empty if absent."""
+        for found, span in _blocks(self._bare):
+            if found == name:
+                return self._bare[span].partition("{")[2].rpartition("}")[0]
+        return ""
+
+    def without(self, *names: str) -> Program:
+        """The program without some of its top-level blocks."""
+        code = self.code
+        for found, span in reversed(list(_blocks(self._bare))):
+            if found in names:
+                code = code[: span.start] + code[span.stop :]
+        return Program(self.name, code)
 
     @cached_property
     def data_declarations(self) -> tuple[Declaration, ...]:
         """Variables of the data block, in order."""
-        return tuple(_declarations(self.blocks.get("data", "")))
+        return tuple(_declarations(self.block("data")))
 
     @property
     def has_random_data(self) -> bool:
         """Whether transformed data are drawn at random, so that the seed changes the posterior."""
-        return re.search(r"_rng\s*\(", self.blocks.get("transformed data", "")) is not None
+        return re.search(r"_rng\s*\(", self.block("transformed data")) is not None
 
 
 def read_program(path: Path, include_paths: tuple[str, ...] = ()) -> Program:
@@ -180,14 +195,15 @@ def _expand(text: str, folders: tuple[str, ...], seen: tuple[Path, ...]) -> str:
     return _INCLUDE.sub(replace, text)
 
 
-def _blocks(code: str) -> Iterator[tuple[str, str]]:
+def _blocks(code: str) -> Iterator[tuple[str, slice]]:
+    """Names and places of the top-level blocks, from name to closing brace."""
     position = 0
     while match := _BLOCK.search(code, position):
         depth, position = 1, match.end()
         while depth and position < len(code):
             depth += {"{": 1, "}": -1}.get(code[position], 0)
             position += 1
-        yield " ".join(match["name"].split()), code[match.end() : position - 1]
+        yield " ".join(match["name"].split()), slice(match.start(), position)
 
 
 def _declarations(block: str) -> Iterator[Declaration]:

@@ -1,0 +1,117 @@
+"""Many L-BFGS ascents in lockstep: one batch of gradients per step.
+
+Nocedal (1980, doi:10.1090/S0025-5718-1980-0572855-7) with backtracking; the
+two-loop recursion runs over all climbers at once, so a step costs one call of
+the density however many climb.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stanrovi.target import Array, Target
+
+_MEMORY = 8
+_ARMIJO = 1e-4
+_SMALL_GAIN = 1e-3  # nats; two such steps in a row end a climb
+_MAX_BACKTRACKS = 25
+
+
+class Ascent:
+    """State of S climbers.
+
+    Attributes
+    ----------
+    x : ndarray, shape (S, dim)
+    log_density : ndarray, shape (S,)
+    gradient : ndarray, shape (S, dim)
+    active, converged : ndarray of bool, shape (S,)
+    """
+
+    def __init__(self, target: Target, x: Array) -> None:
+        self._target = target
+        self.x = x.copy()
+        self.log_density, self.gradient = target.log_density_gradient(x)
+        n, d = x.shape
+        self.active = np.isfinite(self.log_density)
+        self.converged = np.zeros(n, dtype=bool)
+        self._steps = np.zeros((n, _MEMORY, d))
+        self._changes = np.zeros((n, _MEMORY, d))
+        self._rho = np.zeros((n, _MEMORY))
+        self._scale = 1.0 / np.maximum(np.linalg.norm(self.gradient, axis=1), 1.0)
+        self._direction = self._ascent_direction(np.arange(n))
+        self._t = np.ones(n)
+        self._small = np.zeros(n, dtype=int)
+        self._backtracks = np.zeros(n, dtype=int)
+
+    def step(self) -> None:
+        """Try one step of every active climber."""
+        i = np.flatnonzero(self.active)
+        trial = self.x[i] + self._t[i, None] * self._direction[i]
+        value, gradient = self._target.log_density_gradient(trial)
+        slope = (self.gradient[i] * self._direction[i]).sum(axis=1)
+        accept = value >= self.log_density[i] + _ARMIJO * self._t[i] * slope
+        self._backtrack(i[~accept], value[~accept], slope[~accept])
+        self._accept(i[accept], trial[accept], value[accept], gradient[accept])
+
+    def inverse_hessian_diagonal(self, i: int) -> Array:
+        """Diagonal of climber i's L-BFGS approximation to ``(-H)^{-1}``, shape (dim,)."""
+        d = self.x.shape[1]
+        rows = np.full(d, i)
+        return np.maximum(np.diag(self._two_loop(rows, np.eye(d))), 0.0)
+
+    def _backtrack(self, i: Array, value: Array, slope: Array) -> None:
+        t = self._t[i]
+        with np.errstate(all="ignore"):
+            quadratic = 0.5 * slope * t / (slope * t - (value - self.log_density[i]))
+        quadratic = np.where(np.isfinite(quadratic), quadratic, 0.1)
+        self._t[i] = t * np.clip(quadratic, 0.1, 0.5)
+        self._backtracks[i] += 1
+        stuck = i[self._backtracks[i] > _MAX_BACKTRACKS]
+        # No ascent along the direction to working precision: as good as converged.
+        self.active[stuck] = False
+        self.converged[stuck] = True
+
+    def _accept(self, i: Array, x: Array, value: Array, gradient: Array) -> None:
+        self._remember(i, x - self.x[i], self.gradient[i] - gradient)
+        gain = value - self.log_density[i]
+        self.x[i], self.log_density[i], self.gradient[i] = x, value, gradient
+        self._direction[i] = self._ascent_direction(i)
+        self._t[i], self._backtracks[i] = 1.0, 0
+        promised = (gradient * self._direction[i]).sum(axis=1)
+        small = (gain < _SMALL_GAIN) & (promised < 10 * _SMALL_GAIN)
+        self._small[i] = np.where(small, self._small[i] + 1, 0)
+        done = i[self._small[i] >= 2]
+        self.active[done] = False
+        self.converged[done] = True
+
+    def _remember(self, i: Array, step: Array, change: Array) -> None:
+        curvature = (step * change).sum(axis=1)
+        size = (change * change).sum(axis=1)
+        good = curvature > 1e-10 * np.sqrt(size * (step * step).sum(axis=1))
+        i, step, change = i[good], step[good], change[good]
+        for memory, newest in ((self._steps, step), (self._changes, change)):
+            memory[i, :-1] = memory[i, 1:]
+            memory[i, -1] = newest
+        self._rho[i, :-1] = self._rho[i, 1:]
+        self._rho[i, -1] = 1.0 / curvature[good]
+        self._scale[i] = curvature[good] / size[good]
+
+    def _ascent_direction(self, i: Array) -> Array:
+        direction = self._two_loop(i, self.gradient[i])
+        limit = 100.0 * np.maximum(1.0, np.linalg.norm(self.x[i], axis=1))
+        norm = np.linalg.norm(direction, axis=1)
+        return direction * np.minimum(1.0, limit / np.maximum(norm, 1e-300))[:, None]
+
+    def _two_loop(self, i: Array, vector: Array) -> Array:
+        steps, changes, rho = self._steps[i], self._changes[i], self._rho[i]
+        v = vector.copy()
+        alpha = np.empty(rho.shape)
+        for j in range(_MEMORY - 1, -1, -1):
+            alpha[:, j] = rho[:, j] * (steps[:, j] * v).sum(axis=1)
+            v -= alpha[:, j, None] * changes[:, j]
+        v *= self._scale[i, None]
+        for j in range(_MEMORY):
+            beta = rho[:, j] * (changes[:, j] * v).sum(axis=1)
+            v += (alpha[:, j] - beta)[:, None] * steps[:, j]
+        return v

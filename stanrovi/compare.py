@@ -1,0 +1,461 @@
+"""Fits against a reference: distances, mode table and one verdict per method."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stanrovi import arviz_io
+from stanrovi.diagnostics import (
+    Distances,
+    ReferenceCheck,
+    check_reference,
+    distances,
+    number,
+    pair_distances,
+)
+from stanrovi.draws import Draws
+from stanrovi.errors import DrawsError, UsageError
+from stanrovi.fit.result import Verdict
+from stanrovi.grading import grade, own_verdict
+from stanrovi.occupancy import ModeTable, mode_table
+from stanrovi.target import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class MethodComparison:
+    """One fit against the reference.
+
+    Attributes
+    ----------
+    verdict : Verdict
+        Whether to trust it, and why.
+    marginals : Distances or None
+        Per parameter; None where the reference is not trusted.
+    pairs : Distances or None
+        Slices of pairs of parameters; None as above or for a single parameter.
+    khat, elbo, elbo_se, seconds, n_gradients : float
+        What the fit reports; NaN where it does not.
+    status : str
+        How the fit ended.
+    """
+
+    verdict: Verdict
+    marginals: Distances | None
+    pairs: Distances | None
+    khat: float
+    elbo: float
+    elbo_se: float
+    seconds: float
+    n_gradients: float
+    status: str
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """Fits compared with a reference; see `compare`.
+
+    Attributes
+    ----------
+    model : str
+        Name of the model.
+    parameters : tuple of str
+        Scalar parameters compared, constant ones left out.
+    reference : ReferenceCheck
+        The reference, whether it is trusted, and why.
+    noise_floor : float
+        Largest noise floor of any parameter, reference sds; NaN where the
+        reference is not trusted.
+    methods : mapping of str to MethodComparison
+    modes : ModeTable or None
+        None where no fit searched for modes.
+    fits : mapping of str to Draws
+    reference_draws : Draws
+    seed : int
+        Seed of the splits behind the noise floor.
+    """
+
+    model: str
+    parameters: tuple[str, ...]
+    reference: ReferenceCheck
+    noise_floor: float
+    methods: Mapping[str, MethodComparison]
+    modes: ModeTable | None
+    fits: Mapping[str, Draws] = field(compare=False)
+    reference_draws: Draws = field(compare=False)
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that ``stanrovi compare --json`` prints.
+
+        Returns
+        -------
+        dict
+            JSON-safe (unknown numbers are None); docs/schemas/compare.schema.json
+            describes it.
+        """
+        return {
+            "model": self.model,
+            "reference": {
+                key: _plain(value) for key, value in vars(self.reference).items() if value != -1
+            }
+            | {"divergences": self.reference.divergences if self.reference.divergences >= 0 else None},
+            "noise_floor": _plain(self.noise_floor),
+            "methods": {name: _method_dict(self, name) for name in self.methods},
+            "modes": _modes_list(self.modes),
+        }
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row per method and parameter, the worst first.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns method, parameter, w1, noise_floor, mean_error, sd_ratio
+            (reference sds). Empty where the reference is not trusted.
+        """
+        import pandas as pd
+
+        columns = ["method", "parameter", "w1", "noise_floor", "mean_error", "sd_ratio"]
+        rows = [
+            (name, *row)
+            for name, method in self.methods.items()
+            if (part := method.marginals) is not None
+            for row in zip(
+                part.names, part.w1, part.floor, part.mean_error, part.sd_ratio, strict=True
+            )
+        ]
+        frame = pd.DataFrame(rows, columns=columns)
+        return frame.sort_values("w1", ascending=False, ignore_index=True)
+
+    def worst_parameters(self, count: int | None = None) -> tuple[str, ...]:
+        """Parameters ordered by the largest W1 of any method, or as declared.
+
+        Parameters
+        ----------
+        count : int, optional
+            How many; all by default.
+
+        Returns
+        -------
+        tuple of str
+        """
+        parts = [m.marginals.w1 for m in self.methods.values() if m.marginals is not None]
+        if not parts:
+            return self.parameters[:count]
+        order = np.argsort(-np.max(parts, axis=0), kind="stable")
+        return tuple(self.parameters[i] for i in order[:count])
+
+    def plot(self) -> Figure:
+        """Marginal densities of all methods over the reference, the worst first.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from stanrovi.plots import plot_marginals
+
+        return plot_marginals(self)
+
+    def to_html(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the report: one self-contained HTML file.
+
+        Parameters
+        ----------
+        path : path-like
+            Destination.
+        overwrite : bool
+            Whether an existing file may be replaced.
+
+        Returns
+        -------
+        Path
+            ``path``.
+
+        Raises
+        ------
+        OutputError
+            The path exists or cannot be written.
+        """
+        from stanrovi.report import write_report
+
+        return write_report(self, path, overwrite=overwrite)
+
+    def __repr__(self) -> str:
+        trust = "trusted" if self.reference.trusted else "NOT trusted"
+        lines = [
+            f"Comparison of {self.model} with {self.reference.method} ({trust}), "
+            f"{len(self.parameters)} parameters",
+            f"{'method':<12}{'verdict':<12}{'W1 max':>8}{'floor':>7}{'|mean|':>8}{'sd ratio':>12}"
+            f"{'k-hat':>7}{'grads':>9}{'s':>7}",
+        ]
+        for name, method in self.methods.items():
+            row = summary_row(method)
+            verdict = "cannot hold" if len(method.verdict.name) > 11 else method.verdict.name
+            lines.append(
+                f"{name:<12.11}{verdict:<12}{row['w1_max']:>8}{row['floor']:>7}"
+                f"{row['mean_error_max']:>8}{row['sd_ratio']:>12}{row['khat']:>7}"
+                f"{row['n_gradients']:>9}{row['seconds']:>7}"
+            )
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        from stanrovi.report import summary_html
+
+        return summary_html(self)
+
+
+def compare(
+    fits: Draws | Sequence[Draws] | Mapping[str, Draws],
+    reference: Draws,
+    *,
+    model: str | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Compare fits with a reference, usually NUTS.
+
+    Parameters
+    ----------
+    fits : Draws, sequence or mapping of str to Draws
+        One or more runs to judge. In a sequence they are named by their method.
+    reference : Draws
+        NUTS or stored reference draws of the same model and data.
+    model : str, optional
+        Name of the model; by default what the draws say.
+    seed : int
+        Seed of the random splits behind the noise floor.
+
+    Returns
+    -------
+    Comparison
+        Where the reference is not trustworthy (chains that disagree, a single
+        chain, many divergences, a known basin that it never visited) nothing is
+        graded against it and the verdicts rest on the mode table.
+
+    Raises
+    ------
+    UsageError
+        No fits.
+    DrawsError
+        The draws come from different models; the message names the parameters.
+    """
+    named = _named(fits)
+    variables = _common_parameters(named, reference)
+    values = _matrix(reference, variables)
+    varies = values.std(axis=(0, 1)) > 1e-10 * (1 + np.abs(values).max(axis=(0, 1)))
+    if not varies.any():
+        raise DrawsError("Every parameter of the reference is constant; run the sampler again.")
+    labels = list(reference.scalars(variables))
+    names = tuple(label for label, keep in zip(labels, varies, strict=True) if keep)
+    values = values[..., varies]
+    modes = mode_table(named, reference)
+    check = check_reference(reference, values, names, modes.objection if modes else "")
+    methods = {
+        name: _compare_one(name, fit, _matrix(fit, variables)[..., varies], values, names, check, modes, seed)
+        for name, fit in named.items()
+    }
+    floors = [m.marginals.floor.max() for m in methods.values() if m.marginals is not None]
+    return Comparison(
+        model=model or _model_name(reference, named),
+        parameters=names,
+        reference=check,
+        noise_floor=float(max(floors, default=np.nan)),
+        methods=methods,
+        modes=modes,
+        fits=named,
+        reference_draws=reference,
+        seed=seed,
+    )
+
+
+def _compare_one(
+    name: str,
+    fit: Draws,
+    draws: Array,
+    values: Array,
+    names: tuple[str, ...],
+    check: ReferenceCheck,
+    modes: ModeTable | None,
+    seed: int,
+) -> MethodComparison:
+    marginals = pairs = None
+    if check.trusted:
+        rng = np.random.default_rng(seed)
+        marginals = distances(draws, values, names, rng)
+        pairs = pair_distances(draws, values, names, rng)
+    return MethodComparison(
+        verdict=grade(own_verdict(fit), check, marginals, pairs, modes, name),
+        marginals=marginals,
+        pairs=pairs,
+        khat=_khat(fit),
+        elbo=number(fit.attrs, "elbo"),
+        elbo_se=number(fit.attrs, "elbo_se"),
+        seconds=number(fit.attrs, "seconds"),
+        n_gradients=number(fit.attrs, "n_gradients"),
+        status=str(fit.attrs.get("status", "")),
+    )
+
+
+def _khat(fit: Draws) -> float:
+    stored = number(fit.attrs, "khat")
+    if math.isnan(stored) and {"lp", "log_q"} <= set(fit.sample_stats):
+        ratios = np.ravel(fit.sample_stats["lp"]) - np.ravel(fit.sample_stats["log_q"])
+        return arviz_io.psis_khat(ratios)
+    return stored
+
+
+def _named(fits: Draws | Sequence[Draws] | Mapping[str, Draws]) -> dict[str, Draws]:
+    if isinstance(fits, Draws):
+        fits = [fits]
+    if isinstance(fits, Mapping):
+        named = dict(fits)
+    else:
+        named = {}
+        for fit in fits:
+            taken = sum(name.split(" #")[0] == fit.method for name in named)
+            named[f"{fit.method} #{taken + 1}" if taken else fit.method] = fit
+    if not named:
+        raise UsageError("There is nothing to compare: give at least one fit.")
+    return named
+
+
+def _common_parameters(fits: Mapping[str, Draws], reference: Draws) -> tuple[str, ...]:
+    for name, fit in fits.items():
+        only_fit = [key for key in fit.parameters if key not in reference.posterior]
+        only_reference = [key for key in reference.parameters if key not in fit.posterior]
+        if only_fit or only_reference:
+            raise DrawsError(
+                f"{name} and {reference.method} come from different models: parameters only in "
+                f"{name}: {_listed(only_fit)}; only in {reference.method}: "
+                f"{_listed(only_reference)}. Compare runs of one program."
+            )
+        for key in fit.parameters:
+            mine, theirs = fit.posterior[key].shape[2:], reference.posterior[key].shape[2:]
+            if mine != theirs:
+                raise DrawsError(
+                    f"{name} and {reference.method} come from different data: {key} has shape "
+                    f"{mine} in {name} and {theirs} in {reference.method}."
+                )
+    common = [
+        key
+        for key in reference.parameters
+        if all(key in fit.parameters for fit in fits.values())
+    ]
+    if not common:
+        raise DrawsError(f"The fits and {reference.method} have no parameter in common.")
+    return tuple(common)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "none"
+
+
+def _matrix(draws: Draws, variables: tuple[str, ...]) -> Array:
+    """Scalars of the variables, shape (chain, draw, k)."""
+    return np.stack(list(draws.scalars(variables).values()), axis=-1)
+
+
+def _model_name(reference: Draws, fits: Mapping[str, Draws]) -> str:
+    for draws in (*fits.values(), reference):
+        if draws.attrs.get("model"):
+            return str(draws.attrs["model"])
+    return "model"
+
+
+def summary_row(method: MethodComparison) -> dict[str, str]:
+    """Format the columns of a method for a table; ``-`` where unknown.
+
+    Parameters
+    ----------
+    method : MethodComparison
+
+    Returns
+    -------
+    dict of str to str
+        Keys w1_max, floor, mean_error_max, sd_ratio, khat, elbo, n_gradients, seconds.
+    """
+    part = method.marginals
+    return {
+        "w1_max": "-" if part is None else f"{part.w1.max():.3f}",
+        "floor": "-" if part is None else f"{part.floor[part.w1.argmax()]:.3f}",
+        "mean_error_max": "-" if part is None else f"{np.abs(part.mean_error).max():.2f}",
+        "sd_ratio": "-"
+        if part is None
+        else f"{part.sd_ratio.min():.2f}-{part.sd_ratio.max():.2f}",
+        "khat": _shown(method.khat, ".2f"),
+        "elbo": _shown(method.elbo, ".2f"),
+        "n_gradients": _shown(method.n_gradients, ",.0f"),
+        "seconds": _shown(method.seconds, ".2f"),
+    }
+
+
+def _shown(value: float, style: str) -> str:
+    return "-" if math.isnan(value) else format(value, style)
+
+
+def _plain(value: Any) -> Any:
+    """A JSON value: NaN and infinities become None."""
+    if isinstance(value, np.ndarray):
+        return [_plain(item) for item in value]
+    if isinstance(value, (bool, str)) or value is None:
+        return value
+    number_ = float(value)
+    if not math.isfinite(number_):
+        return None
+    return int(number_) if isinstance(value, (int, np.integer)) else number_
+
+
+def _method_dict(comparison: Comparison, name: str) -> dict[str, Any]:
+    method, modes = comparison.methods[name], comparison.modes
+    part, pairs = method.marginals, method.pairs
+    return {
+        "w1": {} if part is None else _by_name(part.names, part.w1),
+        "w1_max": None if part is None else _plain(part.w1.max()),
+        "w1_worst": None if part is None else part.names[int(part.w1.argmax())],
+        "mean_error_max": None if part is None else _plain(np.abs(part.mean_error).max()),
+        "sd_ratio_range": None
+        if part is None
+        else [_plain(part.sd_ratio.min()), _plain(part.sd_ratio.max())],
+        "pairs": {} if pairs is None else _by_name(pairs.names, pairs.w1),
+        "pair_w1_max": None if pairs is None else _plain(pairs.w1.max()),
+        "khat": _plain(method.khat),
+        "elbo": _plain(method.elbo),
+        "elbo_se": _plain(method.elbo_se),
+        "seconds": _plain(method.seconds),
+        "n_gradients": None if math.isnan(method.n_gradients) else int(method.n_gradients),
+        "status": method.status,
+        "mode_mass": _plain(modes.mass[name]) if modes is not None and name in modes.mass else None,
+        "verdict": method.verdict.name,
+        "reasons": list(method.verdict.reasons),
+    }
+
+
+def _by_name(names: tuple[str, ...], values: Array) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in zip(names, values, strict=True)}
+
+
+def _modes_list(modes: ModeTable | None) -> list[dict[str, Any]]:
+    if modes is None:
+        return []
+    return [
+        {
+            "weight": _plain(modes.weight[i]),
+            "log_density": _plain(modes.log_density[i]),
+            "position": _plain(modes.position[i]),
+            "reference_mass": None
+            if modes.reference_mass is None
+            else _plain(modes.reference_mass[i]),
+            "chain_mass": None if modes.chain_mass is None else _plain(modes.chain_mass[:, i]),
+        }
+        for i in range(len(modes.weight))
+    ]

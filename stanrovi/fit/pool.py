@@ -1,0 +1,129 @@
+"""Every gradient of a fit, kept for the regressions that follow.
+
+Batches drawn from earlier iterates are reweighted to the current one
+(self-normalised importance sampling within each batch), so a regression sees
+all the evaluations so far and its noise falls as the fit proceeds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.stats import qmc
+
+from stanrovi.families import Product
+from stanrovi.maps import standard_normal
+from stanrovi.target import Array, Target
+
+# A batch whose effective size fell below this share no longer counts.
+_MIN_EFFICIENCY = 0.2
+
+
+def base_draws(n: int, dim: int, rng: np.random.Generator) -> Array:
+    """Scrambled Sobol points through the normal quantile, shape (n, dim).
+
+    Owen scrambling, so every batch is an unbiased sample of its own.
+    """
+    sobol = qmc.Sobol(dim, scramble=True, rng=rng)
+    exponent = int(np.ceil(np.log2(max(n, 2))))
+    return standard_normal(sobol.random_base2(exponent)[:n])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Target evaluations at draws from one iterate.
+
+    Attributes
+    ----------
+    x, gradient : ndarray, shape (n, dim)
+    log_p, log_q : ndarray, shape (n,)
+        Target and iterate log density; rejected points are left out.
+    n_rejected : int
+    """
+
+    x: Array
+    gradient: Array
+    log_p: Array
+    log_q: Array
+    n_rejected: int
+
+    @property
+    def log_ratio(self) -> Array:
+        """``log p - log q``, whose mean is the ELBO."""
+        return self.log_p - self.log_q
+
+    @property
+    def elbo(self) -> float:
+        """ELBO estimate; -inf when a draw was rejected."""
+        return float(self.log_ratio.mean()) if self.n_rejected == 0 else -np.inf
+
+    @property
+    def elbo_se(self) -> float:
+        """Standard error of the estimate (an upper bound for Sobol draws)."""
+        return float(self.log_ratio.std(ddof=1) / np.sqrt(len(self.log_p)))
+
+
+def evaluate(target: Target, family: Product, z: Array) -> Batch:
+    """Evaluate the target at the image of base draws z, shape (n, dim)."""
+    x = family.from_base(z)
+    log_p, gradient = target.log_density_gradient(x)
+    ok = np.isfinite(log_p)
+    log_q = family.log_density_base(z)
+    return Batch(x[ok], gradient[ok], log_p[ok], log_q[ok], int((~ok).sum()))
+
+
+@dataclass
+class Pool:
+    """Batches of one fit, newest last."""
+
+    batches: list[Batch] = field(default_factory=list)
+
+    def add(self, batch: Batch) -> None:
+        """Keep a batch."""
+        self.batches.append(batch)
+
+    @property
+    def x(self) -> Array:
+        """All points, shape (n, dim)."""
+        return np.concatenate([b.x for b in self.batches])
+
+    @property
+    def gradient(self) -> Array:
+        """All gradients, shape (n, dim)."""
+        return np.concatenate([b.gradient for b in self.batches])
+
+    def weights(self, log_q: Array) -> Array:
+        """Weights (n,) that turn the pool into a sample of the current iterate.
+
+        Parameters
+        ----------
+        log_q : ndarray, shape (n,)
+            Current iterate's log density at `x`.
+
+        Returns
+        -------
+        ndarray
+            Each batch's weights sum to its effective sample size, or to zero
+            when that is too small.
+        """
+        out, start = [], 0
+        for batch in self.batches:
+            n = len(batch.log_p)
+            ratio = log_q[start : start + n] - batch.log_q
+            w = np.exp(ratio - ratio.max(initial=-np.inf))
+            efficiency = w.sum() ** 2 / (n * (w**2).sum()) if n else 0.0
+            keep = efficiency if efficiency > _MIN_EFFICIENCY else 0.0
+            out.append(w * (keep * n / w.sum()))
+            start += n
+        return np.concatenate(out)
+
+    def forget(self, log_q: Array) -> None:
+        """Drop batches that no longer count for the current iterate."""
+        total = np.cumsum([0, *(len(b.log_p) for b in self.batches)])
+        w = self.weights(log_q)
+        self.batches = [
+            b
+            for b, i, j in zip(self.batches, total[:-1], total[1:], strict=True)
+            if w[i:j].sum() > 0
+        ]

@@ -1,0 +1,214 @@
+"""Verdicts: what the distances, the mode table and a fit's own checks amount to.
+
+k-hat judges a fit where the fit lives and is blind to a mode it has missed, so it
+never makes a verdict "ok"; agreement with a trusted reference or with the
+mode table does.
+"""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+
+from stanrovi.diagnostics import LEVEL_Z, Distances, ReferenceCheck
+from stanrovi.draws import Draws
+from stanrovi.fit.result import Verdict, VerdictName
+from stanrovi.occupancy import WEIGHT_LIMIT, ModeTable
+from stanrovi.target import Array
+
+# A difference smaller than this (reference sds) is measurable with enough draws, and harmless.
+TOLERANCE = 0.1
+PAIR_TOLERANCE = 0.2
+SD_RATIO_LIMIT = 1.2
+# A mode with less than this share of the mass it should have is lost.
+LOST_SHARE = 0.2
+MASS_TOLERANCE = 0.1
+_SEVERITY: dict[VerdictName, int] = {
+    "ok": 0,
+    "suspect": 1,
+    "collapsed": 2,
+    "family cannot hold these modes": 3,
+}
+
+
+def own_verdict(fit: Draws) -> Verdict | None:
+    """Read the verdict that the fit carries from its own checks; None if it has none."""
+    name = str(fit.attrs.get("verdict", ""))
+    if name not in get_args(VerdictName):
+        return None
+    lines = str(fit.attrs.get("verdict_reasons", "")).splitlines()
+    return Verdict(name, tuple(line for line in lines if line.strip()))  # type: ignore[arg-type]
+
+
+def grade(
+    own: Verdict | None,
+    reference: ReferenceCheck,
+    marginals: Distances | None,
+    pairs: Distances | None,
+    modes: ModeTable | None,
+    name: str,
+) -> Verdict:
+    """Combine everything known about one fit.
+
+    Parameters
+    ----------
+    own : Verdict or None
+        The fit's own verdict.
+    reference : ReferenceCheck
+        Whether ``marginals`` and ``pairs`` mean anything.
+    marginals, pairs : Distances or None
+        Distances to the reference; None where it is not trusted.
+    modes : ModeTable or None
+        Mass per known basin.
+    name : str
+        Name of the fit in the mode table.
+
+    Returns
+    -------
+    Verdict
+        The worst of all findings. One exception: a fit that merely was "suspect"
+        to itself (k-hat, say) is "ok" when no marginal and no pair differs from a
+        trusted reference by more than noise.
+    """
+    masses = _mass_findings(modes, reference.trusted, name)
+    if marginals is None:
+        return _grade_without_reference(own, masses, reference, modes, name)
+    findings = [*masses, *_distance_findings(marginals, pairs)]
+    if own is not None and own.name not in ("ok", "suspect"):
+        findings.extend((own.name, reason) for reason in own.reasons or ("by its own checks",))
+    if own is not None and own.name == "suspect":
+        within = not findings and _within_floor(marginals, pairs)
+        level: VerdictName = "ok" if within else "suspect"
+        findings.extend((level, f"Its own check: {reason}") for reason in own.reasons)
+    summary = _summary(marginals)
+    return Verdict(_worst(findings), (*_sorted_reasons(findings), summary))
+
+
+def _grade_without_reference(
+    own: Verdict | None,
+    masses: list[tuple[VerdictName, str]],
+    reference: ReferenceCheck,
+    modes: ModeTable | None,
+    name: str,
+) -> Verdict:
+    findings = list(masses)
+    if own is not None:
+        findings.extend((own.name, reason) for reason in own.reasons or ("By its own checks.",))
+    placed = modes is not None and name in modes.mass
+    if own is None and not placed:
+        findings.append(("suspect", "There is nothing to judge it by: no modes, no own checks."))
+    elif own is None and not findings:
+        findings.append(("suspect", "Only the mode table speaks for it."))
+    elif placed and not masses and modes is not None:
+        shares = _slashed(modes.mass[name])
+        findings.append(
+            ("ok", f"Mode table: {shares} of its draws, {_slashed(modes.weight)} expected.")
+        )
+    note = f"Not graded against {reference.method}: {reference.reason}"
+    return Verdict(_worst(findings), (*_sorted_reasons(findings), note))
+
+
+def _mass_findings(
+    modes: ModeTable | None, trusted: bool, name: str
+) -> list[tuple[VerdictName, str]]:
+    if modes is None or name not in modes.mass or len(modes.weight) < 2:
+        return []
+    mass = modes.mass[name]
+    source, expected = "the local evidence", modes.weight
+    if trusted and modes.reference_mass is not None:
+        source, expected = "the reference", modes.reference_mass
+    findings: list[tuple[VerdictName, str]] = []
+    for i in np.flatnonzero(expected >= WEIGHT_LIMIT):
+        has = f"mode {i + 1}: {mass[i]:.1%} of its draws, {expected[i]:.0%} by {source}."
+        if mass[i] < LOST_SHARE * expected[i]:
+            findings.append(("collapsed", f"Lost {has}"))
+        elif abs(mass[i] - expected[i]) > MASS_TOLERANCE:
+            findings.append(("suspect", f"Wrong weight of {has}"))
+    return findings
+
+
+def _distance_findings(
+    marginals: Distances, pairs: Distances | None
+) -> list[tuple[VerdictName, str]]:
+    findings: list[tuple[VerdictName, str]] = []
+    far = exceeds(marginals)
+    if far.any():
+        i = _worst_index(marginals.w1, far)
+        findings.append(
+            (
+                "suspect",
+                f"{_count(far, 'marginal')} differ from the reference; the worst is "
+                f"{marginals.names[i]}: W1 {marginals.w1[i]:.2f} sd (noise floor "
+                f"{marginals.floor[i]:.2f}), mean off by {marginals.mean_error[i]:+.2f} sd, "
+                f"sd ratio {marginals.sd_ratio[i]:.2f}.",
+            )
+        )
+    wrong = wrong_sd(marginals) & ~far
+    if wrong.any():
+        i = _worst_index(np.abs(np.log(marginals.sd_ratio)), wrong)
+        findings.append(
+            (
+                "suspect",
+                f"{_count(wrong, 'sd')} differ from the reference; the worst is "
+                f"{marginals.names[i]} with sd ratio {marginals.sd_ratio[i]:.2f}.",
+            )
+        )
+    if pairs is not None and (off := pairs.w1 > np.maximum(pairs.floor, PAIR_TOLERANCE)).any():
+        i = _worst_index(pairs.w1, off)
+        findings.append(
+            (
+                "suspect",
+                f"{_count(off, 'pair')} depend on each other differently; the worst is "
+                f"{pairs.names[i]}: W1 {pairs.w1[i]:.2f} sd, sd ratio {pairs.sd_ratio[i]:.2f}.",
+            )
+        )
+    return findings
+
+
+def exceeds(distances: Distances) -> Array:
+    """Which quantities differ from the reference by more than noise and more than matters."""
+    return np.asarray(distances.w1 > np.maximum(distances.floor, TOLERANCE))
+
+
+def wrong_sd(distances: Distances) -> Array:
+    """Which quantities have a wrong sd, beyond noise and beyond a factor of 1.2."""
+    with np.errstate(divide="ignore"):
+        size = np.abs(np.log(distances.sd_ratio))
+    # The noise is for one quantity; the largest of k normal errors grows as sqrt(2 log k).
+    bound = (LEVEL_Z + np.sqrt(2 * np.log(len(distances.names)))) * distances.sd_noise
+    return np.asarray(size > np.maximum(bound, np.log(SD_RATIO_LIMIT)))
+
+
+def _within_floor(marginals: Distances, pairs: Distances | None) -> bool:
+    both = [marginals] if pairs is None else [marginals, pairs]
+    return all(bool((part.w1 <= part.floor).all()) for part in both)
+
+
+def _summary(marginals: Distances) -> str:
+    i = int(np.argmax(marginals.w1))
+    return (
+        f"Worst of {len(marginals.names)} marginals: {marginals.names[i]}, W1 "
+        f"{marginals.w1[i]:.3f} sd; noise floor {marginals.floor[i]:.3f}."
+    )
+
+
+def _worst(findings: list[tuple[VerdictName, str]]) -> VerdictName:
+    return max((level for level, _ in findings), key=_SEVERITY.__getitem__, default="ok")
+
+
+def _sorted_reasons(findings: list[tuple[VerdictName, str]]) -> tuple[str, ...]:
+    ordered = sorted(findings, key=lambda finding: -_SEVERITY[finding[0]])
+    return tuple(dict.fromkeys(reason for _, reason in ordered))
+
+
+def _worst_index(values: Array, among: Array) -> int:
+    return int(np.argmax(np.where(among, values, -np.inf)))
+
+
+def _count(flags: Array, noun: str) -> str:
+    return f"{int(flags.sum())} of {flags.size} {noun}s"
+
+
+def _slashed(shares: Array) -> str:
+    return "/".join(f"{share:.0%}" for share in shares)

@@ -1,0 +1,305 @@
+"""Search for the basins of a log density: where they are and what each weighs.
+
+Dispersed starts climb together, stop early when a known basin's quadratic
+explains them, and are clustered in the metric of the local Hessian. The weight
+of a basin is its Laplace evidence, ``log p(x_k) - 0.5 log det(-H_k)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy.linalg import cho_solve, solve_triangular
+from scipy.special import logsumexp
+
+from stanrovi.ascent import Ascent
+from stanrovi.errors import DensityError
+from stanrovi.fit.result import Mode
+from stanrovi.target import Array, Target
+
+# A basin this many nats of local evidence below the best one is not kept.
+_NEGLIGIBLE = 9.0
+# Starts this far below the best in log density are not worth a Hessian.
+_HOPELESS = 30.0
+# Two maxima are one basin if the path between them dips less than this (nats).
+_DIP = 0.1
+_MAX_HESSIANS = 6
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How a mode search spends its gradients.
+
+    Attributes
+    ----------
+    n_starts : int
+        Dispersed starts, uniform in cubes of half-width ``radius`` (Stan's own
+        initialisation) and, every other one, of twice that.
+    radius : float
+    max_iterations : int
+        Lockstep iterations; a start that has not converged by then is dropped.
+    """
+
+    n_starts: int = 16
+    radius: float = 2.0
+    max_iterations: int = 150
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Outcome of a mode search.
+
+    Attributes
+    ----------
+    modes : tuple of Mode
+        Heaviest first; empty when no start ended at a proper maximum.
+    start : ndarray, shape (dim,)
+        Where a fit may begin when there is no mode: the best starting point.
+    n_starts, n_usable, n_improper : int
+        Starts made; starts with a finite density; climbs that did not end at
+        a maximum with a negative definite Hessian (a ridge, a plateau, an
+        unbounded density).
+    """
+
+    modes: tuple[Mode, ...]
+    start: Array
+    n_starts: int
+    n_usable: int
+    n_improper: int
+
+
+def find_modes(
+    target: Target, rng: np.random.Generator, settings: SearchSettings | None = None
+) -> SearchResult:
+    """Find the basins of a log density.
+
+    Parameters
+    ----------
+    target : Target
+        Log density on unconstrained space.
+    rng : numpy.random.Generator
+        Draws the starting points.
+    settings : SearchSettings, optional
+
+    Returns
+    -------
+    SearchResult
+
+    Raises
+    ------
+    DensityError
+        If the density is finite at none of the starting points.
+    """
+    settings = settings or SearchSettings()
+    with target.stage("modes"):
+        climb = Ascent(target, _usable_starts(target, rng, settings))
+        start = climb.x[np.argmax(climb.log_density)].copy()
+        basins = _Basins(target)
+        for _ in range(settings.max_iterations):
+            if not climb.active.any():
+                break
+            climb.step()
+            basins.absorb(climb)
+        basins.finish(climb)
+    return SearchResult(
+        modes=basins.weighted(),
+        start=start,
+        n_starts=settings.n_starts,
+        n_usable=len(climb.x),
+        n_improper=basins.n_improper + int(climb.active.sum()),
+    )
+
+
+def local_mode(target: Target, x: Array, sd: Array) -> Mode | None:
+    """Polish a maximum and measure its curvature.
+
+    Parameters
+    ----------
+    target : Target
+    x : ndarray, shape (dim,)
+        A point near the maximum.
+    sd : ndarray, shape (dim,)
+        Rough local standard deviations, for finite differences.
+
+    Returns
+    -------
+    Mode or None
+        With weight zero; None if the Hessian is not negative definite.
+    """
+    for _ in range(_MAX_HESSIANS):
+        precision = -hessian(target, x, sd)
+        curvature = np.diag(precision)
+        if not (np.isfinite(precision).all() and (curvature > 0).all()):
+            return None
+        measured = curvature**-0.5
+        if (np.abs(np.log(measured / sd)) > np.log(30)).any():
+            sd = measured  # the step was off by orders of magnitude: measure again
+            continue
+        try:
+            factor = np.linalg.cholesky(precision)
+        except np.linalg.LinAlgError:
+            return None
+        origin, sd = x, measured
+        x, log_density, promised = _newton_steps(target, x, factor)
+        moved = np.linalg.norm(factor.T @ (x - origin))
+        if promised < 0.01 and moved < 0.5:
+            covariance = cho_solve((factor, True), np.eye(len(x)))
+            return Mode(x, log_density, (covariance + covariance.T) / 2, 0.0)
+    return None
+
+
+def _newton_steps(target: Target, x: Array, factor: Array) -> tuple[Array, float, float]:
+    """Newton steps with one Hessian (given by its Cholesky factor), halved where needed.
+
+    Returns the point, its log density and the gain that one more step promises.
+    """
+    value, gradient = (a[0] for a in target.log_density_gradient(x[None]))
+    t = 1.0
+    for _ in range(12):
+        step = cho_solve((factor, True), gradient)
+        if step @ gradient / 2 < 1e-3 or t < 0.1:
+            break
+        new_value, new_gradient = (a[0] for a in target.log_density_gradient((x + t * step)[None]))
+        if new_value > value:
+            x, value, gradient, t = x + t * step, new_value, new_gradient, 1.0
+        else:
+            t /= 4
+    return x, float(value), float(step @ gradient / 2)
+
+
+def hessian(target: Target, x: Array, sd: Array) -> Array:
+    """Hessian of the log density by central differences of gradients.
+
+    Parameters
+    ----------
+    target : Target
+    x : ndarray, shape (dim,)
+    sd : ndarray, shape (dim,)
+        Local scales; steps are a hundredth of them, and never below rounding.
+
+    Returns
+    -------
+    ndarray, shape (dim, dim)
+        Symmetric; NaN where a point was rejected. Costs ``2 * dim`` gradients.
+    """
+    step = np.maximum(1e-2 * sd, 1e-7 * np.maximum(np.abs(x), 1e-300))
+    shift = np.diag(step)
+    value, gradient = target.log_density_gradient(np.concatenate([x + shift, x - shift]))
+    gradient = np.where(np.isfinite(value)[:, None], gradient, np.nan)
+    d = len(x)
+    full = (gradient[:d] - gradient[d:]) / (2 * step[:, None])
+    return np.asarray((full + full.T) / 2)
+
+
+def local_evidence(mode: Mode) -> float:
+    """Laplace estimate of the log evidence of a basin, up to a shared constant."""
+    sign, log_det = np.linalg.slogdet(mode.covariance)
+    return mode.log_density + 0.5 * float(log_det) if sign > 0 else -np.inf
+
+
+def _usable_starts(target: Target, rng: np.random.Generator, settings: SearchSettings) -> Array:
+    radius = np.where(np.arange(settings.n_starts) % 2 == 0, 1.0, 2.0) * settings.radius
+    found: list[Array] = []
+    missing = radius
+    for _ in range(8):
+        x = rng.uniform(-1.0, 1.0, (len(missing), target.dim)) * missing[:, None]
+        value, gradient = target.log_density_gradient(x)
+        # Points as good as rejected (1e30 and beyond) do not make a start either.
+        usable = np.isfinite(value) & (np.abs(gradient).max(axis=1) < 1e30)
+        found.append(x[usable])
+        missing = missing[~usable] * 0.7
+        if not len(missing):
+            break
+    starts = np.concatenate(found)
+    if not len(starts):
+        raise DensityError(
+            f"The log density is not finite at any of {8 * settings.n_starts} points within "
+            f"{2 * settings.radius:g} of the origin of unconstrained space. Check the data and "
+            "the constraints of the program: a parameter without its bounds, a division by "
+            "zero, or data outside the likelihood's support are the usual causes."
+        )
+    return starts
+
+
+@dataclass
+class _Basins:
+    """Modes known so far, and the tests that tell a new one from an old one."""
+
+    target: Target
+    modes: list[Mode] = field(default_factory=list)
+    factors: list[Array] = field(default_factory=list)
+    n_improper: int = 0
+    _seen: set[int] = field(default_factory=set)
+
+    def absorb(self, climb: Ascent) -> None:
+        """Stop climbers that a known basin explains; look at those that arrived."""
+        for mode, factor in zip(self.modes, self.factors, strict=True):
+            climb.active[_explained(climb, mode, factor)] = False
+        if self.modes:
+            return
+        # Only the first arrival is examined during the climb: its Hessian stops
+        # the others early. The rest waits for `finish`, where hopeless ones drop out.
+        arrived = np.flatnonzero(climb.converged)
+        for i in arrived[np.argsort(-climb.log_density[arrived])]:
+            if i not in self._seen:
+                self._examine(climb, int(i))
+
+    def finish(self, climb: Ascent) -> None:
+        """Examine what converged elsewhere, best first."""
+        arrived = np.flatnonzero(climb.converged)
+        best = climb.log_density[arrived].max(initial=-np.inf)
+        for i in arrived[np.argsort(-climb.log_density[arrived])]:
+            if i not in self._seen and climb.log_density[i] > best - _HOPELESS - climb.x.shape[1]:
+                self._examine(climb, int(i))
+
+    def weighted(self) -> tuple[Mode, ...]:
+        """Modes with their share of the local evidence, heaviest first."""
+        evidence = np.array([local_evidence(m) for m in self.modes])
+        if not len(evidence):
+            return ()
+        kept = np.flatnonzero(evidence > evidence.max() - _NEGLIGIBLE)
+        weight = np.exp(evidence[kept] - logsumexp(evidence[kept]))
+        order = np.argsort(-weight)
+        return tuple(replace(self.modes[kept[i]], weight=float(weight[i])) for i in order)
+
+    def _examine(self, climb: Ascent, i: int) -> None:
+        self._seen.add(i)
+        if self._known(climb.x[i], climb.log_density[i]):
+            return
+        sd = np.sqrt(climb.inverse_hessian_diagonal(i))
+        sd = np.where(sd > 0, sd, np.maximum(1.0, np.abs(climb.x[i])))
+        mode = local_mode(self.target, climb.x[i], sd)
+        if mode is None:
+            self.n_improper += 1
+        elif not self._known(mode.position, mode.log_density):
+            self.modes.append(mode)
+            self.factors.append(np.linalg.cholesky(mode.covariance))
+
+    def _known(self, x: Array, log_density: float) -> bool:
+        for mode, factor in zip(self.modes, self.factors, strict=True):
+            distance = np.linalg.norm(solve_triangular(factor, x - mode.position, lower=True))
+            if distance < 1.0:
+                return True
+            if distance < 6.0 * np.sqrt(len(x)) and self._no_dip(mode, x, log_density):
+                return True
+        return False
+
+    def _no_dip(self, mode: Mode, x: Array, log_density: float) -> bool:
+        t = np.linspace(0, 1, 9)[1:-1, None]
+        path, _ = self.target.log_density_gradient(mode.position + t * (x - mode.position))
+        return bool(path.min() > min(mode.log_density, log_density) - _DIP)
+
+
+def _explained(climb: Ascent, mode: Mode, factor: Array) -> Array:
+    """Climbers whose value and gradient are those of the basin's quadratic."""
+    i = np.flatnonzero(climb.active)
+    u = solve_triangular(factor, (climb.x[i] - mode.position).T, lower=True).T
+    pull = climb.gradient[i] @ factor
+    distance = np.linalg.norm(u, axis=1)
+    residual = np.linalg.norm(pull + u, axis=1)
+    drop = mode.log_density - climb.log_density[i]
+    d = climb.x.shape[1]
+    close = distance < 3.0 + 2.0 * np.sqrt(d)
+    same = (residual < 0.3 * distance + 0.1) & (np.abs(drop - distance**2 / 2) < 0.3 * drop + 0.1)
+    return i[close & same]

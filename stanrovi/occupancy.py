@@ -1,0 +1,171 @@
+"""The mode table: which share of every run's draws lies in which known basin."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from stanrovi import arviz_io
+from stanrovi.diagnostics import RHAT_LIMIT
+from stanrovi.draws import Draws
+from stanrovi.target import Array
+
+# A basin with a smaller share of the local evidence is not worth a verdict.
+WEIGHT_LIMIT = 0.05
+
+
+@dataclass(frozen=True)
+class ModeTable:
+    """Known basins and who visits them.
+
+    Attributes
+    ----------
+    position : ndarray, shape (m, dim)
+        Modes on unconstrained space.
+    log_density : ndarray, shape (m,)
+        Log density there, up to a constant.
+    weight : ndarray, shape (m,)
+        Share of the local evidence (what the mode search expects).
+    mass : mapping of str to ndarray, shape (m,)
+        Share of each fit's draws nearest to each mode. Fits whose draws cannot
+        be placed are left out.
+    reference_mass : ndarray, shape (m,), or None
+        The same for the reference.
+    chain_mass : ndarray, shape (chain, m), or None
+        The same for each of its chains.
+    objection : str
+        What the basins say against the reference; empty if nothing.
+    """
+
+    position: Array
+    log_density: Array
+    weight: Array
+    mass: Mapping[str, Array]
+    reference_mass: Array | None
+    chain_mass: Array | None
+    objection: str = ""
+
+
+def mode_table(fits: Mapping[str, Draws], reference: Draws) -> ModeTable | None:
+    """Build the mode table from the modes that the fits carry.
+
+    Parameters
+    ----------
+    fits : mapping of str to Draws
+        Fits; the longest list of modes among their attributes ``modes`` is used.
+    reference : Draws
+        Placed by its unconstrained draws, else by its constrained ones.
+
+    Returns
+    -------
+    ModeTable or None
+        None where no fit knows any mode.
+    """
+    modes = max((_modes(fit) for fit in fits.values()), key=len, default=[])
+    if not modes:
+        return None
+    position = np.array([mode["position"] for mode in modes], dtype=np.float64)
+    placer = _Placer(position, [*fits.values(), reference])
+    labels = {name: placer.labels(fit) for name, fit in fits.items()}
+    found = placer.labels(reference)
+    count = len(modes)
+    table = ModeTable(
+        position=position,
+        log_density=np.array([mode.get("log_density", np.nan) for mode in modes], dtype=np.float64),
+        weight=np.array([mode.get("weight", np.nan) for mode in modes], dtype=np.float64),
+        mass={name: _shares(at.ravel(), count) for name, at in labels.items() if at is not None},
+        reference_mass=None if found is None else _shares(found.ravel(), count),
+        chain_mass=None if found is None else np.array([_shares(row, count) for row in found]),
+    )
+    objection = "" if found is None else _objection(table, found)
+    return replace(table, objection=objection)
+
+
+class _Placer:
+    """Assigns draws to the nearest mode, in units of the spread inside the basins."""
+
+    def __init__(self, position: Array, runs: list[Draws]) -> None:
+        self._position = position
+        self._runs = [run for run in runs if _unconstrained(run, position.shape[1]) is not None]
+        pooled = [_unconstrained(run, position.shape[1]) for run in self._runs]
+        flat = np.concatenate([run for run in pooled if run is not None] or [position])
+        self._scale = _spread(flat)
+        for _ in range(2):  # the spread within the basins, once they are known roughly
+            labels = _nearest(flat, position, self._scale)
+            self._scale = _spread(flat - position[labels])
+
+    def labels(self, run: Draws) -> Array | None:
+        """Nearest mode of each draw, shape (chain, draw); None if they cannot be placed."""
+        draws = _unconstrained(run, self._position.shape[1])
+        if draws is not None:
+            at = _nearest(draws, self._position, self._scale)
+            return at.reshape(run.n_chains, run.n_draws)
+        return self._labels_constrained(run)
+
+    def _labels_constrained(self, run: Draws) -> Array | None:
+        """Place constrained draws by the draw of another run that is closest to each mode."""
+        for other in self._runs:
+            if set(other.scalars()) - set(run.scalars(tuple(run.posterior))):
+                continue
+            known = _unconstrained(other, self._position.shape[1])
+            at = _nearest(known, self._position, self._scale)
+            if len(set(at)) < len(self._position):
+                continue
+            landmarks = _flat(other, tuple(other.scalars()))
+            centres = np.array([landmarks[at == k].mean(axis=0) for k in range(at.max() + 1)])
+            scale = _spread(landmarks - centres[at])
+            values = _flat(run, tuple(other.scalars()))
+            return _nearest(values, centres, scale).reshape(run.n_chains, run.n_draws)
+        return None
+
+
+def _modes(fit: Draws) -> list[dict[str, object]]:
+    return list(json.loads(str(fit.attrs.get("modes") or "[]")))
+
+
+def _unconstrained(run: Draws, dim: int) -> Array | None:
+    if run.unconstrained is None or run.unconstrained.shape[-1] != dim:
+        return None
+    return run.unconstrained.reshape(-1, dim)
+
+
+def _flat(run: Draws, names: tuple[str, ...]) -> Array:
+    scalars = run.scalars(tuple(run.posterior))
+    return np.stack([scalars[name].ravel() for name in names], axis=1)
+
+
+def _nearest(values: Array, centres: Array, scale: Array) -> Array:
+    distance = [(((values - centre) / scale) ** 2).sum(axis=1) for centre in centres]
+    return np.argmin(distance, axis=0)
+
+
+def _spread(values: Array) -> Array:
+    sd = np.asarray(values.std(axis=0))
+    return np.where(sd > 0, sd, 1.0)
+
+
+def _shares(labels: Array, count: int) -> Array:
+    return np.bincount(labels, minlength=count) / labels.size
+
+
+def _objection(table: ModeTable, labels: Array) -> str:
+    """What the basins say against the reference, as a sentence; empty if nothing."""
+    inside = (labels[..., None] == np.arange(len(table.weight))).astype(np.float64)
+    visited = inside.any(axis=(0, 1)) & ~inside.all(axis=(0, 1))
+    if len(labels) > 1 and visited.any():
+        scale = arviz_io.rhat(inside[..., visited], "split")
+        if not (scale <= RHAT_LIMIT).all():
+            shares = "; ".join(
+                f"chain {i + 1}: " + "/".join(f"{mass:.0%}" for mass in row)
+                for i, row in enumerate(table.chain_mass if table.chain_mass is not None else [])
+            )
+            return f"Its chains occupy different basins ({shares} in modes 1 to {inside.shape[-1]})."
+    missed = [
+        f"mode {i + 1} ({weight:.0%} of the local evidence)"
+        for i, weight in enumerate(table.weight)
+        if weight >= WEIGHT_LIMIT and not inside[..., i].any()
+    ]
+    return f"No chain visited {' or '.join(missed)}." if missed else ""
