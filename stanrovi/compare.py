@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stanrovi import arviz_io
+from stanrovi.compare_json import comparison_dict
 from stanrovi.diagnostics import (
     Distances,
     ReferenceCheck,
@@ -104,16 +105,7 @@ class Comparison:
             JSON-safe (unknown numbers are None); docs/schemas/compare.schema.json
             describes it.
         """
-        return {
-            "model": self.model,
-            "reference": {
-                key: _plain(value) for key, value in vars(self.reference).items() if value != -1
-            }
-            | {"divergences": self.reference.divergences if self.reference.divergences >= 0 else None},
-            "noise_floor": _plain(self.noise_floor),
-            "methods": {name: _method_dict(self, name) for name in self.methods},
-            "modes": _modes_list(self.modes),
-        }
+        return comparison_dict(self)
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per method and parameter, the worst first.
@@ -261,7 +253,9 @@ def compare(
     modes = mode_table(named, reference)
     check = check_reference(reference, values, names, modes.objection if modes else "")
     methods = {
-        name: _compare_one(name, fit, _matrix(fit, variables)[..., varies], values, names, check, modes, seed)
+        name: _compare_one(
+            name, fit, _matrix(fit, variables)[..., varies], values, names, check, modes, seed
+        )
         for name, fit in named.items()
     }
     floors = [m.marginals.floor.max() for m in methods.values() if m.marginals is not None]
@@ -347,9 +341,7 @@ def _common_parameters(fits: Mapping[str, Draws], reference: Draws) -> tuple[str
                     f"{mine} in {name} and {theirs} in {reference.method}."
                 )
     common = [
-        key
-        for key in reference.parameters
-        if all(key in fit.parameters for fit in fits.values())
+        key for key in reference.parameters if all(key in fit.parameters for fit in fits.values())
     ]
     if not common:
         raise DrawsError(f"The fits and {reference.method} have no parameter in common.")
@@ -389,9 +381,7 @@ def summary_row(method: MethodComparison) -> dict[str, str]:
         "w1_max": "-" if part is None else f"{part.w1.max():.3f}",
         "floor": "-" if part is None else f"{part.floor[part.w1.argmax()]:.3f}",
         "mean_error_max": "-" if part is None else f"{np.abs(part.mean_error).max():.2f}",
-        "sd_ratio": "-"
-        if part is None
-        else f"{part.sd_ratio.min():.2f}-{part.sd_ratio.max():.2f}",
+        "sd_ratio": "-" if part is None else f"{part.sd_ratio.min():.2f}-{part.sd_ratio.max():.2f}",
         "khat": _shown(method.khat, ".2f"),
         "elbo": _shown(method.elbo, ".2f"),
         "n_gradients": _shown(method.n_gradients, ",.0f"),
@@ -401,61 +391,3 @@ def summary_row(method: MethodComparison) -> dict[str, str]:
 
 def _shown(value: float, style: str) -> str:
     return "-" if math.isnan(value) else format(value, style)
-
-
-def _plain(value: Any) -> Any:
-    """A JSON value: NaN and infinities become None."""
-    if isinstance(value, np.ndarray):
-        return [_plain(item) for item in value]
-    if isinstance(value, (bool, str)) or value is None:
-        return value
-    number_ = float(value)
-    if not math.isfinite(number_):
-        return None
-    return int(number_) if isinstance(value, (int, np.integer)) else number_
-
-
-def _method_dict(comparison: Comparison, name: str) -> dict[str, Any]:
-    method, modes = comparison.methods[name], comparison.modes
-    part, pairs = method.marginals, method.pairs
-    return {
-        "w1": {} if part is None else _by_name(part.names, part.w1),
-        "w1_max": None if part is None else _plain(part.w1.max()),
-        "w1_worst": None if part is None else part.names[int(part.w1.argmax())],
-        "mean_error_max": None if part is None else _plain(np.abs(part.mean_error).max()),
-        "sd_ratio_range": None
-        if part is None
-        else [_plain(part.sd_ratio.min()), _plain(part.sd_ratio.max())],
-        "pairs": {} if pairs is None else _by_name(pairs.names, pairs.w1),
-        "pair_w1_max": None if pairs is None else _plain(pairs.w1.max()),
-        "khat": _plain(method.khat),
-        "elbo": _plain(method.elbo),
-        "elbo_se": _plain(method.elbo_se),
-        "seconds": _plain(method.seconds),
-        "n_gradients": None if math.isnan(method.n_gradients) else int(method.n_gradients),
-        "status": method.status,
-        "mode_mass": _plain(modes.mass[name]) if modes is not None and name in modes.mass else None,
-        "verdict": method.verdict.name,
-        "reasons": list(method.verdict.reasons),
-    }
-
-
-def _by_name(names: tuple[str, ...], values: Array) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in zip(names, values, strict=True)}
-
-
-def _modes_list(modes: ModeTable | None) -> list[dict[str, Any]]:
-    if modes is None:
-        return []
-    return [
-        {
-            "weight": _plain(modes.weight[i]),
-            "log_density": _plain(modes.log_density[i]),
-            "position": _plain(modes.position[i]),
-            "reference_mass": None
-            if modes.reference_mass is None
-            else _plain(modes.reference_mass[i]),
-            "chain_mass": None if modes.chain_mass is None else _plain(modes.chain_mass[:, i]),
-        }
-        for i in range(len(modes.weight))
-    ]

@@ -206,7 +206,9 @@ def pair_distances(
         return None
     flat, sd = reference.reshape(-1, reference.shape[2]), _sd(reference)
     rows, columns = _correlated_pairs(flat)
-    labels = [f"{names[i]} {s} {names[j]}" for s in "+-" for i, j in zip(rows, columns, strict=True)]
+    labels = [
+        f"{names[i]} {s} {names[j]}" for s in "+-" for i, j in zip(rows, columns, strict=True)
+    ]
 
     def slices(values: Array) -> Array:
         scaled = values / sd
@@ -245,9 +247,9 @@ def check_reference(
     effective = effective_sizes(values)
     divergent = reference.sample_stats.get("diverging")
     divergences = -1 if divergent is None else int(np.sum(divergent))
+    mixing = _rhat_problems(scale, names, reference.n_chains)
     problems = [
-        *_rhat_problems(scale, names, reference.n_chains),
-        *_ess_problems(effective, names),
+        *(mixing or _ess_problems(effective, names)),
         *_divergence_problems(divergences, values.shape[0] * values.shape[1]),
         *([basins] if basins else []),
     ]
@@ -332,9 +334,7 @@ def _ess_problems(effective: Array, names: tuple[str, ...]) -> list[str]:
 def _divergence_problems(divergences: int, total: int) -> list[str]:
     if divergences <= DIVERGENT_SHARE_LIMIT * total:
         return []
-    return [
-        f"{divergences} of {total} transitions diverged; raise adapt_delta or reparametrise."
-    ]
+    return [f"{divergences} of {total} transitions diverged; raise adapt_delta or reparametrise."]
 
 
 def _count_divergences(divergences: int) -> str:

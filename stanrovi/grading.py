@@ -81,8 +81,7 @@ def grade(
         within = not findings and _within_floor(marginals, pairs)
         level: VerdictName = "ok" if within else "suspect"
         findings.extend((level, f"Its own check: {reason}") for reason in own.reasons)
-    summary = _summary(marginals)
-    return Verdict(_worst(findings), (*_sorted_reasons(findings), summary))
+    return Verdict(_worst(findings), (*_sorted_reasons(findings), *_summary(marginals)))
 
 
 def _grade_without_reference(
@@ -105,7 +104,7 @@ def _grade_without_reference(
         findings.append(
             ("ok", f"Mode table: {shares} of its draws, {_slashed(modes.weight)} expected.")
         )
-    note = f"Not graded against {reference.method}: {reference.reason}"
+    note = f"Not graded against {reference.method}, which is not trusted here."
     return Verdict(_worst(findings), (*_sorted_reasons(findings), note))
 
 
@@ -125,7 +124,8 @@ def _mass_findings(
             findings.append(("collapsed", f"Lost {has}"))
         elif abs(mass[i] - expected[i]) > MASS_TOLERANCE:
             findings.append(("suspect", f"Wrong weight of {has}"))
-    return findings
+    lost = [finding for finding in findings if finding[0] == "collapsed"]
+    return lost or findings
 
 
 def _distance_findings(
@@ -185,12 +185,19 @@ def _within_floor(marginals: Distances, pairs: Distances | None) -> bool:
     return all(bool((part.w1 <= part.floor).all()) for part in both)
 
 
-def _summary(marginals: Distances) -> str:
+def _summary(marginals: Distances) -> list[str]:
     i = int(np.argmax(marginals.w1))
-    return (
+    floor = float(marginals.floor.max())
+    lines = [
         f"Worst of {len(marginals.names)} marginals: {marginals.names[i]}, W1 "
         f"{marginals.w1[i]:.3f} sd; noise floor {marginals.floor[i]:.3f}."
-    )
+    ]
+    if floor > 2 * TOLERANCE:
+        lines.append(
+            f"Few effective draws: differences below {floor:.2f} sd cannot be seen; "
+            "draw more from the reference."
+        )
+    return lines
 
 
 def _worst(findings: list[tuple[VerdictName, str]]) -> VerdictName:
@@ -198,7 +205,9 @@ def _worst(findings: list[tuple[VerdictName, str]]) -> VerdictName:
 
 
 def _sorted_reasons(findings: list[tuple[VerdictName, str]]) -> tuple[str, ...]:
-    ordered = sorted(findings, key=lambda finding: -_SEVERITY[finding[0]])
+    """Give the gravest reasons first; what speaks for a fit counts only when nothing is against."""
+    against = [finding for finding in findings if finding[0] != "ok"]
+    ordered = sorted(against or findings, key=lambda finding: -_SEVERITY[finding[0]])
     return tuple(dict.fromkeys(reason for _, reason in ordered))
 
 

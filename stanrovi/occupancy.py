@@ -36,6 +36,9 @@ class ModeTable:
         The same for the reference.
     chain_mass : ndarray, shape (chain, m), or None
         The same for each of its chains.
+    centres : mapping of str to ndarray, shape (m,)
+        Mean of every scalar parameter over the draws in each basin, constrained
+        space; NaN in a basin that no run visits.
     objection : str
         What the basins say against the reference; empty if nothing.
     """
@@ -46,6 +49,7 @@ class ModeTable:
     mass: Mapping[str, Array]
     reference_mass: Array | None
     chain_mass: Array | None
+    centres: Mapping[str, Array]
     objection: str = ""
 
 
@@ -79,6 +83,9 @@ def mode_table(fits: Mapping[str, Draws], reference: Draws) -> ModeTable | None:
         mass={name: _shares(at.ravel(), count) for name, at in labels.items() if at is not None},
         reference_mass=None if found is None else _shares(found.ravel(), count),
         chain_mass=None if found is None else np.array([_shares(row, count) for row in found]),
+        centres=_centres(
+            [(reference, found), *((fits[name], labels[name]) for name in fits)], count
+        ),
     )
     objection = "" if found is None else _objection(table, found)
     return replace(table, objection=objection)
@@ -147,12 +154,24 @@ def _spread(values: Array) -> Array:
     return np.where(sd > 0, sd, 1.0)
 
 
+def _centres(runs: list[tuple[Draws, Array | None]], count: int) -> dict[str, Array]:
+    """Basin means by the first run that visits a basin with a twentieth of its draws or more."""
+    centres: dict[str, Array] = {}
+    for run, labels in runs:
+        for name, values in run.scalars().items() if labels is not None else ():
+            known = centres.setdefault(name, np.full(count, np.nan))
+            for k in np.flatnonzero(np.isnan(known)):
+                if labels is not None and (inside := labels == k).mean() >= WEIGHT_LIMIT:
+                    known[k] = values[inside].mean()
+    return centres
+
+
 def _shares(labels: Array, count: int) -> Array:
     return np.bincount(labels, minlength=count) / labels.size
 
 
 def _objection(table: ModeTable, labels: Array) -> str:
-    """What the basins say against the reference, as a sentence; empty if nothing."""
+    """Say in a sentence what the basins hold against the reference; empty if nothing."""
     inside = (labels[..., None] == np.arange(len(table.weight))).astype(np.float64)
     visited = inside.any(axis=(0, 1)) & ~inside.all(axis=(0, 1))
     if len(labels) > 1 and visited.any():
@@ -162,7 +181,9 @@ def _objection(table: ModeTable, labels: Array) -> str:
                 f"chain {i + 1}: " + "/".join(f"{mass:.0%}" for mass in row)
                 for i, row in enumerate(table.chain_mass if table.chain_mass is not None else [])
             )
-            return f"Its chains occupy different basins ({shares} in modes 1 to {inside.shape[-1]})."
+            return (
+                f"Its chains occupy different basins ({shares} in modes 1 to {inside.shape[-1]})."
+            )
     missed = [
         f"mode {i + 1} ({weight:.0%} of the local evidence)"
         for i, weight in enumerate(table.weight)
