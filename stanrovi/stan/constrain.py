@@ -39,15 +39,14 @@ _UNCONSTRAIN = ctypes.CFUNCTYPE(
 
 
 def variables(column_names: Sequence[str]) -> dict[str, Variable]:
-    """Variables behind Stan's flat column names (``a.2.1``, column-major).
+    """Variables behind Stan's flat column names (``a.2.1``, column-major)."""
+    return plain(stanio.parse_header(",".join(column_names)), column_names) if column_names else {}
 
-    Members of tuples, which have no array form, become variables of their
-    own under their column names.
-    """
-    if not column_names:
-        return {}
+
+def plain(layout: Mapping[str, Variable], column_names: Sequence[str]) -> dict[str, Variable]:
+    """Make a layout in which each member of a tuple is a variable under its column name."""
     out: dict[str, Variable] = {}
-    for name, variable in stanio.parse_header(",".join(column_names)).items():
+    for name, variable in layout.items():
         if variable.type is not VariableType.TUPLE:
             out[name] = variable
             continue
@@ -72,6 +71,12 @@ def split(columns: Array, layout: Mapping[str, Variable]) -> dict[str, Array]:
         Complex variables get a last axis (real part, imaginary part).
     """
     return {name: _extract(columns, variable) for name, variable in layout.items()}
+
+
+def shape(variable: Variable) -> tuple[int, ...]:
+    """Shape of one draw of a variable; complex ones have a last axis of two."""
+    complex_axis = (2,) if variable.type is VariableType.COMPLEX else ()
+    return (*variable.dimensions, *complex_axis)
 
 
 def _extract(columns: Array, variable: Variable) -> Array:
@@ -108,6 +113,8 @@ class Constrainer:
     parameters, variables : dict of str to Variable
         Layout of the parameters block; and with transformed parameters and
         generated quantities.
+    n_columns : int
+        Numbers in one constrained draw.
     """
 
     def __init__(self, client: StanModel, reduce: Callable[..., StanModel] | None = None) -> None:
@@ -117,7 +124,8 @@ class Constrainer:
         self._constrain = _CONSTRAIN(("bs_param_constrain", client.stanlib))
         self._unconstrain = _UNCONSTRAIN(("bs_param_unconstrain", client.stanlib))
         self._messages = Messages(client)
-        self._column_names = client.param_names(include_tp=True, include_gq=True)
+        column_names = client.param_names(include_tp=True, include_gq=True)
+        self.n_columns = len(column_names)
         widths = client.param_num(include_tp=True), client.param_num()
         # What to include, how many columns that gives, which blocks it can do without.
         self._fallbacks = (
@@ -125,7 +133,7 @@ class Constrainer:
             ((False, False), widths[1], _DROPPED),
         )
         self.parameters = variables(client.param_names())
-        self.variables = variables(self._column_names)
+        self.variables = variables(column_names)
 
     def constrain(self, x: Array, seed: int) -> dict[str, Array]:
         """Constrained draws with transformed parameters and generated quantities.
@@ -143,7 +151,7 @@ class Constrainer:
             Quantities whose computation threw are NaN in that draw.
         """
         x = np.ascontiguousarray(x, dtype=np.float64)
-        out = np.full((x.shape[0], len(self._column_names)), np.nan)
+        out = np.full((x.shape[0], self.n_columns), np.nan)
         message = ctypes.c_void_p()
         rng = self._client.new_rng(seed)
         failures, reason = 0, ""
@@ -251,8 +259,7 @@ def _parameter(name: str, variable: Variable, values: Mapping[str, Any]) -> Arra
     if name not in values:
         given = ", ".join(values) or "nothing"
         raise DataError(f"parameter {name} is missing; the values given are of {given}")
-    complex_axis = (2,) if variable.type is VariableType.COMPLEX else ()
-    declared = (*variable.dimensions, *complex_axis)
+    declared = shape(variable)
     try:
         array = np.asarray(values[name], dtype=np.float64)
     except (TypeError, ValueError) as error:

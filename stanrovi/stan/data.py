@@ -36,7 +36,7 @@ def read_data(source: DataSource) -> dict[str, Any]:
     Parameters
     ----------
     source : path, str, mapping or None
-        Path of a JSON file, JSON text (starting with ``{``), a mapping of
+        Path of a JSON file, JSON text, a mapping of
         names to numbers, lists or arrays, or None for no data.
 
     Returns
@@ -55,7 +55,7 @@ def read_data(source: DataSource) -> dict[str, Any]:
         return {}
     if isinstance(source, Mapping):
         return {str(name): _from_python(str(name), value) for name, value in source.items()}
-    if isinstance(source, str) and source.lstrip().startswith("{"):
+    if isinstance(source, str) and source.lstrip().startswith(("{", "[")):
         return _parse(source, "the data text")
     if not isinstance(source, str | os.PathLike):
         raise UsageError(
@@ -159,13 +159,15 @@ def _check_shape(
             if size is not None and text != str(size)
         ]
         hint = f" with {', '.join(known)}" if known else ""
-        raise DataError(f"{where}{hint} has {_shape_words(shape)}; make data and sizes agree")
+        raise DataError(f"{where}{hint} {_shape_words(shape)}; make data and sizes agree")
 
 
 def _shape_words(shape: tuple[int, ...]) -> str:
     if not shape:
-        return "a single number"
-    return f"length {shape[0]}" if len(shape) == 1 else f"shape {' x '.join(map(str, shape))}"
+        return "is a single number"
+    return (
+        f"has length {shape[0]}" if len(shape) == 1 else f"has shape {' x '.join(map(str, shape))}"
+    )
 
 
 def _size(text: str, data: Mapping[str, Any]) -> int | None:

@@ -40,6 +40,10 @@ _DIMENSIONS = re.compile(
     r"mismatch in .*? declared and found in context;.*?variable name=(?P<name>[^;]+);.*?"
     r"dims declared=\((?P<declared>[^)]*)\); dims found=\((?P<found>[^)]*)\)"
 )
+_BRIDGESTAN_REMEDY = (
+    "get the BridgeStan sources (set BRIDGESTAN to their folder; make and a C++ compiler are "
+    "needed), or give a compiled BridgeStan library as the model"
+)
 
 
 class UnsupportedError(ModelError):
@@ -83,7 +87,9 @@ def load_program(
         if engine == "stanli":
             raise
         if bridgestan_folder() is None:
-            raise ModelError(f"{error} {_bridgestan_remedy()}") from None
+            raise ModelError(
+                f"{error} Rewrite that part of the program, or {_BRIDGESTAN_REMEDY}."
+            ) from None
         logger.info("%s Compiling with BridgeStan instead.", error)
         return _load_compiled(program, data, seed), "bridgestan"
 
@@ -195,7 +201,10 @@ def _load_compiled(program: Program, data: str, seed: int) -> StanModel:
 
     folder = bridgestan_folder()
     if folder is None:
-        raise ModelError(f"BridgeStan was asked for but is not here. {_bridgestan_remedy()}")
+        raise ModelError(
+            "BridgeStan was asked for but its sources are not here: "
+            f"{_BRIDGESTAN_REMEDY}, or use the embedded engine (stanli)."
+        )
 
     def build(source: Path) -> Path:
         return bridgestan.compile_model(source, make_args=["STAN_THREADS=true"])
@@ -217,14 +226,6 @@ def _construct(make: Callable[[], StanModel]) -> StanModel:
     for warning in caught:
         logger.warning("%s", warning.message)
     return client
-
-
-def _bridgestan_remedy() -> str:
-    return (
-        "Either rewrite that part of the program, or get the BridgeStan sources (set BRIDGESTAN "
-        "to their folder; a C++ compiler and make are needed), or give a compiled BridgeStan "
-        "library as the model."
-    )
 
 
 def _wrong_library(path: Path, error: AttributeError) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from stanrovi.errors import ModelError, UsageError
 from stanrovi.stan.batch import BatchEvaluator
-from stanrovi.stan.constrain import Constrainer
+from stanrovi.stan.constrain import Constrainer, shape
 from stanrovi.stan.data import DataSource, check_data, read_data, to_json
 from stanrovi.stan.engine import EngineChoice, EngineName, load_library, load_program, load_reduced
 from stanrovi.stan.locate import locate, suggestion
@@ -53,6 +53,8 @@ class Model:
         Names in the parameters block, those without elements left out.
     variables : tuple of str
         The same, with transformed parameters and generated quantities.
+    n_columns : int
+        Numbers in one constrained draw of all ``variables``.
     unconstrained_names : tuple of str, length dim
         Stan's names of the unconstrained coordinates (``theta.1``).
     source : Program or Path
@@ -113,6 +115,7 @@ class Model:
         self.unconstrained_names = tuple(client.param_unc_names())
         self.parameters = tuple(self._constrainer.parameters)
         self.variables = tuple(self._constrainer.variables)
+        self.n_columns = self._constrainer.n_columns
 
     def _reduced(self, *dropped: str) -> StanModel:
         assert isinstance(self.source, Program)
@@ -128,6 +131,11 @@ class Model:
     def data_json(self) -> str:
         """The data as JSON text that every engine reads."""
         return to_json(self.data)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the ``parameters``."""
+        return {name: shape(item) for name, item in self._constrainer.parameters.items()}
 
     @property
     def last_rejection(self) -> str | None:

@@ -122,7 +122,7 @@ class Program:
         return ""
 
     def without(self, *names: str) -> Program:
-        """The program without some of its top-level blocks."""
+        """Drop some of its top-level blocks."""
         code = self.code
         for found, span in reversed(list(_blocks(self._bare))):
             if found in names:

@@ -1,0 +1,327 @@
+"""NUTS of CmdStan, run through cmdstanpy."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from stanrovi.errors import DrawsError, ModelError, SamplerError, UsageError
+from stanrovi.stan.cache import compiled
+from stanrovi.stan.chains import Chains, NutsSettings, Progress
+from stanrovi.stan.constrain import plain, split
+from stanrovi.stan.program import Program
+from stanrovi.target import Array
+
+if TYPE_CHECKING:
+    from cmdstanpy import CmdStanMCMC, CmdStanModel
+
+logger = logging.getLogger(__name__)
+
+_SIGNIFICANT_DIGITS = 14  # so that draws can be unconstrained without loss
+_POLL_SECONDS = 0.25
+_CHAIN_FILE = re.compile(r"(?:_(?P<chain>\d+))?\.csv$")
+# Lines of the console that tell settings, progress or time, not a reason.
+_NO_REASON = re.compile(
+    r"^\s*$|^\s*[\w.]+ = |^\s*\w+$|Iteration:|Elapsed Time|seconds \(|^Gradient evaluation"
+    r"|^1000 transitions|^Adjust your expectations"
+)
+
+
+def cmdstan_folder() -> Path | None:
+    """Folder of the CmdStan install that cmdstanpy finds, if any."""
+    import cmdstanpy
+
+    try:
+        return Path(cmdstanpy.cmdstan_path())
+    except ValueError:
+        return None
+
+
+def compile_cmdstan(program: Program) -> Path:
+    """Path of the program's CmdStan executable, compiled in the cache if needed.
+
+    Raises
+    ------
+    ModelError
+        If there is no CmdStan, or it cannot compile the program.
+    """
+    import cmdstanpy
+
+    folder = cmdstan_folder()
+    if folder is None:
+        raise ModelError(
+            "CmdStan was asked for but no install is found: run cmdstanpy's install_cmdstan, or "
+            "set CMDSTAN to its folder, or give a compiled executable (exe), or use engine stanli"
+        )
+
+    def build(source: Path) -> Path:
+        return Path(str(cmdstanpy.CmdStanModel(stan_file=source).exe_file))
+
+    logger.info("compiling %s with CmdStan in %s", program.name, folder)
+    suffix = ".exe" if os.name == "nt" else ".bin"
+    with _own_logging():
+        try:
+            return compiled(program, f"cmdstan {folder.resolve()}", suffix, build)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise ModelError(f"CmdStan could not compile {program.name}: {error}") from error
+
+
+def sample_cmdstan(
+    exe: Path, data: str, settings: NutsSettings, progress: Progress | None
+) -> Chains:
+    """Run NUTS in a CmdStan executable.
+
+    Parameters
+    ----------
+    exe : Path
+        Compiled executable.
+    data : str
+        JSON text.
+    settings : NutsSettings
+    progress : callable, optional
+        Called with chain (from 1), iterations done and iterations in all.
+
+    Returns
+    -------
+    Chains
+
+    Raises
+    ------
+    UsageError
+        If ``exe`` is no CmdStan executable.
+    SamplerError
+        If the run fails, with the reason from CmdStan's console.
+    """
+    with tempfile.TemporaryDirectory(prefix="stanrovi-nuts-", ignore_cleanup_errors=True) as root:
+        folder = Path(root)
+        data_file, output = folder / "data.json", folder / "output"
+        data_file.write_text(data, encoding="utf-8")
+        output.mkdir()
+        watch = _watch(output, settings, progress) if progress else nullcontext()
+        with _own_logging(), _kept_environment("STAN_NUM_THREADS"), watch:
+            model = _model(exe)
+            try:
+                return chains_of(_sample(model, data_file, output, settings))
+            except (RuntimeError, ValueError) as error:
+                reason = _console_reason(output) or str(error)
+                raise SamplerError(f"NUTS (CmdStan, {exe.name}) failed: {reason}") from error
+            except KeyboardInterrupt:
+                _end_children(output)
+                raise
+
+
+def read_cmdstan(files: Sequence[Path]) -> CmdStanMCMC:
+    """Open the CSV files of an earlier NUTS run.
+
+    Raises
+    ------
+    DrawsError
+        If they are damaged or of different runs.
+    """
+    import cmdstanpy
+
+    with _own_logging():
+        try:
+            fit = cmdstanpy.from_csv([str(file) for file in files])
+        except (ValueError, RuntimeError, OSError, KeyError, IndexError) as error:
+            reason = error.__cause__ or error
+            raise DrawsError(f"{files[0]} and its fellows cannot be read: {reason}") from error
+    return cast("CmdStanMCMC", fit)
+
+
+def chains_of(fit: CmdStanMCMC) -> Chains:
+    """Read a finished CmdStan run.
+
+    Parameters
+    ----------
+    fit : cmdstanpy.CmdStanMCMC
+
+    Returns
+    -------
+    Chains
+    """
+    draws = np.ascontiguousarray(np.swapaxes(fit.draws(), 0, 1))
+    stats: dict[str, Array] = {
+        name: np.swapaxes(values, 0, 1) for name, values in fit.method_variables().items()
+    }
+    n_saved, n_draws = stats["lp__"].shape[1], draws.shape[1]
+    return Chains(
+        variables=split(draws, plain(fit.metadata.stan_vars, fit.column_names)),
+        sampler={name: values[:, n_saved - n_draws :] for name, values in stats.items()},
+        n_gradients=int(stats["n_leapfrog__"].sum()),
+        includes_warmup=n_saved > n_draws or fit.num_draws_warmup == 0,
+        seconds_warmup=sum(times.get("warmup", 0.0) for times in fit.time),
+        seconds_sampling=sum(times.get("sampling", 0.0) for times in fit.time),
+    )
+
+
+def _model(exe: Path) -> CmdStanModel:
+    import cmdstanpy
+
+    if not exe.is_file():
+        raise UsageError(f"no such CmdStan executable: {exe}")
+    if not os.access(exe, os.X_OK):
+        raise UsageError(f"{exe} is not executable; give a compiled CmdStan program")
+    try:
+        model = cmdstanpy.CmdStanModel(exe_file=exe)
+        info = model.exe_info()
+    except (ValueError, RuntimeError, OSError) as error:
+        raise UsageError(f"{exe} is not a CmdStan executable: {error}") from error
+    if not info:
+        raise UsageError(f"{exe} is not a CmdStan executable: it tells nothing about its build")
+    return model
+
+
+def _sample(
+    model: CmdStanModel, data_file: Path, output: Path, settings: NutsSettings
+) -> CmdStanMCMC:
+    adapts = settings.iter_warmup > 0
+    return model.sample(
+        data=str(data_file),
+        chains=settings.chains,
+        seed=settings.seed,
+        iter_warmup=settings.iter_warmup,
+        iter_sampling=settings.iter_sampling,
+        save_warmup=settings.save_warmup,
+        adapt_engaged=adapts,
+        adapt_delta=settings.adapt_delta if adapts else None,
+        max_treedepth=settings.max_treedepth,
+        output_dir=output,
+        sig_figs=_SIGNIFICANT_DIGITS,
+        show_progress=False,
+    )
+
+
+def _console_reason(output: Path) -> str:
+    """Lines of the first chain's console that tell why it stopped."""
+    for file in sorted(output.glob("*stdout*.txt")):
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        telling = [line.strip() for line in lines if not _NO_REASON.search(line)]
+        if telling:
+            return " ".join(dict.fromkeys(telling[-8:]))
+    return ""
+
+
+@contextmanager
+def _own_logging() -> Iterator[None]:
+    """Send cmdstanpy's log to ours, one level quieter, instead of to the terminal."""
+    theirs = logging.getLogger("cmdstanpy")
+    handlers, propagate = theirs.handlers[:], theirs.propagate
+    theirs.handlers, theirs.propagate = [_Forward()], False
+    try:
+        yield
+    finally:
+        theirs.handlers, theirs.propagate = handlers, propagate
+
+
+class _Forward(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        level = logging.INFO if record.levelno >= logging.WARNING else logging.DEBUG
+        logger.log(level, "%s", record.getMessage())
+
+
+@contextmanager
+def _kept_environment(name: str) -> Iterator[None]:
+    """Undo what cmdstanpy does to a variable of the whole process."""
+    before = os.environ.get(name)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
+
+
+@contextmanager
+def _watch(output: Path, settings: NutsSettings, progress: Progress) -> Iterator[None]:
+    """Report progress while the block runs, from the rows in the growing CSV files."""
+    done = threading.Event()
+    counter = _RowCounter(output)
+
+    def report() -> None:
+        while not done.wait(_POLL_SECONDS):
+            for chain, rows in counter.count().items():
+                progress(chain, rows, settings.iterations)
+
+    thread = threading.Thread(target=report, name="stanrovi-nuts-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+        for chain in range(1, settings.chains + 1):
+            progress(chain, settings.iterations, settings.iterations)
+    finally:
+        done.set()
+        thread.join()
+
+
+class _RowCounter:
+    """Counts draws in CSV files that are being written, reading each byte once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[Path, int] = {}
+        self._rows: dict[int, int] = {}
+
+    def count(self) -> dict[int, int]:
+        """Rows so far by chain."""
+        for path in self._folder.glob("*.csv"):
+            match = _CHAIN_FILE.search(path.name)
+            chain = int(match["chain"] or 1) if match else 1
+            with path.open("rb") as file:
+                file.seek(self._read.get(path, 0))
+                text = file.read()
+            complete = text[: text.rfind(b"\n") + 1]
+            self._read[path] = self._read.get(path, 0) + len(complete)
+            rows = sum(line[:1] in b"-0123456789" for line in complete.splitlines() if line)
+            self._rows[chain] = self._rows.get(chain, 0) + rows
+        return {chain: rows for chain, rows in self._rows.items() if rows}
+
+
+def _end_children(output: Path) -> None:
+    """End the executables of an interrupted run, known by the folder they write to.
+
+    cmdstanpy keeps its processes to itself and goes on starting queued
+    chains; without their folder those cannot start.
+    """
+    shutil.rmtree(output, ignore_errors=True)
+    for _ in range(3):
+        for pid in _processes_naming(str(output)):
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except OSError:
+                logger.debug("process %d had ended already", pid)
+        time.sleep(0.1)
+
+
+def _processes_naming(text: str) -> Sequence[int]:
+    """Find processes whose command line holds the text."""
+    proc = Path("/proc")
+    if (proc / "self/cmdline").exists():
+        return [int(p.parent.name) for p in proc.glob("[0-9]*/cmdline") if text in _contents(p)]
+    if shutil.which("ps") is None:
+        return []
+    listing = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=,args="], capture_output=True, text=True, check=False
+    ).stdout
+    return [int(line.split()[0]) for line in listing.splitlines() if text in line]
+
+
+def _contents(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return ""  # the process has ended
