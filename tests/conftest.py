@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,6 @@ def prophet_data() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def prophet(prophet_folder: Path, prophet_data: dict[str, Any]) -> Iterator[Model]:
+def prophet(prophet_folder: Path, prophet_data: dict[str, Any]) -> Model:
     """The prophet program in the embedded engine."""
-    yield Model(prophet_folder / "prophet.stan", prophet_data)
+    return Model(prophet_folder / "prophet.stan", prophet_data)

@@ -29,7 +29,11 @@ _MIN_SECONDS_PER_GRADIENT = 5e-6
 _MIN_SECONDS_PER_BATCH = 200e-6
 # Time a call holds the interpreter lock: more threads than fit would queue.
 _LOCKED_SECONDS = 1.5e-6
-_CALLS_TO_MEASURE = 20
+# What a batch costs besides its gradients, and what must be seen before a
+# cost is believed: the first calls pay for cold caches.
+_BATCH_SECONDS = 4e-6
+_POINTS_TO_MEASURE = 20
+_BATCHES_TO_MEASURE = 2
 
 _GRADIENT = ctypes.CFUNCTYPE(
     ctypes.c_int,
@@ -59,7 +63,7 @@ class BatchEvaluator:
     last_rejection : str or None
         What the density said when it last rejected a point.
     seconds_per_gradient : float or None
-        Measured on one thread during the first batches.
+        The least measured on one thread; None until enough has been seen.
     """
 
     def __init__(self, client: StanModel, max_threads: int | None = None) -> None:
@@ -73,7 +77,8 @@ class BatchEvaluator:
         self._max_threads = max_threads
         self._pool: ThreadPoolExecutor | None = None
         self._pool_process = 0
-        self._measured = 0
+        self._measured_points = self._measured_batches = 0
+        self._least_cost = np.inf
         self.seconds_per_gradient: float | None = None
         self.last_rejection: str | None = None
 
@@ -116,15 +121,16 @@ class BatchEvaluator:
         return max(1, min(self._max_threads, n, int(cost / _LOCKED_SECONDS)))
 
     def _evaluate_measured(self, x: Array, log_density: Array, gradient: Array) -> None:
-        if self._measured >= _CALLS_TO_MEASURE or x.shape[0] == 0:
-            self._evaluate_slice(x, log_density, gradient)
-            return
         start = time.perf_counter()
         self._evaluate_slice(x, log_density, gradient)
-        cost = (time.perf_counter() - start) / x.shape[0]
-        # The cheapest batch: the first calls pay for cold caches.
-        self.seconds_per_gradient = min(cost, self.seconds_per_gradient or cost)
-        self._measured += x.shape[0]
+        elapsed = time.perf_counter() - start
+        n = max(1, x.shape[0])
+        self._least_cost = min(self._least_cost, max(elapsed - _BATCH_SECONDS, 0.0) / n)
+        self._measured_points += x.shape[0]
+        self._measured_batches += 1
+        enough = self._measured_points >= _POINTS_TO_MEASURE
+        if enough and self._measured_batches >= _BATCHES_TO_MEASURE:
+            self.seconds_per_gradient = self._least_cost
 
     def _evaluate_threaded(
         self, x: Array, log_density: Array, gradient: Array, threads: int

@@ -69,11 +69,11 @@ def check_model(model: Model, *, n_points: int = 10, seed: int = 0) -> ModelChec
     rng = np.random.default_rng(seed)
     x = rng.uniform(-2.0, 2.0, (n_points, model.dim))
     log_density, gradient = model.log_density_gradient(x)
-    accepted = np.isfinite(log_density)
+    accepted, reason = np.isfinite(log_density), model.last_rejection
     if not accepted.any():
         raise DensityError(
             f"{model.name} rejects all of {n_points} random points; the last reason: "
-            f"{model.last_rejection or 'the log density or its gradient is not finite'}. "
+            f"{reason or 'the log density or its gradient is not finite'}. "
             "Check the bounds of the parameters and the data."
         )
     points = x[accepted]
@@ -87,7 +87,7 @@ def check_model(model: Model, *, n_points: int = 10, seed: int = 0) -> ModelChec
         gradient_error=error,
         n_points=n_points,
         n_rejected=int((~accepted).sum()),
-        last_rejection=model.last_rejection,
+        last_rejection=None if accepted.all() else reason,
         microseconds_per_gradient=1e6 * seconds / _TIMED_BATCH,
         threads=model.threads(_TIMED_BATCH),
     )

@@ -177,12 +177,20 @@ def _model(exe: Path) -> CmdStanModel:
         raise UsageError(f"{exe} is not executable; give a compiled CmdStan program")
     try:
         model = cmdstanpy.CmdStanModel(exe_file=exe)
-        info = model.exe_info()
+        info = model.exe_info()  # empty where the executable does not start
     except (ValueError, RuntimeError, OSError) as error:
         raise UsageError(f"{exe} is not a CmdStan executable: {error}") from error
     if not info:
-        raise UsageError(f"{exe} is not a CmdStan executable: it tells nothing about its build")
+        raise UsageError(f"{exe} does not run as a CmdStan executable: {_complaint(exe)}")
     return model
+
+
+def _complaint(exe: Path) -> str:
+    try:
+        done = subprocess.run([exe.resolve(), "info"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        return str(error)
+    return done.stderr.strip() or "asked for its build information, it gives none"
 
 
 def _sample(

@@ -85,6 +85,8 @@ def _sample(model: stanli.Model, settings: NutsSettings) -> stanli.Fit:
             adapt_engaged=settings.iter_warmup > 0,
             refresh=max(1, settings.iterations // _REPORTS),
         )
+    except MemoryError as error:
+        raise SamplerError(f"{error}; ask for fewer chains or iterations") from error
     except RuntimeError as error:
         raise SamplerError(f"NUTS (embedded engine) failed: {error}") from error
 

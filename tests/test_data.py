@@ -1,0 +1,213 @@
+"""Data: every form they come in, and every way they can be wrong, by name."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stanrovi.errors import DataError, UsageError
+from stanrovi.stan import Model
+from stanrovi.stan.data import check_data, read_data, to_json
+from stanrovi.stan.program import Program
+
+PROGRAM = Program(
+    "regression",
+    """
+    /* data { real decoy; } */
+    data {
+      int<lower=0> N, K;                 // sizes
+      array[N] int<lower=0, upper=1> z;
+      matrix[N, K] X;
+      array[2] vector[N] y;
+      real<lower=(K > 1 ? 0 : -1)> a;
+      cov_matrix[K] S;
+      tuple(real, array[2] int) t;
+      complex c;
+      array[N + 1] real later;
+    }
+    parameters { real b; }
+    """,
+)
+GOOD: dict[str, Any] = {
+    "N": 3,
+    "K": 2,
+    "z": [0, 1, 1],
+    "X": [[1, 2], [3, 4], [5, 6]],
+    "y": [[1, 2, 3], [4, 5, 6]],
+    "a": 1,
+    "S": [[1, 0], [0, 1]],
+    "t": {"1": 1.0, "2": [1, 2]},
+    "c": [1, 2],
+    "later": [1, 2, 3, 4],
+}
+
+
+def check(**changes: Any) -> None:
+    check_data(GOOD | changes, PROGRAM.data_declarations, PROGRAM.name)
+
+
+def test_declarations_are_read() -> None:
+    assert {item.name: item.sizes for item in PROGRAM.data_declarations} == {
+        "N": (), "K": (), "z": ("N",), "X": ("N", "K"), "y": ("2", "N"), "a": (),
+        "S": ("K", "K"), "t": (), "c": ("2",), "later": ("N + 1",),
+    }  # fmt: skip
+    assert [str(item) for item in PROGRAM.data_declarations][2:5] == [
+        "array[N] int z",
+        "matrix[N, K] X",
+        "array[2] vector[N] y",
+    ]
+
+
+def test_good_data_pass() -> None:
+    check()
+    check(unused="ignored, as Stan ignores it")
+
+
+def test_arrays_without_elements_may_be_empty_lists() -> None:
+    check(N=0, z=[], X=[], y=[[], []], later=[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"z": [0, 1]}, r"variable z \(regression declares array\[N\] int z\) with N = 3 has"),
+        ({"X": [[1, 2, 3], [3, 4, 5]]}, r"N = 3, K = 2 has shape 2 x 3"),
+        ({"X": [1, 2, 3, 4, 5, 6]}, r"X.* has length 6"),
+        ({"X": []}, r"X.* has length 0"),
+        ({"X": [[1, 2], [3], [5, 6]]}, "X.* is ragged"),
+        ({"y": 4.0}, "y.* is a single number"),
+        ({"a": [1.0]}, "a .* has length 1"),
+        ({"later": 1.0}, "later.* is a single number"),
+        ({"N": 2.5}, "N .* must hold integers but has 2.5"),
+        ({"N": 3.0}, "N .* must hold integers but has 3.0"),
+        ({"N": -1}, "N .* is -1, but its lower bound is 0"),
+        ({"N": 2**31}, "N .* holds 2147483648, beyond"),
+        ({"N": None}, "N .* holds null"),
+        ({"z": [0, 2, 1]}, "z .* is 2, but its upper bound is 1"),
+        ({"z": [True, False, True]}, "z .* holds true; Stan wants 0 or 1"),
+        ({"z": [0, "NaN", 1]}, "z .* must hold integers"),
+        ({"a": "high"}, 'a .* holds "high", which is not a number'),
+        ({"y": [[1, None, 3], [4, 5, 6]]}, "y .* holds null"),
+    ],
+)
+def test_bad_data_name_their_variable(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        check(**changes)
+
+
+def test_missing_variables_are_all_named() -> None:
+    data = {name: value for name, value in GOOD.items() if name not in ("X", "t")}
+    with pytest.raises(DataError, match=r"the data lack X, t.*matrix\[N, K\] X; tuple t\)"):
+        check_data(data, PROGRAM.data_declarations, PROGRAM.name)
+    with pytest.raises(DataError, match="they hold nothing"):
+        check_data({}, PROGRAM.data_declarations, PROGRAM.name)
+
+
+def test_nan_is_allowed_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        check(a=float("nan"), later=["Inf", 1, 2, 3])
+    assert [record.args[1] for record in caplog.records if isinstance(record.args, tuple)] == [1, 1]
+
+
+def test_nan_reaches_the_engine() -> None:
+    data = {"J": 2, "y": np.array([np.nan, 1.0]), "sigma": [1.0, np.inf]}
+    model = Model("eight_schools", data)
+    assert model.log_density_gradient(np.zeros((1, 4)))[0] == -np.inf
+    assert model.last_rejection is not None
+    assert "nan" in model.last_rejection
+
+
+def test_what_the_check_cannot_judge_the_engine_names(tmp_path: Path) -> None:
+    path = tmp_path / "bounds.stan"
+    path.write_text(
+        "data { int N; vector<lower=N>[N + 1] y; } parameters { real x; } "
+        "model { y ~ normal(x, 1); }"
+    )
+    with pytest.raises(DataError, match=r"data variable y has dimensions \(2\).*declares \(4\)"):
+        Model(path, {"N": 3, "y": [5, 5]})
+    with pytest.raises(DataError, match=r"bounds rejected the data: y.* is 0"):
+        Model(path, {"N": 1, "y": [5, 0]})
+
+
+def test_transformed_data_that_reject(tmp_path: Path) -> None:
+    path = tmp_path / "picky.stan"
+    path.write_text(
+        'data { real a; } transformed data { if (a < 0) reject("a was ", a); } '
+        "parameters { real x; } model { x ~ normal(a, 1); }"
+    )
+    with pytest.raises(DataError, match="picky rejected the data: a was -1"):
+        Model(path, {"a": -1})
+
+
+@pytest.mark.parametrize("form", ["path", "text path", "text", "mapping", "mapping of arrays"])
+def test_every_form_of_data(tmp_path: Path, form: str) -> None:
+    data = {"N": 2, "y": [1.5, 2.5], "A": [[1, 2], [3, 4]]}
+    y = np.array([1.5, 2.5])
+    path = tmp_path / "d.json"
+    path.write_text("\ufeff" + json.dumps(data), encoding="utf-8")
+    source: Any = {
+        "path": path,
+        "text path": str(path),
+        "text": "\n " + json.dumps(data),
+        "mapping": data,
+        "mapping of arrays": {"N": np.int64(2), "y": y, "A": np.array(data["A"])},
+    }[form]
+    assert read_data(source) == data
+    assert (y == [1.5, 2.5]).all()  # the caller's array is left alone
+
+
+def test_no_data() -> None:
+    assert read_data(None) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"N": 1,\n "y": }', "not valid JSON: Expecting value at line 2, column 7"),
+        (b"", "not valid JSON"),
+        (b"[1, 2]", "holds a JSON array; Stan data are an object"),
+        (b"3", "holds a JSON number"),
+        (b'{"name": "caf\xe9"}', "not UTF-8 text .byte 13 is 0xe9"),
+        (b"[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_files_that_hold_no_data(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "d.json"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_data(path)
+
+
+def test_sources_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such data file"):
+        read_data(tmp_path / "d.json")
+    with pytest.raises(UsageError, match="is a folder"):
+        read_data(tmp_path)
+    with pytest.raises(UsageError, match="not int"):
+        read_data(3)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"data variable f \(object\) cannot be written"):
+        read_data({"f": object()})
+
+
+numbers = st.one_of(st.integers(-(2**31), 2**31 - 1), st.floats(allow_nan=True))
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z]\w{0,5}", fullmatch=True), st.lists(numbers)))
+def test_json_for_engines_is_strict_and_loses_nothing(data: dict[str, list[float]]) -> None:
+    text = to_json(data)
+    back = json.loads(text, parse_constant=lambda word: pytest.fail(f"bare {word}"))
+    for name, values in data.items():
+        np.testing.assert_array_equal([float(value) for value in back[name]], values)
+
+
+@given(st.text(alphabet='data{}[]<>();,/*" \nint real vector array lower=x1', max_size=80))
+def test_declaration_parser_never_fails(text: str) -> None:
+    declared = Program("p", "data {" + text + "}").data_declarations
+    assert all(item.name for item in declared)
