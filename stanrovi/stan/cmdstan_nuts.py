@@ -68,9 +68,9 @@ def compile_cmdstan(program: Program) -> Path:
         )
 
     def build(source: Path) -> Path:
+        logger.info("compiling %s with CmdStan in %s", program.name, folder)
         return Path(str(cmdstanpy.CmdStanModel(stan_file=source).exe_file))
 
-    logger.info("compiling %s with CmdStan in %s", program.name, folder)
     suffix = ".exe" if os.name == "nt" else ".bin"
     with _own_logging():
         try:

@@ -207,10 +207,10 @@ def _load_compiled(program: Program, data: str, seed: int) -> StanModel:
         )
 
     def build(source: Path) -> Path:
+        logger.info("compiling %s with BridgeStan in %s", program.name, folder)
         return bridgestan.compile_model(source, make_args=["STAN_THREADS=true"])
 
     translate(program)
-    logger.info("compiling %s with BridgeStan in %s", program.name, folder)
     try:
         library = compiled(program, f"bridgestan {folder.resolve()}", "_model.so", build)
     except (RuntimeError, ValueError, OSError) as error:
