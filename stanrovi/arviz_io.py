@@ -33,6 +33,7 @@ from stanrovi.target import Array
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
@@ -243,7 +244,7 @@ def kde(values: Array) -> tuple[Array, Array]:
 
 
 def forest(samples: Mapping[str, Mapping[str, Array]], colors: Mapping[str, str]) -> Figure:
-    """ArviZ's forest plot of several runs.
+    """ArviZ's forest plot of several runs: median, 50% and 94% intervals.
 
     Parameters
     ----------
@@ -256,24 +257,42 @@ def forest(samples: Mapping[str, Mapping[str, Array]], colors: Mapping[str, str]
     Returns
     -------
     matplotlib.figure.Figure
-        Detached from pyplot: it is in no window and no global state.
+        Detached from pyplot: it is in no window and no global state. Its last
+        axes hold the intervals.
     """
-    datasets = {name: _dataset(quantities) for name, quantities in samples.items()}
+    # ArviZ 1.x joins the runs into one array, so all must have one shape.
+    common = min(values.size for run in samples.values() for values in run.values())
+    datasets = {
+        name: _dataset({key: _resized(values, common) for key, values in run.items()})
+        for name, run in samples.items()
+    }
+    rows = len(next(iter(samples.values())))
+    size = (7.0, 1.2 + rows * (0.16 + 0.12 * len(samples)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # layout advice about a figure we lay out ourselves
-        return _forest_legacy(datasets, colors) if is_legacy() else _forest(datasets, colors)
+        if is_legacy():
+            return _forest_legacy(datasets, colors, size)
+        return _forest(datasets, colors, size)
 
 
-def _forest_legacy(datasets: Mapping[str, xr.Dataset], colors: Mapping[str, str]) -> Figure:
+def _resized(values: Array, size: int) -> Array:
+    return values.reshape(1, -1)[:, np.linspace(0, values.size - 1, size).astype(int)]
+
+
+def _forest_legacy(
+    datasets: Mapping[str, xr.Dataset], colors: Mapping[str, str], size: tuple[float, float]
+) -> Figure:
     import arviz as az
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=_forest_size(datasets))
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
+    axis = figure.subplots()
     az.plot_forest(
         list(datasets.values()),
         model_names=list(datasets),
+        var_names=list(next(iter(datasets.values())).data_vars),  # else in a set's order
         combined=True,
         hdi_prob=0.94,
         colors=[colors[name] for name in datasets],
@@ -281,13 +300,27 @@ def _forest_legacy(datasets: Mapping[str, xr.Dataset], colors: Mapping[str, str]
         linewidth=1.6,
         markersize=5,
         legend=False,
-        ax=figure.subplots(),
+        ax=axis,
         show=False,
     )
+    _label_once(axis, list(datasets))
     return figure
 
 
-def _forest(datasets: Mapping[str, xr.Dataset], colors: Mapping[str, str]) -> Figure:
+def _label_once(axis: Axes, models: list[str]) -> None:
+    """Name each quantity once, in the middle of its models, instead of once per model."""
+    rows: dict[str, list[float]] = {}
+    for tick, label in zip(axis.get_yticks(), axis.get_yticklabels(), strict=True):
+        model = next(name for name in models if label.get_text().startswith(f"{name}: "))
+        rows.setdefault(label.get_text().removeprefix(f"{model}: "), []).append(tick)
+    axis.set_yticks([float(np.mean(ticks)) for ticks in rows.values()], list(rows))
+    axis.tick_params(axis="y", length=0)
+    axis.spines["left"].set_visible(False)
+
+
+def _forest(
+    datasets: Mapping[str, xr.Dataset], colors: Mapping[str, str], size: tuple[float, float]
+) -> Figure:
     import arviz as az
     import matplotlib.pyplot as plt
     import xarray as xr
@@ -296,23 +329,20 @@ def _forest(datasets: Mapping[str, xr.Dataset], colors: Mapping[str, str]) -> Fi
     collection = az.plot_forest(
         trees,
         combined=True,
-        ci_kind="hdi",
+        point_estimate="median",
+        ci_kind="eti",
         ci_probs=(0.5, 0.94),
-        labels=["variable"],
-        visuals={"point_estimate": {"width": 1.0}},
         aes={"color": ["model"]},
         color=[colors[name] for name in datasets],
         backend="matplotlib",
-        figure_kwargs={"figsize": _forest_size(datasets)},
+        figure_kwargs={"figsize": size, "layout": "constrained"},
     )
     figure = cast("Figure", collection.viz["figure"].item())
     plt.close(figure)
+    labels = figure.axes[0]
+    labels.set_xticks([])
+    labels.spines["bottom"].set_visible(False)
     return figure
-
-
-def _forest_size(datasets: Mapping[str, xr.Dataset]) -> tuple[float, float]:
-    rows = len(next(iter(datasets.values())).data_vars)
-    return 7.0, 1.2 + rows * (0.16 + 0.12 * len(datasets))
 
 
 def _psislw(log_weights: Array) -> tuple[Array, Any]:

@@ -241,7 +241,7 @@ def compare(
     DrawsError
         The draws come from different models; the message names the parameters.
     """
-    named = _named(fits)
+    named = _named(fits, reference)
     variables = _common_parameters(named, reference)
     values = _matrix(reference, variables)
     varies = values.std(axis=(0, 1)) > 1e-10 * (1 + np.abs(values).max(axis=(0, 1)))
@@ -308,16 +308,16 @@ def _khat(fit: Draws) -> float:
     return stored
 
 
-def _named(fits: Draws | Sequence[Draws] | Mapping[str, Draws]) -> dict[str, Draws]:
+def _named(
+    fits: Draws | Sequence[Draws] | Mapping[str, Draws], reference: Draws
+) -> dict[str, Draws]:
     if isinstance(fits, Draws):
         fits = [fits]
-    if isinstance(fits, Mapping):
-        named = dict(fits)
-    else:
-        named = {}
-        for fit in fits:
-            taken = sum(name.split(" #")[0] == fit.method for name in named)
-            named[f"{fit.method} #{taken + 1}" if taken else fit.method] = fit
+    pairs = fits.items() if isinstance(fits, Mapping) else ((fit.method, fit) for fit in fits)
+    named: dict[str, Draws] = {}
+    for name, fit in pairs:
+        taken = sum(other.split(" #")[0] == name for other in (*named, reference.method))
+        named[f"{name} #{taken + 1}" if taken else name] = fit
     if not named:
         raise UsageError("There is nothing to compare: give at least one fit.")
     return named

@@ -140,7 +140,7 @@ def _distance_findings(
                 "suspect",
                 f"{_count(far, 'marginal')} differ from the reference; the worst is "
                 f"{marginals.names[i]}: W1 {marginals.w1[i]:.2f} sd (noise floor "
-                f"{marginals.floor[i]:.2f}), mean off by {marginals.mean_error[i]:+.2f} sd, "
+                f"{marginals.floor[i]:.2f}), mean error {marginals.mean_error[i]:+z.2f} sd, "
                 f"sd ratio {marginals.sd_ratio[i]:.2f}.",
             )
         )
@@ -159,8 +159,9 @@ def _distance_findings(
         findings.append(
             (
                 "suspect",
-                f"{_count(off, 'pair')} depend on each other differently; the worst is "
-                f"{pairs.names[i]}: W1 {pairs.w1[i]:.2f} sd, sd ratio {pairs.sd_ratio[i]:.2f}.",
+                f"{int(off.sum())} of {off.size} sums and differences of standardised parameters "
+                f"are off, so dependence is; the worst is {pairs.names[i]}: W1 "
+                f"{pairs.w1[i]:.2f} sd, sd ratio {pairs.sd_ratio[i]:.2f}.",
             )
         )
     return findings
@@ -188,10 +189,12 @@ def _within_floor(marginals: Distances, pairs: Distances | None) -> bool:
 def _summary(marginals: Distances) -> list[str]:
     i = int(np.argmax(marginals.w1))
     floor = float(marginals.floor.max())
-    lines = [
-        f"Worst of {len(marginals.names)} marginals: {marginals.names[i]}, W1 "
-        f"{marginals.w1[i]:.3f} sd; noise floor {marginals.floor[i]:.3f}."
-    ]
+    lines = []
+    if not exceeds(marginals).any():
+        lines.append(
+            f"Worst of {len(marginals.names)} marginals: {marginals.names[i]}, W1 "
+            f"{marginals.w1[i]:.3f} sd; noise floor {marginals.floor[i]:.3f}."
+        )
     if floor > 2 * TOLERANCE:
         lines.append(
             f"Few effective draws: differences below {floor:.2f} sd cannot be seen; "

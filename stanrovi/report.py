@@ -1,0 +1,288 @@
+"""The report: one self-contained HTML file that answers "can I trust it?" first."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import os
+import platform
+import shlex
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stanrovi.compare import Comparison, MethodComparison, summary_row
+from stanrovi.files import write_text
+from stanrovi.fit.result import VerdictName
+from stanrovi.plots import Plot, all_plots
+
+if TYPE_CHECKING:
+    import jinja2
+
+_PACKAGES = ("stanrovi", "stanli", "bridgestan", "cmdstanpy", "arviz", "numpy", "scipy")
+_WORST = 10
+# A word, a sign and a CSS class each, so that colour is never the only carrier.
+_BADGES: dict[VerdictName, tuple[str, str, str]] = {
+    "ok": ("OK", "✓", "ok"),
+    "suspect": ("Suspect", "!", "suspect"),
+    "collapsed": ("Collapsed", "✗", "bad"),
+    "family cannot hold these modes": ("Family cannot hold these modes", "✗", "bad"),
+}
+_HIDDEN_ATTRS = {"modes", "trace", "axes", "verdict", "verdict_reasons", "parameters"}
+
+
+def write_report(
+    comparison: Comparison,
+    path: str | os.PathLike[str],
+    *,
+    plots: Sequence[Plot] | None = None,
+    commands: Sequence[str] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write the report of a comparison.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    path : path-like
+        Destination, usually ``report.html``.
+    plots : sequence of Plot, optional
+        Plots made already; all that the material allows by default.
+    commands : sequence of str, optional
+        Commands that reproduce it; derived from the draws' attributes by default.
+    overwrite : bool
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    Path
+        ``path``.
+
+    Raises
+    ------
+    OutputError
+        The path exists or cannot be written.
+    """
+    html = report_html(comparison, plots=plots, commands=commands)
+    return write_text(path, html, overwrite=overwrite)
+
+
+def report_html(
+    comparison: Comparison,
+    *,
+    plots: Sequence[Plot] | None = None,
+    commands: Sequence[str] | None = None,
+) -> str:
+    """Render the report of a comparison; see `write_report`.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    plots, commands
+        As in `write_report`.
+
+    Returns
+    -------
+    str
+        A complete HTML document that loads nothing from anywhere.
+    """
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            **_shared(comparison),
+            headline=_headline(comparison),
+            worst=_worst_rows(comparison),
+            n_parameters=len(comparison.parameters),
+            modes=_mode_rows(comparison),
+            plots=[
+                {**vars(plot), "source": _data_uri(plot), "wide": plot.figure.get_figwidth() > 7.5}
+                for plot in (all_plots(comparison) if plots is None else plots)
+            ],
+            settings=_settings(comparison),
+            versions=_versions(),
+            commands=list(commands) if commands is not None else _commands(comparison),
+        )
+    )
+
+
+def summary_html(comparison: Comparison) -> str:
+    """Render the summary table alone, for notebooks.
+
+    Parameters
+    ----------
+    comparison : Comparison
+
+    Returns
+    -------
+    str
+        An HTML fragment.
+    """
+    return _environment().get_template("summary.html.j2").render(**_shared(comparison))
+
+
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("stanrovi"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _shared(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "model": comparison.model,
+        "reference": comparison.reference,
+        "noise_floor": _number(comparison.noise_floor, ".3f"),
+        "methods": [_method(name, method) for name, method in comparison.methods.items()],
+        "reference_cost": {
+            "seconds": _number(comparison.reference.seconds, ".2f"),
+            "n_gradients": _number(comparison.reference.n_gradients, ",.0f"),
+        },
+    }
+
+
+def _method(name: str, method: MethodComparison) -> dict[str, Any]:
+    word, sign, css = _BADGES[method.verdict.name]
+    return {
+        "name": name,
+        "word": word,
+        "sign": sign,
+        "css": css,
+        "reasons": method.verdict.reasons,
+        "row": summary_row(method),
+    }
+
+
+def _headline(comparison: Comparison) -> str:
+    good = [name for name, m in comparison.methods.items() if m.verdict.name == "ok"]
+    bad = [name for name in comparison.methods if name not in good]
+    if not bad:
+        answer = f"Yes: {_and(good)} passed every check."
+    elif not good:
+        answer = f"No: {_and(bad)} did not pass."
+    else:
+        answer = f"{_and(good)}: yes. {_and(bad)}: no."
+    if comparison.reference.trusted:
+        return answer
+    return f"{answer} ({comparison.reference.method} is no reference here: judged by the modes.)"
+
+
+def _worst_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """Rows of the table of worst parameters; empty where nothing was graded."""
+    graded = {n: m.marginals for n, m in comparison.methods.items() if m.marginals is not None}
+    rows = []
+    for name in comparison.worst_parameters(_WORST) if graded else ():
+        i = comparison.parameters.index(name)
+        cells = [
+            {
+                "w1": f"{part.w1[i]:.3f}",
+                "mean": f"{part.mean_error[i]:+z.2f}",
+                "sd": f"{part.sd_ratio[i]:.2f}",
+                "beyond": bool(part.w1[i] > part.floor[i]),
+            }
+            for part in graded.values()
+        ]
+        floor = max(part.floor[i] for part in graded.values())
+        rows.append({"parameter": name, "floor": f"{floor:.3f}", "cells": cells})
+    return rows
+
+
+def _mode_rows(comparison: Comparison) -> dict[str, Any] | None:
+    table = comparison.modes
+    if table is None:
+        return None
+    columns = {"local evidence": table.weight}
+    if table.reference_mass is not None:
+        columns[comparison.reference.method] = table.reference_mass
+    columns |= dict(table.mass)
+    order = range(min(len(table.weight), 12))
+    return {
+        "columns": list(columns),
+        "rows": [
+            {
+                "log_density": _number(float(table.log_density[i]), ".2f"),
+                "shares": [f"{mass[i]:.1%}" for mass in columns.values()],
+                "chains": ""
+                if table.chain_mass is None
+                else " ".join(f"{share:.0%}" for share in table.chain_mass[:, i]),
+            }
+            for i in order
+        ],
+    }
+
+
+def _settings(comparison: Comparison) -> list[tuple[str, list[tuple[str, str]]]]:
+    runs = {comparison.reference.method: comparison.reference_draws, **comparison.fits}
+    return [
+        (
+            name,
+            [("draws", f"{run.n_chains} x {run.n_draws}")]
+            + [
+                (key, _shown(value)) for key, value in run.attrs.items() if key not in _HIDDEN_ATTRS
+            ],
+        )
+        for name, run in runs.items()
+    ]
+
+
+def _versions() -> list[tuple[str, str]]:
+    rows = [("Python", platform.python_version())]
+    for package in _PACKAGES:
+        try:
+            rows.append((package, metadata.version(package)))
+        except metadata.PackageNotFoundError:
+            continue
+    return rows
+
+
+def _commands(comparison: Comparison) -> list[str]:
+    """Commands with model, data and seeds as the draws' attributes give them."""
+    lines = []
+    for name, fit in comparison.fits.items():
+        lines.append(
+            f"stanrovi fit {_arguments(comparison.model, fit.attrs)} --method {fit.method}"
+            f" --draws {fit.n_chains * fit.n_draws} --output {shlex.quote(name)}.nc"
+        )
+    attrs = comparison.reference_draws.attrs
+    if comparison.reference.method == "nuts":
+        lines.append(f"stanrovi nuts {_arguments(comparison.model, attrs)} --output nuts.nc")
+    files = " ".join(f"{shlex.quote(name)}.nc" for name in comparison.fits)
+    lines.append(f"stanrovi report {files} {comparison.reference.method}.nc --output report")
+    return lines
+
+
+def _arguments(model: str, attrs: Mapping[str, str | int | float]) -> str:
+    words = [shlex.quote(model)]
+    for key in ("data", "seed"):
+        if attrs.get(key) not in (None, ""):
+            words.append(f"--{key} {shlex.quote(str(attrs[key]))}")
+    return " ".join(words)
+
+
+def _data_uri(plot: Plot) -> str:
+    buffer = io.BytesIO()
+    plot.figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _and(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _number(value: float, style: str) -> str:
+    return format(value, style) if math.isfinite(value) else "unknown"
+
+
+def _shown(value: str | int | float) -> str:
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.6g}"
+    return str(value)
