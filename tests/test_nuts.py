@@ -16,7 +16,7 @@ import arviz as az
 import numpy as np
 import pytest
 
-from stanrovi.errors import DrawsError, SamplerError, UsageError
+from stanrovi.errors import DrawsError, ModelError, SamplerError, UsageError
 from stanrovi.nuts import NutsRun, nuts, nuts_from_csv
 from stanrovi.stan import Model
 from stanrovi.stan.cmdstan_nuts import _processes_naming
@@ -216,6 +216,32 @@ def test_csv_files_that_do_not_fit(
     plain.write_text("a,b\n1,2\n")
     with pytest.raises(DrawsError, match="header names no method"):
         nuts_from_csv(plain, prophet)
+
+
+def test_auto_samples_embedded_where_cmdstan_cannot_compile(
+    eight_schools: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An install without the sources it needs: found, but of no use."""
+    (tmp_path / "bin").mkdir()
+    for name in ("stanc", "stansummary", "diagnose", "print"):
+        (tmp_path / "bin" / name).touch()
+    (tmp_path / "makefile").write_text("CMDSTAN_VERSION := 2.37.0\n")
+    monkeypatch.setenv("CMDSTAN", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run = nuts(eight_schools, seed=1, **SHORT)
+    assert run.engine == "stanli"
+    assert "CmdStan could not compile eight_schools" in run.warnings[0]
+    with pytest.raises(ModelError, match="CmdStan could not compile"):
+        nuts(eight_schools, engine="cmdstan", seed=1, **SHORT)
+
+
+def test_no_cmdstan(eight_schools: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CMDSTAN", raising=False)
+    monkeypatch.delenv("CONDA_PREFIX", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert nuts(eight_schools, seed=1, **SHORT).engine == "stanli"
+    with pytest.raises(ModelError, match=r"no install is found.*install_cmdstan"):
+        nuts(eight_schools, engine="cmdstan", seed=1, **SHORT)
 
 
 def test_progress_reaches_the_end_of_every_chain(eight_schools: Model) -> None:

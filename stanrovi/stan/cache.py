@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,14 +38,15 @@ def compiled(program: Program, compiler: str, suffix: str, build: Callable[[Path
     import platformdirs
 
     key = hashlib.sha256(f"{compiler}\0{program.code}".encode()).hexdigest()[:16]
-    folder = platformdirs.user_cache_path("stanrovi") / f"{program.name}-{key}"
-    target = folder / f"{program.name}{suffix}"
+    stem = re.sub(r"\W", "_", program.name)  # make splits names at blanks
+    folder = platformdirs.user_cache_path("stanrovi") / f"{stem}-{key}"
+    target = folder / f"{stem}{suffix}"
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder / "lock"):
         if not target.exists():
             work = folder / "build"
             work.mkdir(exist_ok=True)
-            source = work / f"{program.name}.stan"
+            source = work / f"{stem}.stan"
             source.write_text(program.code, encoding="utf-8")
             # Moved only when complete: an interrupted build leaves no half library.
             os.replace(build(source), target)
