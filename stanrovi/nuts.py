@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 import logging
 import math
 import os
-import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -33,7 +31,6 @@ NutsChoice = Literal["auto", "cmdstan", "stanli"]
 # Beyond this, warm-up iterations are not kept just to count their gradients.
 _MAX_SAVED_BYTES = 500_000_000
 _MAX_SEED = 2**32 - 1
-_METHOD = re.compile(r"^#\s*method\s*=\s*(\w+)", re.M)
 
 
 @dataclass(frozen=True)
@@ -164,11 +161,12 @@ def nuts_from_csv(
         If the files do not hold NUTS draws, disagree with each other, or are
         of another program.
     """
-    from stanrovi.stan.cmdstan_nuts import chains_of, read_cmdstan
+    from stanrovi.stan.cmdstan_csv import csv_files, read_cmdstan, require_nuts
+    from stanrovi.stan.cmdstan_nuts import chains_of
 
-    files = _csv_files(paths)
+    files = csv_files(paths)
     for file in files:
-        _require_nuts(file)
+        require_nuts(file)
     fit = read_cmdstan(files)
     result = chains_of(fit)
     _require_same_program(result.variables, model, DrawsError, str(files[0]))
@@ -370,38 +368,3 @@ def _run(
         divergences=divergences,
         warnings=notes,
     )
-
-
-def _csv_files(
-    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-) -> list[Path]:
-    patterns = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    files: list[Path] = []
-    for item in patterns:
-        pattern = os.fspath(item)
-        found = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern), key=_natural)
-        if not found:
-            raise UsageError(f"no CmdStan CSV file matches {pattern}")
-        files += map(Path, found)
-    return files
-
-
-def _natural(text: str) -> list[tuple[int, str]]:
-    """Sort key under which chain 10 follows chain 9."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
-
-
-def _require_nuts(file: Path) -> None:
-    try:
-        with file.open(encoding="utf-8", errors="strict") as stream:
-            head = stream.read(20_000)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DrawsError(f"{file} cannot be read as a CmdStan CSV file: {error}") from error
-    match = _METHOD.search(head)
-    if match is None:
-        raise DrawsError(f"{file} is not a CmdStan CSV file: its header names no method")
-    if match[1] != "sample" or "divergent__" not in head:
-        what = "fixed_param sampling" if match[1] == "sample" else match[1]
-        raise DrawsError(
-            f"{file} comes from CmdStan's {what}, not from NUTS; a reference needs NUTS draws"
-        )

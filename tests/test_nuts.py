@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import arviz as az
 import numpy as np
 import pytest
 
+from stanrovi.arviz_io import ess, rhat
 from stanrovi.errors import DrawsError, ModelError, SamplerError, UsageError
 from stanrovi.nuts import NutsRun, nuts, nuts_from_csv
 from stanrovi.stan import Model
@@ -91,11 +91,11 @@ def test_both_engines_sample_one_posterior(
     check_run(cmdstan, prophet)
     assert (embedded.engine, cmdstan.engine) == ("stanli", "cmdstan")
     for name in ("k", "m", "sigma_obs"):
-        a, b = embedded.draws.posterior[name], cmdstan.draws.posterior[name]
-        assert az.rhat(a) < 1.01
-        assert az.rhat(b) < 1.01
-        error = np.hypot(a.std() / np.sqrt(az.ess(a)), b.std() / np.sqrt(az.ess(b)))
-        assert abs(a.mean() - b.mean()) / error < 4, name
+        both = [run.draws.posterior[name] for run in (embedded, cmdstan)]
+        assert all(rhat(values[..., np.newaxis])[0] < 1.01 for values in both)
+        means = [values.mean() for values in both]
+        errors = [v.std() / np.sqrt(ess(v[..., np.newaxis])[0]) for v in both]
+        assert abs(means[0] - means[1]) / np.hypot(*errors) < 4, name
 
 
 @pytest.mark.cmdstan

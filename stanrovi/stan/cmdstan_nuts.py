@@ -14,11 +14,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stanrovi.errors import DrawsError, ModelError, SamplerError, UsageError
+from stanrovi.errors import ModelError, SamplerError, UsageError
 from stanrovi.stan.cache import compiled
 from stanrovi.stan.chains import Chains, NutsSettings, Progress
 from stanrovi.stan.constrain import plain, split
@@ -72,7 +72,7 @@ def compile_cmdstan(program: Program) -> Path:
         return Path(str(cmdstanpy.CmdStanModel(stan_file=source).exe_file))
 
     suffix = ".exe" if os.name == "nt" else ".bin"
-    with _own_logging():
+    with own_logging():
         try:
             return compiled(program, f"cmdstan {folder.resolve()}", suffix, build)
         except (RuntimeError, ValueError, OSError) as error:
@@ -111,7 +111,7 @@ def sample_cmdstan(
         data_file.write_text(data, encoding="utf-8")
         output.mkdir()
         watch = _watch(output, settings, progress) if progress else nullcontext()
-        with _own_logging(), _kept_environment("STAN_NUM_THREADS"), watch:
+        with own_logging(), _kept_environment("STAN_NUM_THREADS"), watch:
             model = _model(exe)
             try:
                 return chains_of(_sample(model, data_file, output, settings))
@@ -121,25 +121,6 @@ def sample_cmdstan(
             except KeyboardInterrupt:
                 _end_children(output)
                 raise
-
-
-def read_cmdstan(files: Sequence[Path]) -> CmdStanMCMC:
-    """Open the CSV files of an earlier NUTS run.
-
-    Raises
-    ------
-    DrawsError
-        If they are damaged or of different runs.
-    """
-    import cmdstanpy
-
-    with _own_logging():
-        try:
-            fit = cmdstanpy.from_csv([str(file) for file in files])
-        except (ValueError, RuntimeError, OSError, KeyError, IndexError) as error:
-            reason = error.__cause__ or error
-            raise DrawsError(f"{files[0]} and its fellows cannot be read: {reason}") from error
-    return cast("CmdStanMCMC", fit)
 
 
 def chains_of(fit: CmdStanMCMC) -> Chains:
@@ -224,7 +205,7 @@ def _console_reason(output: Path) -> str:
 
 
 @contextmanager
-def _own_logging() -> Iterator[None]:
+def own_logging() -> Iterator[None]:
     """Send cmdstanpy's log to ours, one level quieter, instead of to the terminal."""
     theirs = logging.getLogger("cmdstanpy")
     handlers, propagate = theirs.handlers[:], theirs.propagate
