@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -31,6 +31,17 @@ from stanrovi.target import Array
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+
+class HasDraws(Protocol):
+    """A run that carries its draws, such as what `stanrovi.nuts` returns."""
+
+    @property
+    def draws(self) -> Draws:
+        """Draws in constrained space."""
+
+
+Run = Draws | HasDraws
 
 
 @dataclass(frozen=True)
@@ -188,15 +199,15 @@ class Comparison:
         lines = [
             f"Comparison of {self.model} with {self.reference.method} ({trust}), "
             f"{len(self.parameters)} parameters",
-            f"{'method':<12}{'verdict':<12}{'W1 max':>8}{'floor':>7}{'|mean|':>8}{'sd ratio':>12}"
+            f"{'method':<12}{'verdict':<12}{'W1 max':>7}{'floor':>7}{'|mean|':>7}{'sd ratio':>11}"
             f"{'k-hat':>7}{'grads':>9}{'s':>7}",
         ]
         for name, method in self.methods.items():
             row = summary_row(method)
             verdict = "cannot hold" if len(method.verdict.name) > 11 else method.verdict.name
             lines.append(
-                f"{name:<12.11}{verdict:<12}{row['w1_max']:>8}{row['floor']:>7}"
-                f"{row['mean_error_max']:>8}{row['sd_ratio']:>12}{row['khat']:>7}"
+                f"{name:<12.11}{verdict:<12}{row['w1_max']:>7}{row['floor']:>7}"
+                f"{row['mean_error_max']:>7}{row['sd_ratio']:>11}{row['khat']:>7}"
                 f"{row['n_gradients']:>9}{row['seconds']:>7}"
             )
         return "\n".join(lines)
@@ -208,8 +219,8 @@ class Comparison:
 
 
 def compare(
-    fits: Draws | Sequence[Draws] | Mapping[str, Draws],
-    reference: Draws,
+    fits: Run | Sequence[Run] | Mapping[str, Run],
+    reference: Run,
     *,
     model: str | None = None,
     seed: int = 0,
@@ -220,6 +231,7 @@ def compare(
     ----------
     fits : Draws, sequence or mapping of str to Draws
         One or more runs to judge. In a sequence they are named by their method.
+        A run that carries draws as ``.draws`` serves as well, here and below.
     reference : Draws
         NUTS or stored reference draws of the same model and data.
     model : str, optional
@@ -241,6 +253,7 @@ def compare(
     DrawsError
         The draws come from different models; the message names the parameters.
     """
+    reference = _draws(reference)
     named = _named(fits, reference)
     variables = _common_parameters(named, reference)
     values = _matrix(reference, variables)
@@ -308,12 +321,19 @@ def _khat(fit: Draws) -> float:
     return stored
 
 
-def _named(
-    fits: Draws | Sequence[Draws] | Mapping[str, Draws], reference: Draws
-) -> dict[str, Draws]:
-    if isinstance(fits, Draws):
-        fits = [fits]
-    pairs = fits.items() if isinstance(fits, Mapping) else ((fit.method, fit) for fit in fits)
+def _draws(run: Run) -> Draws:
+    draws = run if isinstance(run, Draws) else getattr(run, "draws", None)
+    if not isinstance(draws, Draws):
+        raise UsageError(f"A {type(run).__name__} carries no draws; give a fit or a NUTS run.")
+    return draws
+
+
+def _named(fits: Run | Sequence[Run] | Mapping[str, Run], reference: Draws) -> dict[str, Draws]:
+    if isinstance(fits, Mapping):
+        pairs = [(name, _draws(fit)) for name, fit in fits.items()]
+    else:
+        listed = fits if isinstance(fits, Sequence) else [fits]
+        pairs = [(draws.method, draws) for draws in map(_draws, listed)]
     named: dict[str, Draws] = {}
     for name, fit in pairs:
         taken = sum(other.split(" #")[0] == name for other in (*named, reference.method))

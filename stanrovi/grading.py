@@ -146,7 +146,7 @@ def _distance_findings(
         )
     wrong = wrong_sd(marginals) & ~far
     if wrong.any():
-        i = _worst_index(np.abs(np.log(marginals.sd_ratio)), wrong)
+        i = _worst_index(_log_sd(marginals), wrong)
         findings.append(
             (
                 "suspect",
@@ -174,11 +174,14 @@ def exceeds(distances: Distances) -> Array:
 
 def wrong_sd(distances: Distances) -> Array:
     """Which quantities have a wrong sd, beyond noise and beyond a factor of 1.2."""
-    with np.errstate(divide="ignore"):
-        size = np.abs(np.log(distances.sd_ratio))
     # The noise is for one quantity; the largest of k normal errors grows as sqrt(2 log k).
     bound = (LEVEL_Z + np.sqrt(2 * np.log(len(distances.names)))) * distances.sd_noise
-    return np.asarray(size > np.maximum(bound, np.log(SD_RATIO_LIMIT)))
+    return np.asarray(_log_sd(distances) > np.maximum(bound, np.log(SD_RATIO_LIMIT)))
+
+
+def _log_sd(distances: Distances) -> Array:
+    with np.errstate(divide="ignore"):  # a frozen fit is infinitely too narrow
+        return np.asarray(np.abs(np.log(distances.sd_ratio)))
 
 
 def _within_floor(marginals: Distances, pairs: Distances | None) -> bool:

@@ -1,0 +1,261 @@
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import jsonschema
+import numpy as np
+import pytest
+from comparison_cases import (
+    bimodal,
+    collapsed_fit,
+    fit_attrs,
+    good_fit,
+    nuts,
+    run,
+    stuck,
+)
+
+from stanrovi.compare import compare
+from stanrovi.draws import Draws
+from stanrovi.errors import DrawsError, UsageError
+from stanrovi.nuts import nuts as run_nuts
+
+SCHEMA = json.loads(
+    (Path(__file__).parents[1] / "docs" / "schemas" / "compare.schema.json").read_text()
+)
+
+
+@pytest.fixture(scope="module")
+def trusted():
+    rng = np.random.default_rng(0)
+    return compare([collapsed_fit(rng), good_fit(rng)], nuts(bimodal(rng, 4, 1000, 0.5)))
+
+
+@pytest.fixture(scope="module")
+def untrusted():
+    rng = np.random.default_rng(1)
+    return compare([collapsed_fit(rng), good_fit(rng)], nuts(stuck(rng)))
+
+
+def verdicts(comparison):
+    return {name: method.verdict.name for name, method in comparison.methods.items()}
+
+
+def reasons(comparison, name):
+    return "\n".join(comparison.methods[name].verdict.reasons)
+
+
+def test_trusted_reference_grades(trusted):
+    assert trusted.reference.trusted
+    assert verdicts(trusted) == {"mfvi": "collapsed", "rovi": "ok"}
+    assert "Lost mode 2: 0.0% of its draws" in reasons(trusted, "mfvi")
+    assert "2 of 2 marginals differ" in reasons(trusted, "mfvi")
+    assert trusted.methods["rovi"].marginals.w1.max() < trusted.noise_floor
+
+
+def test_stuck_reference_is_refused_and_the_mode_table_decides(untrusted):
+    assert not untrusted.reference.trusted
+    assert "chains occupy different basins (chain 1: 100%/0%" in untrusted.reference.reason
+    assert verdicts(untrusted) == {"mfvi": "collapsed", "rovi": "ok"}
+    assert untrusted.methods["rovi"].marginals is None
+    assert np.isnan(untrusted.noise_floor)
+    assert "Mode table: " in reasons(untrusted, "rovi")
+    assert "Not graded against nuts" in reasons(untrusted, "rovi")
+    assert untrusted.to_dataframe().empty
+
+
+def test_a_mode_that_no_chain_visited_is_held_against_the_reference():
+    rng = np.random.default_rng(2)
+    comparison = compare(good_fit(rng), nuts(bimodal(rng, 4, 500, 1.0)))
+    assert comparison.reference.rhat_max < 1.01
+    assert not comparison.reference.trusted
+    assert comparison.reference.reason == "No chain visited mode 2 (50% of the local evidence)."
+    assert verdicts(comparison) == {"rovi": "ok"}
+
+
+def test_collapse_is_flagged_for_every_seed_although_khat_is_low():
+    rng = np.random.default_rng(3)
+    references = nuts(bimodal(rng, 4, 500, 0.5)), nuts(stuck(rng, 200))
+    for seed in range(50):
+        fit = collapsed_fit(np.random.default_rng(seed), draws=1000)
+        comparison = compare(fit, references[seed % 2])
+        assert comparison.methods["mfvi"].khat < 0.7
+        assert verdicts(comparison) == {"mfvi": "collapsed"}
+
+
+@pytest.mark.parametrize("unconstrained", [True, False])
+def test_modes_are_found_in_constrained_draws(unconstrained):
+    rng = np.random.default_rng(4)
+    reference = nuts(bimodal(rng, 4, 500, 0.3), unconstrained=unconstrained)
+    modes = compare([collapsed_fit(rng), good_fit(rng)], reference).modes
+    np.testing.assert_allclose(modes.reference_mass, [0.3, 0.7], atol=4 * np.sqrt(0.21 / 2000))
+    np.testing.assert_allclose(modes.chain_mass.mean(axis=0), modes.reference_mass)
+    np.testing.assert_allclose(modes.centres["x[1]"], [-3, 3], atol=0.2)
+    assert modes.mass["mfvi"][0] > 0.99
+
+
+def test_constrained_draws_cannot_be_placed_when_no_fit_visits_a_mode():
+    rng = np.random.default_rng(4)
+    reference = nuts(bimodal(rng, 4, 500, 0.3), unconstrained=False)
+    comparison = compare(collapsed_fit(rng), reference)
+    assert comparison.modes.reference_mass is None
+    assert verdicts(comparison) == {"mfvi": "collapsed"}
+
+
+def test_wrong_weight_is_suspect():
+    rng = np.random.default_rng(5)
+    comparison = compare(good_fit(rng, weight=0.65), nuts(bimodal(rng, 4, 1000, 0.5)))
+    assert verdicts(comparison) == {"rovi": "suspect"}
+    assert "Wrong weight of mode" in reasons(comparison, "rovi")
+
+
+def gaussian_fit(rng, shift=0.0, scale=1.0, **attrs):
+    return run("gaussian", shift + scale * rng.normal(size=(1, 4000, 2)), attrs=attrs)
+
+
+@pytest.mark.parametrize(("shift", "scale"), [(0.2, 1.0), (0.0, 0.8), (0.0, 1.2), (0.0, 0.0)])
+def test_wrong_marginals_make_it_suspect_whatever_it_says_itself(shift, scale):
+    rng = np.random.default_rng(6)
+    fit = gaussian_fit(rng, shift, scale, verdict="ok", khat=0.1)
+    assert verdicts(compare(fit, nuts(rng.normal(size=(4, 1000, 2))))) == {"gaussian": "suspect"}
+
+
+def test_own_suspicion_yields_to_agreement_with_a_trusted_reference():
+    rng = np.random.default_rng(7)
+    reference = nuts(rng.normal(size=(4, 1000, 2)))
+    own = {"verdict": "suspect", "verdict_reasons": "k-hat 0.90 is above 0.7."}
+    cleared = compare(gaussian_fit(rng, **own), reference)
+    assert verdicts(cleared) == {"gaussian": "ok"}
+    assert "Its own check: k-hat 0.90" in reasons(cleared, "gaussian")
+    stayed = compare(gaussian_fit(rng, **own), nuts(rng.normal(size=(1, 1000, 2))))
+    assert verdicts(stayed) == {"gaussian": "suspect"}
+
+
+@pytest.mark.parametrize("name", ["collapsed", "family cannot hold these modes"])
+def test_own_grave_verdict_is_never_softened(name):
+    rng = np.random.default_rng(8)
+    fit = gaussian_fit(rng, verdict=name, verdict_reasons="Three modes.")
+    comparison = compare(fit, nuts(rng.normal(size=(4, 1000, 2))))
+    assert verdicts(comparison) == {"gaussian": name}
+    assert "Three modes." in reasons(comparison, "gaussian")
+
+
+def test_low_khat_alone_is_not_ok():
+    rng = np.random.default_rng(9)
+    comparison = compare(gaussian_fit(rng, khat=0.1), nuts(rng.normal(size=(1, 1000, 2))))
+    assert "single chain" in comparison.reference.reason
+    assert verdicts(comparison) == {"gaussian": "suspect"}
+
+
+def test_a_short_reference_says_what_it_cannot_see():
+    rng = np.random.default_rng(10)
+    comparison = compare(gaussian_fit(rng, verdict="ok"), nuts(rng.normal(size=(4, 60, 2))))
+    assert comparison.noise_floor > 0.2
+    assert "cannot be seen" in reasons(comparison, "gaussian")
+
+
+def test_khat_is_computed_where_the_fit_does_not_say():
+    rng = np.random.default_rng(11)
+    fit = good_fit(rng)
+    attrs = {key: value for key, value in fit.attrs.items() if key != "khat"}
+    bare = Draws("rovi", fit.posterior, fit.parameters, fit.sample_stats, attrs)
+    assert abs(compare(bare, nuts(bimodal(rng, 4, 300, 0.5))).methods["rovi"].khat) < 0.4
+
+
+def test_chains_can_be_graded_like_fits():
+    rng = np.random.default_rng(12)
+    comparison = compare(
+        nuts(rng.normal(size=(4, 500, 2))), run("reference", rng.normal(size=(10, 500, 2)))
+    )
+    assert comparison.reference.divergences == -1
+    assert comparison.to_dict()["reference"]["divergences"] is None
+    method = comparison.methods["nuts"]
+    assert (method.marginals.w1 <= method.marginals.floor).all()
+
+
+def test_names_are_kept_apart():
+    rng = np.random.default_rng(13)
+    reference = nuts(rng.normal(size=(4, 200, 2)))
+    fits = [gaussian_fit(rng), gaussian_fit(rng), reference]
+    assert list(compare(fits, reference).methods) == ["gaussian", "gaussian #2", "nuts #2"]
+    assert list(compare({"mine": fits[0]}, SimpleNamespace(draws=reference)).methods) == ["mine"]
+
+
+def test_constant_entries_are_left_out():
+    rng = np.random.default_rng(14)
+
+    def cholesky(chains, draws):
+        values = np.zeros((chains, draws, 2, 2))
+        values[..., 0, 0], values[..., 1, 0] = 1.0, rng.normal(size=(chains, draws))
+        values[..., 1, 1] = rng.normal(size=(chains, draws))
+        return values
+
+    comparison = compare(
+        run("rovi", cholesky(1, 500), name="L"), run("nuts", cholesky(4, 500), name="L")
+    )
+    assert comparison.parameters == ("L[2,1]", "L[2,2]")
+    with pytest.raises(DrawsError, match="constant"):
+        compare(run("rovi", np.zeros((1, 9, 2))), run("nuts", np.zeros((4, 9, 2))))
+
+
+def test_different_models_are_named():
+    rng = np.random.default_rng(15)
+    values = rng.normal(size=(4, 50, 2))
+    with pytest.raises(DrawsError, match="only in rovi: y; only in nuts: x"):
+        compare(run("rovi", values, name="y"), nuts(values))
+    with pytest.raises(DrawsError, match=r"different data: x has shape \(3,\) in rovi and \(2,\)"):
+        compare(run("rovi", rng.normal(size=(1, 50, 3))), nuts(values))
+    with pytest.raises(UsageError, match="nothing to compare"):
+        compare([], nuts(values))
+    with pytest.raises(UsageError, match="A str carries no draws"):
+        compare({"a": "fit.nc"}, nuts(values))
+
+
+def test_json_follows_the_schema(trusted, untrusted):
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    for comparison in (trusted, untrusted):
+        text = json.dumps(comparison.to_dict(), allow_nan=False)
+        assert not list(validator.iter_errors(json.loads(text)))
+    content = trusted.to_dict()
+    assert content["methods"]["mfvi"]["w1"].keys() == {"x[1]", "x[2]"}
+    assert content["modes"][1]["reference_mass"] == pytest.approx(0.5, abs=0.05)
+    assert content["reference"]["n_gradients"] == 100_000
+    assert untrusted.to_dict()["methods"]["rovi"]["w1_max"] is None
+
+
+def test_dataframe_and_order(trusted):
+    frame = trusted.to_dataframe()
+    assert len(frame) == 4
+    assert frame["w1"].is_monotonic_decreasing
+    assert list(frame["method"][:2]) == ["mfvi", "mfvi"]
+    assert trusted.worst_parameters(1) == (frame["parameter"][0],)
+
+
+def test_repr_fits_eighty_columns(trusted, untrusted):
+    for comparison, word in ((trusted, "(trusted)"), (untrusted, "(NOT trusted)")):
+        lines = repr(comparison).splitlines()
+        assert max(map(len, lines)) <= 80
+        assert word in lines[0]
+        assert lines[2].split()[:2] == ["mfvi", "collapsed"]
+
+
+def test_frozen(trusted):
+    with pytest.raises(AttributeError):
+        trusted.model = "other"
+
+
+def test_against_real_nuts(eight_schools):
+    first, second = (
+        run_nuts(eight_schools, engine="stanli", seed=seed, iter_sampling=500).draws
+        for seed in (1, 2)
+    )
+    comparison = compare(second, first)
+    assert comparison.reference.trusted
+    assert comparison.methods["nuts #2"].verdict.name == "ok"
+    wrong = Draws(
+        "mfvi",
+        {k: v.reshape(1, -1, *v.shape[2:]) * 0.7 for k, v in second.posterior.items()},
+        second.parameters,
+        attrs=fit_attrs(modes="[]"),
+    )
+    assert compare(wrong, first).methods["mfvi"].verdict.name == "suspect"

@@ -1,0 +1,157 @@
+import re
+
+import numpy as np
+import pytest
+from comparison_cases import nuts
+
+from stanrovi.diagnostics import (
+    check_reference,
+    distances,
+    effective_sizes,
+    noise_floor,
+    number,
+    pair_distances,
+)
+from stanrovi.grading import exceeds
+
+
+def named(count):
+    return tuple(f"p[{i + 1}]" for i in range(count))
+
+
+def autocorrelated(rng, chains, draws, count, rho):
+    noise = rng.normal(size=(chains, draws, count))
+    out = noise.copy()
+    for i in range(1, draws):
+        out[:, i] = rho * out[:, i - 1] + np.sqrt(1 - rho**2) * noise[:, i]
+    return out
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_equal_distributions_stay_within_the_noise_floor(count):
+    rng = np.random.default_rng(10 + count)
+    within = 0
+    for _ in range(200):
+        reference = rng.normal(size=(4, 125, count))
+        result = distances(rng.normal(size=(1, 500, count)), reference, named(count), rng)
+        within += bool((result.w1 <= result.floor).all())
+    assert within >= 190
+
+
+def test_floor_holds_for_an_autocorrelated_reference():
+    rng = np.random.default_rng(3)
+    within = 0
+    for _ in range(60):
+        reference = autocorrelated(rng, 4, 500, 3, 0.7)
+        result = distances(rng.normal(size=(1, 2000, 3)), reference, named(3), rng)
+        within += bool((result.w1 <= result.floor).all())
+    assert within >= 57
+
+
+@pytest.mark.parametrize(("shift", "scale"), [(0.2, 1.0), (0.0, 0.8), (0.0, 1.2)])
+def test_small_errors_are_flagged_at_4000_draws(shift, scale):
+    rng = np.random.default_rng(4)
+    flagged = 0
+    for _ in range(40):
+        draws = shift + scale * rng.normal(size=(1, 4000, 5))
+        flagged += exceeds(distances(draws, rng.normal(size=(4, 1000, 5)), named(5), rng)).all()
+    assert flagged >= 38
+
+
+def test_distances_measure_what_they_say():
+    rng = np.random.default_rng(5)
+    scale, location = np.array([1e-3, 1.0, 1e4]), np.array([0.0, -7.0, 1e6])
+    reference = location + scale * rng.normal(size=(4, 1000, 3))
+    draws = location + scale * (0.5 + 0.7 * rng.normal(size=(1, 4000, 3)))
+    result = distances(draws, reference, named(3), rng)
+    error = 4 * np.sqrt(1 / 4000 + 1 / 4000)
+    np.testing.assert_allclose(result.mean_error, 0.5, atol=error)
+    np.testing.assert_allclose(result.sd_ratio, 0.7, atol=error)
+    assert (result.w1 >= np.abs(result.mean_error) - 1e-12).all()
+    np.testing.assert_allclose(result.floor, result.floor[1], rtol=0.25)
+
+
+def test_floor_shrinks_with_the_draws():
+    rng = np.random.default_rng(6)
+    small, large = rng.normal(size=(4, 100, 2)), rng.normal(size=(4, 1600, 2))
+    ratio = noise_floor(small, np.full(2, 400.0), 400, rng) / noise_floor(
+        large, np.full(2, 6400.0), 6400, rng
+    )
+    np.testing.assert_allclose(ratio, 4, rtol=0.25)
+
+
+def test_pairs_see_a_missing_correlation_that_marginals_cannot():
+    rng = np.random.default_rng(7)
+    cov = np.array([[1, 0.9, 0], [0.9, 1, 0], [0, 0, 1]])
+    reference = rng.multivariate_normal(np.zeros(3), cov, size=(4, 1000))
+    draws = rng.normal(size=(1, 4000, 3))
+    marginals = distances(draws, reference, named(3), rng)
+    pairs = pair_distances(draws, reference, named(3), rng)
+    assert not exceeds(marginals).any()
+    worst = int(pairs.w1.argmax())
+    assert pairs.names[worst] == "p[1] - p[2]"
+    assert pairs.sd_ratio[worst] == pytest.approx(np.sqrt(2 / 0.2), rel=0.1)
+    assert pairs.w1[worst] > 5 * pairs.floor[worst]
+    good = pair_distances(
+        rng.multivariate_normal(np.zeros(3), cov, size=(1, 4000)), reference, named(3), rng
+    )
+    assert (good.w1 <= good.floor).all()
+
+
+def test_pairs_of_one_or_of_identical_parameters():
+    rng = np.random.default_rng(8)
+    one = rng.normal(size=(4, 200, 1))
+    assert pair_distances(one, one, named(1), rng) is None
+    twins = np.repeat(one, 2, axis=2)
+    assert pair_distances(twins, twins, named(2), rng).names == ("p[1] + p[2]",)
+
+
+def test_effective_sizes_are_capped_and_see_autocorrelation():
+    rng = np.random.default_rng(9)
+    values = np.concatenate(
+        [autocorrelated(rng, 4, 1000, 1, rho) for rho in (0.9, 0.0, -0.9)], axis=2
+    )
+    sizes = effective_sizes(values)
+    assert 100 < sizes[0] < 450 < 3000 < sizes[1] <= 4000
+    assert sizes[2] <= 4000
+
+
+def check(values, **options):
+    return check_reference(nuts(values, **options), values, named(values.shape[2]))
+
+
+def test_a_good_reference_is_trusted():
+    result = check(np.random.default_rng(1).normal(size=(4, 500, 3)), divergent=1)
+    assert result.trusted
+    assert result.rhat_max < 1.01
+    assert "1 divergence." in result.reason
+
+
+@pytest.mark.parametrize(
+    ("chains", "shift", "divergent", "message"),
+    [
+        (4, 1.0, 0, r"chains disagree: rank R-hat is 1\.\d+ for p\[2\]"),
+        (1, 0.0, 0, "single chain cannot be checked"),
+        (4, 0.0, 25, "25 of 2000 transitions diverged; raise adapt_delta"),
+    ],
+)
+def test_a_bad_reference_is_not(chains, shift, divergent, message):
+    values = np.random.default_rng(2).normal(size=(chains, 500, 3))
+    values[0, :, 1] += shift
+    result = check(values, divergent=divergent)
+    assert not result.trusted
+    assert re.search(message, result.reason)
+
+
+def test_a_frozen_chain_and_a_short_run_are_not_trusted():
+    values = np.random.default_rng(2).normal(size=(4, 500, 1))
+    values[2] = 0.3
+    assert not check(values).trusted
+    short = np.random.default_rng(2).normal(size=(4, 12, 1))
+    assert not check(short).trusted
+
+
+def test_number_reads_attributes():
+    assert number({"a": "1.5"}, "a") == 1.5
+    assert np.isnan(number({"a": "x"}, "a"))
+    assert np.isnan(number({}, "a"))

@@ -1,0 +1,186 @@
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from comparison_cases import bimodal, collapsed_fit, fit_attrs, good_fit, nuts, run, stuck
+
+from stanrovi.arviz_io import forest
+from stanrovi.compare import compare
+from stanrovi.errors import OutputError
+from stanrovi.plots import (
+    all_plots,
+    plot_forest,
+    plot_marginals,
+    plot_modes,
+    plot_pairs,
+    save_plots,
+)
+from stanrovi.plots_fit import plot_axes, plot_khat, plot_trace
+
+AXES = json.dumps({"center": [0, 0], "matrix": [[1, -1], [1, 1]]})
+
+
+@pytest.fixture(scope="module")
+def small():
+    rng = np.random.default_rng(0)
+    fits = [collapsed_fit(rng), good_fit(rng, axes=AXES)]
+    return compare(fits, nuts(bimodal(rng, 4, 500, 0.5)))
+
+
+@pytest.fixture(scope="module")
+def large():
+    rng = np.random.default_rng(1)
+    location = 10.0 ** rng.integers(-3, 6, 300)
+    values = location * (1 + rng.normal(size=(4, 250, 300)))
+    narrow = location * (1 + np.linspace(1, 0.4, 300) * rng.normal(size=(1, 1000, 300)))
+    return compare(run("mfvi", narrow, attrs=fit_attrs(modes="[]")), nuts(values))
+
+
+def test_everything_is_drawn_and_saved(small, tmp_path):
+    plots = all_plots(small)
+    names = ["marginals", "modes", "pairs", "forest", "axes", "trace", "khat"]
+    assert [plot.name for plot in plots] == names
+    paths = save_plots(plots, tmp_path)
+    assert sorted(path.name for path in paths) == sorted(
+        f"{name}.{kind}" for name in names for kind in ("png", "svg")
+    )
+    for path in paths:
+        if path.suffix == ".png":
+            assert path.read_bytes().startswith(b"\x89PNG")
+        else:
+            assert ET.parse(path).getroot().tag.endswith("svg")
+    with pytest.raises(OutputError, match="exists already"):
+        save_plots(plots, tmp_path)
+
+
+def test_alternative_texts_tell_the_finding(small):
+    alt = {plot.name: plot.alt for plot in all_plots(small)}
+    assert "mfvi: largest W1 0.9" in alt["marginals"]
+    assert "mfvi 100%, 0%" in alt["modes"]
+    assert "k-hat: mfvi" in alt["khat"]
+    assert len(set(alt.values())) == len(alt)
+
+
+def test_marginals_show_the_worst_first_and_cap_the_grid(large):
+    figure = plot_marginals(large)
+    assert len(figure.axes) == 12
+    titles = [axis.get_title(loc="left").splitlines()[0] for axis in figure.axes]
+    assert titles == list(large.worst_parameters(12))
+    assert all(int(title[2:-1]) > 200 for title in titles)
+    assert figure.get_supxlabel() == "The 12 of 300 parameters that differ most"
+
+
+def shown_texts(figure):
+    """Boxes (pixels) of panel titles, texts, and the tick labels inside the limits."""
+    for axis in figure.axes:
+        texts = [*axis.texts, axis._left_title, axis.xaxis.label, axis.yaxis.label]
+        for side in (axis.xaxis, axis.yaxis):
+            low, high = sorted(side.get_view_interval())
+            ticks = [tick for tick in side.get_major_ticks() if low <= tick.get_loc() <= high]
+            texts += [tick.label1 for tick in ticks if tick.label1.get_visible()]
+        for text in texts:
+            box = text.get_window_extent()
+            if text.get_text() and box.width and box.height:
+                yield text.get_text(), box
+
+
+@pytest.mark.parametrize("draw", [plot_marginals, plot_pairs, plot_forest])
+def test_texts_do_not_overlap_or_leave_the_figure(large, small, draw):
+    for comparison in (small, large):
+        figure = draw(comparison)
+        figure.canvas.draw()
+        edge, texts = figure.bbox, list(shown_texts(figure))
+        assert len(texts) >= 4
+        outside = [text for text, box in texts if box.x0 < edge.x0 - 2 or box.x1 > edge.x1 + 2]
+        assert not outside
+        overlapping = [
+            (one, other)
+            for i, (one, a) in enumerate(texts)
+            for other, b in texts[i + 1 :]
+            if min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 2
+        ]
+        assert not overlapping
+
+
+def test_forest_keeps_order_and_pairs_names_with_their_values():
+    names = [f"v[{i}]" for i in range(12)]
+    rng = np.random.default_rng(2)
+    runs = {
+        "nuts": {name: i + 0.1 * rng.normal(size=(4, 50)) for i, name in enumerate(names)},
+        "ro: vi": {name: i + 0.1 * rng.normal(size=(1, 90)) for i, name in enumerate(names)},
+    }
+    figure = forest(runs, {"nuts": "#555555", "ro: vi": "#0072B2"})
+    figure.canvas.draw()
+    axis, labels = figure.axes[-1], {}
+    for text in [*figure.axes[0].texts, *axis.get_yticklabels()]:
+        if text.get_text() in names:
+            box = text.get_window_extent()
+            labels[text.get_text()] = (box.y0 + box.y1) / 2
+    assert sorted(labels, key=labels.__getitem__, reverse=True) == names
+    heights = np.array([labels[name] for name in names])
+    seen = set()
+    for line in axis.lines:
+        x, y = axis.transData.transform(np.column_stack(line.get_data())).mean(axis=0)
+        nearest = int(np.abs(heights - y).argmin())
+        value = axis.transData.inverted().transform((x, y))[0]
+        assert value == pytest.approx(nearest, abs=0.15)
+        seen.add(nearest)
+    assert len(seen) == 12
+
+
+def test_plots_without_material_are_left_out(large):
+    assert plot_modes(large) is None
+    assert plot_khat(large) is None
+    assert plot_axes(large) is None
+    rng = np.random.default_rng(3)
+    bare = compare(run("vi", rng.normal(size=(1, 200, 1))), nuts(rng.normal(size=(4, 200, 1))))
+    assert plot_trace(bare) is None
+    assert plot_pairs(bare) is None
+    assert [plot.name for plot in all_plots(bare)] == ["marginals", "forest"]
+
+
+def test_an_untrusted_reference_is_drawn_but_not_graded():
+    rng = np.random.default_rng(4)
+    comparison = compare(good_fit(rng), nuts(stuck(rng, 200)))
+    figure = plot_marginals(comparison)
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["x[1]", "x[2]"]
+    assert "Not graded" in all_plots(comparison)[0].alt
+
+
+def test_rotated_axes_separate_the_modes(small):
+    figure = plot_axes(small)
+    titles = {axis.get_title(loc="left"): axis for axis in figure.axes}
+    split, plain = titles["axis 1"], titles["axis 2"]
+    assert split.get_xlim()[1] > 4 > 3 > plain.get_xlim()[1]
+
+
+def test_a_frozen_fit_and_heavy_tails_can_be_drawn():
+    rng = np.random.default_rng(5)
+    reference = rng.standard_cauchy(size=(4, 400, 2))
+    fits = {"frozen": run("a", np.zeros((1, 100, 2))), "one": run("b", np.ones((1, 100, 2)))}
+    figure = plot_marginals(compare(fits, nuts(reference)))
+    figure.canvas.draw()
+    assert figure.axes[0].get_xlim()[1] < 5000
+
+
+def test_no_global_state_of_matplotlib_changes():
+    code = """
+import matplotlib as mpl, numpy as np, sys
+sys.path.insert(0, "tests")
+from comparison_cases import good_fit, bimodal, nuts
+from stanrovi.compare import compare
+from stanrovi.plots import all_plots
+before = dict(mpl.rcParams)
+rng = np.random.default_rng(0)
+all_plots(compare(good_fit(rng, 200), nuts(bimodal(rng, 4, 200, 0.5))))
+changed = {k for k, v in dict(mpl.rcParams).items() if before[k] != v} - {"backend"}
+import matplotlib.pyplot as plt
+print(sorted(changed), plt.get_fignums())
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[] []"

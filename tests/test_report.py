@@ -1,0 +1,180 @@
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from comparison_cases import bimodal, collapsed_fit, good_fit, nuts, run, stuck
+
+from stanrovi.compare import compare
+from stanrovi.errors import OutputError
+from stanrovi.report import report_html, write_report
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+
+
+@pytest.fixture(scope="module")
+def comparison():
+    rng = np.random.default_rng(0)
+    fits = [collapsed_fit(rng), good_fit(rng, data="my data.json")]
+    return compare(fits, nuts(bimodal(rng, 4, 500, 0.5)))
+
+
+@pytest.fixture(scope="module")
+def html(comparison):
+    return report_html(comparison)
+
+
+class Page(HTMLParser):
+    """Tags with attributes, and the text between them."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text = [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def test_first_screen_answers_the_question(html):
+    body = html[html.index("<body>") :]
+    order = [
+        body.index(text)
+        for text in (
+            "Can I trust the fits of bimodal_gaussian?",
+            "rovi: yes. mfvi: no.",
+            "Collapsed",
+            "Lost mode 2",
+            "Worst parameters</h2>",
+            "Modes</h2>",
+            "Plots</h2>",
+            "Settings, versions, commands",
+        )
+    ]
+    assert order == sorted(order)
+
+
+def test_nothing_is_loaded_from_anywhere_and_nothing_runs(html):
+    page = Page(html)
+    assert not page.all("script")
+    assert not [attrs for attrs in page.all("link") if not attrs["href"].startswith("data:")]
+    sources = [attrs["src"] for attrs in page.all("img")]
+    assert len(sources) >= 6
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
+    assert not re.search(r"@import|url\(", html)
+    assert {a["href"][0] for a in page.all("a")} == {"#"}
+
+
+def test_structure_for_assistive_technology(html):
+    page = Page(html)
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in pairwise(levels))
+    assert all(len(attrs["alt"]) > 20 for attrs in page.all("img"))
+    assert all("scope" in attrs for attrs in page.all("th"))
+    ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
+    assert {a["href"][1:] for a in page.all("a")} <= ids
+    assert page.all("html")[0]["lang"] == "en"
+    assert "width=device-width" in page.all("meta")[1]["content"]
+
+
+def test_settings_and_commands_reproduce(html):
+    text = "".join(Page(html).text)
+    assert "stanrovi fit bimodal_gaussian --data 'my data.json' --seed 1 --method rovi" in text
+    assert "stanrovi nuts bimodal_gaussian --seed 1 --output nuts.nc" in text
+    assert "stanrovi report mfvi.nc rovi.nc nuts.nc --output report" in text
+    assert "numpy" in text
+    assert "stage" not in text  # the raw trace is no setting
+
+
+def test_names_are_escaped():
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(4, 200, 1))
+    evil = "<script>alert(1)</script>"
+    hostile = compare({evil: run(evil, values[:1])}, nuts(values), model=evil)
+    assert "<script" not in report_html(hostile, plots=[])
+    assert "<script" not in hostile._repr_html_()
+
+
+def test_an_untrusted_reference_is_said_so():
+    rng = np.random.default_rng(2)
+    html = report_html(compare(good_fit(rng), nuts(stuck(rng, 200))), plots=[])
+    assert "Not trusted" in html
+    assert "judged by the modes" in html
+    assert "Worst parameters" not in html
+
+
+def test_commands_and_plots_can_be_given(comparison):
+    html = report_html(comparison, plots=[], commands=["stanrovi demo && echo <b>"])
+    assert "stanrovi demo &amp;&amp; echo &lt;b&gt;" in html
+    assert "<img" not in html
+
+
+def test_notebook_table(comparison):
+    fragment = comparison._repr_html_()
+    assert fragment.lstrip().startswith("<table")
+    assert "✗ Collapsed" in fragment
+
+
+def test_written_whole_and_never_over_another(comparison, tmp_path):
+    path = comparison.to_html(tmp_path / "report.html")
+    assert path.read_text(encoding="utf-8").rstrip().endswith("</html>")
+    with pytest.raises(OutputError, match="exists already"):
+        write_report(comparison, path, plots=[])
+
+
+PROBE = """<script>
+addEventListener("load", () => {
+  const images = [...document.images].filter(i => i.complete && i.naturalWidth > 50).length;
+  const out = document.createElement("p");
+  out.id = "probe";
+  out.textContent = [images, document.images.length,
+    document.documentElement.scrollWidth <= innerWidth].join(" ");
+  document.body.append(out);
+});
+</script></body>"""
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+@pytest.mark.parametrize("width", [500, 1200])
+def test_in_a_real_browser(html, tmp_path, width):
+    page = tmp_path / "probe.html"
+    page.write_text(html.replace("</body>", PROBE), encoding="utf-8")
+    done = subprocess.run(
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--enable-logging=stderr",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--window-size={width},900",
+            "--dump-dom",
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    loaded, total, fits = re.search(r'id="probe">(\d+) (\d+) (\w+)<', done.stdout).groups()
+    assert loaded == total != "0"
+    assert fits == "true"  # the page itself never scrolls sideways
+    assert "CONSOLE" not in done.stderr
