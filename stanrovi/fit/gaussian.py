@@ -12,30 +12,26 @@ from __future__ import annotations
 import numpy as np
 
 from stanrovi.families import Product
-from stanrovi.fit.pool import Pool, base_draws, evaluate
-from stanrovi.fit.result import TracePoint
-from stanrovi.target import Array, Target
+from stanrovi.fit.pool import Pool
+from stanrovi.fit.regression import winsorised
+from stanrovi.fit.run import FitRun
+from stanrovi.target import Array
 
 _MAX_STEPS = 40
-_MIN_STEPS = 3
 _SPECTRUM = (0.1, 10.0)
 _FULL_STEPS = 3
 _TOLERANCE = 0.1
+_POLISH = 4
 
 
-def fit_gaussian(
-    target: Target, start: Product, rng: np.random.Generator, trace: list[TracePoint]
-) -> tuple[Product, Pool, bool]:
+def fit_gaussian(run: FitRun, start: Product) -> tuple[Product, Pool, bool]:
     """Fit a full-rank Gaussian.
 
     Parameters
     ----------
-    target : Target
+    run : FitRun
     start : Product
         A Gaussian to begin at, typically the Laplace approximation at a mode.
-    rng : numpy.random.Generator
-    trace : list of TracePoint
-        Extended by one point a step.
 
     Returns
     -------
@@ -44,27 +40,26 @@ def fit_gaussian(
         The evaluations made.
     converged : bool
     """
-    d = target.dim
-    n = max(32, 2 * d + 16)
+    n = max(32, 2 * run.target.dim + 16)
     center, axes = start.center, start.axes
     pool = Pool()
-    converged = False
     for step in range(_MAX_STEPS):
         family = Product.gaussian(center, axes)
-        half = base_draws((n + 1) // 2, d, rng)
-        batch = evaluate(target, family, np.concatenate([half, -half]))
-        trace.append(TracePoint("gaussian", target.n_gradients, batch.elbo, batch.elbo_se))
+        half = run.base((n + 1) // 2)
+        batch = run.evaluate("gaussian", family, np.concatenate([half, -half]))
         if batch.n_rejected > 0.1 * n:
             axes = axes * 0.5
             pool = Pool()
             continue
+        run.family = family
         pool.add(batch)
         shift, precision = _regress(family, pool)
         center, axes, size = _natural_step(center, axes, shift, precision, _damping(step))
-        if step + 1 >= _MIN_STEPS and size < _TOLERANCE:
-            converged = True
-            break
-    return Product.gaussian(center, axes), pool, converged
+        if size < _TOLERANCE:
+            if n > _POLISH * run.target.dim or step + 1 >= _MAX_STEPS // 2:
+                return Product.gaussian(center, axes), pool, True
+            n *= 2  # a last look with more draws
+    return Product.gaussian(center, axes), pool, False
 
 
 def _damping(step: int) -> float:
@@ -76,9 +71,9 @@ def _regress(family: Product, pool: Pool) -> tuple[Array, Array]:
     z = family.coordinates(pool.x)
     weight = np.sqrt(pool.weights(family.log_density_base(z)))[:, None]
     design = np.concatenate([np.ones((len(z), 1)), z], axis=1)
-    score = pool.gradient @ family.axes
-    coefficients = np.linalg.lstsq(weight * design, weight * score, rcond=None)[0]
-    slope = coefficients[1:]
+    residual = winsorised(pool.gradient @ family.axes + z)
+    coefficients = np.linalg.lstsq(weight * design, weight * residual, rcond=None)[0]
+    slope = coefficients[1:] - np.eye(z.shape[1])
     return coefficients[0], -(slope + slope.T) / 2
 
 

@@ -63,6 +63,22 @@ class Batch:
         """Standard error of the estimate (an upper bound for Sobol draws)."""
         return float(self.log_ratio.std(ddof=1) / np.sqrt(len(self.log_p)))
 
+    def divergence(self) -> tuple[float, float]:
+        """Jeffreys divergence ``KL(q || p) + KL(p || q)`` and its standard error.
+
+        Expectations under p by self-normalised importance weights, so it is
+        blind to what the draws do not reach; unlike the ELBO it needs no
+        normalising constant, and it is zero only for an exact fit.
+        """
+        if self.n_rejected:
+            return np.inf, 0.0
+        r = self.log_ratio
+        w = np.exp(r - r.max())
+        w /= w.sum()
+        mean_p = float(w @ r)
+        se_p = np.sqrt((w**2 @ (r - mean_p) ** 2))
+        return mean_p - self.elbo, float(np.hypot(se_p, self.elbo_se))
+
 
 def evaluate(target: Target, family: Product, z: Array) -> Batch:
     """Evaluate the target at the image of base draws z, shape (n, dim)."""
@@ -92,6 +108,11 @@ class Pool:
     def gradient(self) -> Array:
         """All gradients, shape (n, dim)."""
         return np.concatenate([b.gradient for b in self.batches])
+
+    @property
+    def log_p(self) -> Array:
+        """All target log densities, shape (n,)."""
+        return np.concatenate([b.log_p for b in self.batches])
 
     def weights(self, log_q: Array) -> Array:
         """Weights (n,) that turn the pool into a sample of the current iterate.

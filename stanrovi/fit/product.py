@@ -1,7 +1,7 @@
 """Product measures on linear axes: mean field, plain RoVI and preconditioned RoVI.
 
-One step of this fit takes one batch of gradients at draws of the current
-iterate and improves everything at once:
+One step takes one batch of gradients at draws of the current iterate and
+improves everything at once:
 
 - each marginal by parallel coordinate ascent: its score moves to the
   conditional expectation of the target's score (`stanrovi.fit.regression`);
@@ -10,32 +10,38 @@ iterate and improves everything at once:
   likelihood ICA (Pham and Garat 1997, doi:10.1109/78.599941; Ablin, Cardoso
   and Gramfort 2018, doi:10.1109/TSP.2018.2844203).
 
-Fixed points are the stationary points of the ELBO. No step size is tuned: an
-iterate that is worse than its predecessor by more than their Monte Carlo error
-is taken back and the next step shortened.
+The expectations may be taken under the iterate q or under the target p (by
+importance weights on the same draws). Under q the fixed points are the
+stationary points of the ELBO; under p the marginals along the axes become the
+target's own, by ``(log p_i)'(y) = E_p[d_i log p | y_i = y]``. A share
+``forward`` of p cures the narrowness of the ELBO's optimum where the weights
+are reliable and fades out where they are not. See docs/mathematics.md.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from stanrovi.families import Product
-from stanrovi.fit.pool import Batch, Pool, base_draws, evaluate
-from stanrovi.fit.regression import ScoreResidual, basis, regress
-from stanrovi.fit.result import TracePoint
-from stanrovi.maps import SplineMap
+from stanrovi.fit.pool import Batch, Pool
+from stanrovi.fit.regression import ScoreResidual, basis, regress, winsorised
+from stanrovi.fit.run import FitRun
+from stanrovi.maps import SplineMap, stack
 from stanrovi.rotation import rotate
-from stanrovi.target import Array, Target
+from stanrovi.target import Array
 
 Axes = Literal["fixed", "rotation", "free"]
 
 _GRID = 257
-_MAX_STEPS = 12
-_MIN_RATIO = 0.3
-_LARGE = 4.0
+_TAIL_SHARE = 0.3  # beyond the draws, the least share of a tail's old decay rate
+_RELIABLE = 0.3  # relative effective sample size of importance weights taken in full
+_TURN_LIMIT = 0.7
+_TURN_DAMPING = 0.2  # curvature added to rotations between near-Gaussian coordinates
+_GAIN = 0.002  # nats; steps that promise less end the fit
+_MAX_BATCH = 1024
 
 
 @dataclass(frozen=True)
@@ -45,17 +51,29 @@ class ProductSettings:
     Attributes
     ----------
     axes : {"fixed", "rotation", "free"}
-        Keep the axes (mean field), turn them (the paper's RoVI), or turn and
-        correct them (RoVI with its preconditioner re-estimated).
+        Keep the axes (mean field), turn them behind a fixed preconditioner
+        (the paper's RoVI), or turn and correct them.
     flexible : bool
         Marginals of any shape, or Gaussian ones.
-    batch : int, optional
-        Gradients a step; ``max(128, 4 dim)`` by default.
+    forward : float
+        Share of the expectations taken under the target; 0 maximises the ELBO.
+    alternating : bool
+        Update marginals and axes in turns instead of jointly.
+    preconditioner : ndarray, shape (dim, dim), optional
+        A of ``A @ O``, for ``axes="rotation"``.
+    frozen : tuple of int
+        Coordinates whose marginal and location are left alone.
+    max_gradients : int
+        Spent at most.
     """
 
     axes: Axes = "free"
     flexible: bool = True
-    batch: int | None = None
+    forward: float = 0.5
+    alternating: bool = False
+    preconditioner: Array | None = None
+    frozen: tuple[int, ...] = ()
+    max_gradients: int = 3000
 
 
 @dataclass(frozen=True)
@@ -65,33 +83,49 @@ class ProductFit:
     Attributes
     ----------
     family : Product
-    last : Batch
-        Evaluations at draws of ``family`` that no step has used.
+    first, last : Batch
+        Evaluations at draws of the starting family and of ``family`` that no
+        step leading to them has used.
     converged : bool
     """
 
     family: Product
+    first: Batch
     last: Batch
     converged: bool
 
 
+@dataclass
+class _Progress:
+    """The best iterate so far and how boldly to leave it."""
+
+    family: Product
+    batch: Batch
+    damping: float = 1.0
+    first: Batch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.first = self.batch
+
+    def worse(self, batch: Batch, forward: float) -> bool:
+        """Whether a batch is worse than the best by more than noise."""
+        if forward == 0.0:
+            se = min(batch.elbo_se, 3 * self.batch.elbo_se)
+            return not batch.elbo > self.batch.elbo - 2 * np.hypot(se, self.batch.elbo_se)
+        new, old = batch.divergence(), self.batch.divergence()
+        se = np.hypot(min(new[1], 3 * old[1]), old[1])
+        return not new[0] < old[0] + 2 * se
+
+
 def fit_product(
-    target: Target,
-    start: Product,
-    rng: np.random.Generator,
-    trace: list[TracePoint],
-    settings: ProductSettings,
-    pool: Pool | None = None,
+    run: FitRun, start: Product, settings: ProductSettings, pool: Pool | None = None
 ) -> ProductFit:
     """Fit a product measure from a starting one.
 
     Parameters
     ----------
-    target : Target
+    run : FitRun
     start : Product
-    rng : numpy.random.Generator
-    trace : list of TracePoint
-        Extended by one point a step.
     settings : ProductSettings
     pool : Pool, optional
         Earlier evaluations near ``start`` to reuse.
@@ -100,136 +134,178 @@ def fit_product(
     -------
     ProductFit
     """
-    n = settings.batch or max(128, 4 * target.dim)
+    n = max(128, 4 * run.target.dim)
     pool = pool or Pool()
-    family, damping = start.standardised(), 1.0
-    best: tuple[Product, Batch] | None = None
-    for step in range(_MAX_STEPS):
-        batch = evaluate(target, family, base_draws(n, target.dim, rng))
-        trace.append(TracePoint("product", target.n_gradients, batch.elbo, batch.elbo_se))
-        if best is not None and _worse(batch, best[1]):
-            family, damping = best[0], damping / 2
-            pool.add(batch)
+    family = start.standardised()
+    best: _Progress | None = None
+    spent = step = 0
+    while spent + n <= settings.max_gradients:
+        batch = run.evaluate("product", family, run.base(n))
+        spent += n
+        pool.add(batch)
+        if best is None:
+            best = _Progress(family, batch)
+        elif best.worse(batch, settings.forward):
+            best.damping /= 2
         else:
-            best = (family, batch)
-            pool.add(batch)
-        proposal, gain, noise = improved(family, pool, settings, damping)
-        if step >= 1 and family is best[0] and gain < max(2.0 * noise, 0.002):
-            return ProductFit(family, best[1], True)
-        if damping < 0.1:
+            best.family, best.batch = family, batch
+        run.family = best.family
+        proposal, gain, noise = improved(best.family, pool, settings, best.damping, step)
+        step += 1
+        if step > 1 and gain < max(2.0 * noise, _GAIN):
+            return ProductFit(best.family, best.first, best.batch, True)
+        if best.damping < 0.1:
             break
+        if gain < 6.0 * noise or best.damping < 1.0:
+            n = min(2 * n, _MAX_BATCH)
         family = proposal
-    assert best is not None
-    return ProductFit(best[0], best[1], False)
+    if best is None:
+        batch = run.evaluate("product", family, run.base(n))
+        best = _Progress(family, batch)
+    return ProductFit(best.family, best.first, best.batch, False)
 
 
 def improved(
-    family: Product, pool: Pool, settings: ProductSettings, damping: float
+    family: Product, pool: Pool, settings: ProductSettings, damping: float = 1.0, step: int = 0
 ) -> tuple[Product, float, float]:
     """One simultaneous step from a standardised family.
+
+    Parameters
+    ----------
+    family : Product
+        Standardised.
+    pool : Pool
+        Evaluations to regress on.
+    settings : ProductSettings
+    damping : float
+        Share of the step to take.
+    step : int
+        Decides whose turn it is when alternating.
 
     Returns
     -------
     family : Product
         Standardised.
     gain, noise : float
-        Predicted improvement of the ELBO, and how much of it sampling noise
-        alone would predict (nats).
+        Predicted improvement, and how much of it sampling noise alone would
+        predict (nats).
     """
     y = family.coordinates(pool.x)
     z = family.marginals.inverse(y)
-    weight = pool.weights(family.log_density_base(z))
-    residual = _winsorised(pool.gradient @ family.axes - family.marginals.score(z))
-    fisher = family.marginals.fisher_information()
+    weight = _weights(pool, family.log_density_base(z), settings.forward)
+    residual = winsorised(pool.gradient @ family.axes - family.marginals.score(z))
     fit = regress(z, y, residual, weight, smooth=settings.flexible)
-    precision = np.diag(fisher) - (fit.linear + fit.linear.T) / 2
-    shift = _solve_clipped(precision, fit.intercept)
-    turn = _axis_step(fit.linear, fisher, settings.axes, family)
-    gain = 0.5 * float(fit.intercept @ shift) + 0.5 * float((turn * fit.linear).sum())
-    gain += 0.25 * float((np.diag(fit.linear) ** 2).sum() + (fit.smooth**2).sum())
-    d = target_dim = len(shift)
-    parameters = 2 * d + (target_dim * (target_dim - 1) if settings.axes == "free" else 0)
-    noise = 0.25 * float(fit.noise.mean()) * parameters / max(fit.n_effective, 1.0)
-    limit = max(1.0, float(np.linalg.norm(shift)) / max(2.0, np.sqrt(d)))
-    center = family.center + family.axes @ (damping * shift / limit)
-    axes = _turned(family.axes, damping * turn, settings.axes)
-    marginals = _reshaped(family.marginals, fit, fisher, damping, settings.flexible)
+    fisher = family.marginals.fisher_information()
+    shift = _solve_clipped(np.diag(fisher) - (fit.linear + fit.linear.T) / 2, fit.intercept)
+    shift[list(settings.frozen)] = 0.0
+    turn = _axis_step(fit.linear, fisher, family, settings)
+    gain, noise = _promise(fit, shift, turn, settings)
+    turning = not settings.alternating or step % 2 == 1
+    shaping = not settings.alternating or step % 2 == 0
+    center, axes, marginals = family.center, family.axes, family.marginals
+    if shaping:
+        limit = max(1.0, float(np.linalg.norm(shift)) / max(2.0, np.sqrt(family.dim)))
+        center = center + axes @ (damping * shift / limit)
+        marginals = _reshaped(marginals, fit, fisher, damping, settings)
+    if turning:
+        axes = _turned(family, damping * turn, settings)
     return Product(center, axes, marginals).standardised(), gain, noise
 
 
-def _winsorised(residual: Array) -> Array:
-    """Bound each step: a score residual of _LARGE (in 1/sd) or more counts as that.
-
-    Densities that fall like exp(-exp(y)) have scores without bound in a tail
-    that holds a draw in ten thousand; a regression must not follow that draw.
-    """
-    center = np.median(residual, axis=0)
-    spread = np.median(np.abs(residual - center), axis=0)
-    limit = np.maximum(_LARGE, 2.0 * _LARGE * spread)
-    return np.clip(residual, center - limit, center + limit)
+def _weights(pool: Pool, log_q: Array, forward: float) -> Array:
+    """Weights of a sample half from q, half from p, p's half faded by its reliability."""
+    under_q = pool.weights(log_q)
+    if forward == 0.0:
+        return under_q
+    under_p = pool.weights(pool.log_p)
+    share = forward * min(1.0, under_p.sum() / (_RELIABLE * len(under_p)))
+    return np.asarray((1 - share) * under_q + share * under_p)
 
 
-def _worse(batch: Batch, reference: Batch) -> bool:
-    se = np.hypot(batch.elbo_se, reference.elbo_se)
-    return not batch.elbo > reference.elbo - 2.0 * se
+def _promise(
+    fit: ScoreResidual, shift: Array, turn: Array, settings: ProductSettings
+) -> tuple[float, float]:
+    """Improvement that the second-order model predicts, and its value under pure noise."""
+    d = len(shift)
+    loose = np.setdiff1d(np.arange(d), settings.frozen)
+    shape = np.diag(fit.linear)[loose] ** 2
+    gain = 0.5 * float(fit.intercept @ shift) + 0.5 * float((turn * fit.linear).sum())
+    gain += 0.25 * float(shape.sum() + (fit.smooth[loose] ** 2).sum())
+    parameters = 2 * d + (d * (d - 1) if settings.axes != "fixed" else 0)
+    noise = 0.25 * float(fit.noise.mean()) * parameters / max(fit.n_effective, 1.0)
+    return gain, noise
 
 
 def _solve_clipped(precision: Array, vector: Array) -> Array:
     spectrum, v = np.linalg.eigh(precision)
-    return np.asarray(v @ (v.T @ vector / np.maximum(spectrum, 0.3)))
+    return np.asarray(v @ (v.T @ vector / np.maximum(spectrum, 0.05)))
 
 
-def _axis_step(linear: Array, fisher: Array, axes: Axes, family: Product) -> Array:
+def _axis_step(
+    linear: Array, fisher: Array, family: Product, settings: ProductSettings
+) -> Array:
     """Relative change of the axes, ``B <- B (I + step)``, zero diagonal.
 
-    For the pair (i, j) the ELBO changes by ``l_ij e_ij + l_ji e_ji -
+    For the pair (i, j) the objective changes by ``l_ij e_ij + l_ji e_ji -
     (f_i e_ij^2 + f_j e_ji^2 + 2 e_ij e_ji) / 2``; split into a symmetric part
     s (correlation) and an antisymmetric part a (rotation). Rotation is
     undetermined between Gaussian coordinates (f = 1), hence the damping.
     """
     d = len(fisher)
-    if axes == "fixed" or d == 1:
+    if settings.axes == "fixed" or d == 1:
         return np.zeros((d, d))
-    if axes == "rotation":
-        return _rotation_step(linear, fisher, family)
-    fi, fj = np.broadcast_arrays(fisher[:, None], fisher[None, :])
+    if settings.axes == "rotation":
+        return _rotation_step(linear, fisher, _scales(family, settings))
+    fi, fj = fisher[:, None], fisher[None, :]
     s_gradient, a_gradient = linear + linear.T, linear - linear.T
-    ss, aa, sa = fi + fj + 2, fi + fj - 2 + 0.2, fi - fj
+    ss, aa, sa = fi + fj + 2, fi + fj - 2 + _TURN_DAMPING, fi - fj
     determinant = ss * aa - sa * sa
-    s = (aa * s_gradient - sa * a_gradient) / determinant
-    a = (ss * a_gradient - sa * s_gradient) / determinant
-    step = s + a
+    step = ((aa - sa) * s_gradient + (ss - sa) * a_gradient) / determinant
     np.fill_diagonal(step, 0.0)
-    return np.clip(step, -0.5, 0.5)
+    return np.asarray(step * min(1.0, _TURN_LIMIT / max(np.linalg.norm(step), 1e-300)))
 
 
-def _rotation_step(linear: Array, fisher: Array, family: Product) -> Array:
-    """Skew step in the frame where the marginals carry their own scales."""
-    sd = np.linalg.norm(family.axes, axis=0)
-    ratio = sd[None, :] / sd[:, None]
+def _scales(family: Product, settings: ProductSettings) -> Array:
+    """Lengths D (d,) in ``B = A O D``, O a rotation."""
+    return np.linalg.norm(_behind(settings.preconditioner, family.axes), axis=0)
+
+
+def _behind(preconditioner: Array | None, axes: Array) -> Array:
+    return axes if preconditioner is None else np.linalg.solve(preconditioner, axes)
+
+
+def _rotation_step(linear: Array, fisher: Array, scale: Array) -> Array:
+    """Skew W of ``O <- O expm(W)``, for marginals that carry the scales D."""
+    ratio = scale[None, :] / scale[:, None]
     slope = linear * ratio
     curvature = fisher[:, None] * ratio**2
-    skew = (slope - slope.T) / (curvature + curvature.T - 2 + 0.2)
-    np.fill_diagonal(skew, 0.0)
-    return np.asarray(np.clip(skew, -0.5, 0.5) * ratio)
+    skew = (slope - slope.T) / (curvature + curvature.T - 2 + _TURN_DAMPING)
+    size = np.linalg.norm(skew)
+    return np.asarray(skew * min(1.0, _TURN_LIMIT / max(size, 1e-300)))
 
 
-def _turned(axes: Array, step: Array, kind: Axes) -> Array:
-    if kind == "fixed":
+def _turned(family: Product, step: Array, settings: ProductSettings) -> Array:
+    axes = family.axes
+    if settings.axes == "fixed":
         return axes
-    if kind == "free":
+    if settings.axes == "free":
         return np.asarray(axes @ (np.eye(len(axes)) + step))
-    sd = np.linalg.norm(axes, axis=0)
-    skew = step * (sd[:, None] / sd[None, :])
-    return rotate(axes / sd, (skew - skew.T) / 2) * sd
+    scale = _scales(family, settings)
+    rotation = _behind(settings.preconditioner, axes) / scale
+    turned = rotate(rotation, step) * scale
+    return turned if settings.preconditioner is None else settings.preconditioner @ turned
 
 
 def _reshaped(
-    marginals: SplineMap, fit: ScoreResidual, fisher: Array, damping: float, flexible: bool
+    marginals: SplineMap,
+    fit: ScoreResidual,
+    fisher: Array,
+    damping: float,
+    settings: ProductSettings,
 ) -> SplineMap:
     """Marginals whose scores moved by the regressed residuals."""
     own = np.diag(fit.linear)
-    if not flexible:
+    if not settings.flexible:
         scale = (1.0 - damping + damping * np.clip(fisher - own, 0.1, 10.0)) ** -0.5
         return SplineMap.affine(np.zeros(len(scale)), scale)
     ends = marginals.value(np.array([[-6.5], [6.5]]) * np.ones(marginals.dim))
@@ -241,12 +317,16 @@ def _reshaped(
     steps = np.diff(grid, axis=0) * (change[1:] + change[:-1]) / 2
     log_density = marginals.log_density(grid)
     log_density[1:] += np.cumsum(steps, axis=0)
-    return SplineMap.from_log_density(grid.T, log_density.T, (score + change).T)
+    new = SplineMap.from_log_density(grid.T, log_density.T, (score + change).T)
+    if not settings.frozen:
+        return new
+    source = [marginals if i in settings.frozen else new for i in range(new.dim)]
+    return stack([s.select(np.array([i])) for i, s in enumerate(source)])
 
 
 def _bounded(change: Array, score: Array, z: Array) -> Array:
     """Keep tails falling: beyond the draws the new score keeps a share of the old one."""
-    least = _MIN_RATIO * score
+    least = _TAIL_SHARE * score
     right, left = z > 2.8, z < -2.8
     change = np.where(right, np.minimum(change, least - score), change)
     return np.where(left, np.maximum(change, least - score), change)

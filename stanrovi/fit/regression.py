@@ -20,6 +20,7 @@ from stanrovi.target import Array
 # Knots of the natural cubic spline in z; linear beyond the outermost.
 _KNOTS = np.array([-2.6, -1.9, -1.3, -0.8, -0.4, 0.0, 0.4, 0.8, 1.3, 1.9, 2.6])
 _PENALTIES = 10.0 ** np.arange(-4.0, 3.0, 0.5)
+_LARGE = 4.0
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,18 @@ def regress(z: Array, y: Array, residual: Array, weight: Array, *, smooth: bool)
     beta = np.linalg.solve(r, q.T @ response)
     noise = (left_over**2).sum(axis=0) / max(n_effective, 1.0)
     return ScoreResidual(beta[0], beta[1:].T, coefficients, noise, n_effective)
+
+
+def winsorised(residual: Array) -> Array:
+    """Bound each step: a score residual of _LARGE (in 1/sd) or more counts as that.
+
+    Densities that fall like exp(-exp(y)) have scores without bound in a tail
+    that holds a draw in ten thousand; a regression must not follow that draw.
+    """
+    center = np.median(residual, axis=0)
+    spread = np.median(np.abs(residual - center), axis=0)
+    limit = np.maximum(_LARGE, 2.0 * _LARGE * spread)
+    return np.clip(residual, center - limit, center + limit)
 
 
 def _penalised(features: Array, response: Array, degrees: float) -> Array:

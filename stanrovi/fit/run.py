@@ -1,0 +1,55 @@
+"""What travels through the stages of one fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stanrovi.families import Family, Product
+from stanrovi.fit.pool import Batch, base_draws, evaluate
+from stanrovi.fit.result import TracePoint
+from stanrovi.target import Array, Target
+
+Progress = Callable[[TracePoint], None]
+
+
+@dataclass
+class FitRun:
+    """Target, randomness, trace and best approximation so far of one fit.
+
+    Attributes
+    ----------
+    target : Target
+    rng : numpy.random.Generator
+    progress : callable, optional
+        Called with each new `TracePoint`.
+    trace : list of TracePoint
+    family : Family or None
+        The approximation to return should the budget run out now.
+    """
+
+    target: Target
+    rng: np.random.Generator
+    progress: Progress | None = None
+    trace: list[TracePoint] = field(default_factory=list)
+    family: Family | None = None
+
+    def evaluate(self, stage: str, family: Product, z: Array) -> Batch:
+        """Evaluate the target at the image of base draws z, tracing the ELBO."""
+        with self.target.stage(stage):
+            batch = evaluate(self.target, family, z)
+        self.record(stage, batch)
+        return batch
+
+    def record(self, stage: str, batch: Batch) -> None:
+        """Add a point to the trace and tell the listener."""
+        point = TracePoint(stage, self.target.n_gradients, batch.elbo, batch.elbo_se)
+        self.trace.append(point)
+        if self.progress is not None:
+            self.progress(point)
+
+    def base(self, n: int) -> Array:
+        """Fresh quasi-random base draws, shape (n, dim)."""
+        return base_draws(n, self.target.dim, self.rng)
