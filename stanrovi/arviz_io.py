@@ -53,6 +53,13 @@ __all__ = [
 _SAMPLE_DIMS = ("chain", "draw")
 
 
+def _arviz() -> Any:
+    """Import ArviZ; untyped, for the two generations differ in their signatures."""
+    import arviz
+
+    return arviz
+
+
 def is_legacy() -> bool:
     """Whether the installed ArviZ is of the 0.x generation."""
     return metadata.version("arviz").startswith("0.")
@@ -90,8 +97,7 @@ def to_arviz(draws: Draws, observed_data: Mapping[str, Any] | None = None) -> An
         tree = xr.DataTree.from_dict(groups)
         tree.attrs.update(attrs)
         return tree
-    import arviz as az
-
+    az = _arviz()
     return az.InferenceData(attrs=attrs, **groups)
 
 
@@ -193,8 +199,7 @@ def ess(values: Array, kind: Literal["bulk", "tail"] = "bulk") -> Array:
     ndarray, shape (k,)
         NaN for a constant quantity.
     """
-    import arviz as az
-
+    az = _arviz()
     return _per_quantity(az.ess(_stacked(values), method=kind))
 
 
@@ -213,7 +218,7 @@ def rhat(values: Array, method: Literal["rank", "split"] = "rank") -> Array:
     ndarray, shape (k,)
         NaN for a constant quantity.
     """
-    import arviz as az
+    az = _arviz()
 
     with np.errstate(invalid="ignore", divide="ignore"):
         return _per_quantity(az.rhat(_stacked(values), method=method))
@@ -233,7 +238,7 @@ def kde(values: Array) -> tuple[Array, Array]:
     """
     flat = np.ravel(values)
     if is_legacy():
-        import arviz as az
+        az = _arviz()
 
         grid, density = az.kde(flat)
     else:
@@ -282,7 +287,7 @@ def _resized(values: Array, size: int) -> Array:
 def _forest_legacy(
     datasets: Mapping[str, xr.Dataset], colors: Mapping[str, str], size: tuple[float, float]
 ) -> Figure:
-    import arviz as az
+    az = _arviz()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -321,9 +326,10 @@ def _label_once(axis: Axes, models: list[str]) -> None:
 def _forest(
     datasets: Mapping[str, xr.Dataset], colors: Mapping[str, str], size: tuple[float, float]
 ) -> Figure:
-    import arviz as az
+    az = _arviz()
     import matplotlib.pyplot as plt
     import xarray as xr
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     trees = {name: xr.DataTree.from_dict({"posterior": data}) for name, data in datasets.items()}
     collection = az.plot_forest(
@@ -339,6 +345,7 @@ def _forest(
     )
     figure = cast("Figure", collection.viz["figure"].item())
     plt.close(figure)
+    FigureCanvasAgg(figure)  # closing leaves a canvas that cannot draw
     labels = figure.axes[0]
     labels.set_xticks([])
     labels.spines["bottom"].set_visible(False)
@@ -347,7 +354,7 @@ def _forest(
 
 def _psislw(log_weights: Array) -> tuple[Array, Any]:
     if is_legacy():
-        import arviz as az
+        az = _arviz()
 
         return cast("tuple[Array, Any]", az.psislw(log_weights))
     from arviz_stats.base import array_stats
@@ -370,7 +377,7 @@ def _dataset(
     variables: Mapping[str, Any], *, sample_dims: tuple[str, ...] = _SAMPLE_DIMS
 ) -> xr.Dataset:
     """Name the dimensions as ArviZ does, counting from its own index origin."""
-    import arviz as az
+    az = _arviz()
     import xarray as xr
 
     origin = int(az.rcParams["data.index_origin"])

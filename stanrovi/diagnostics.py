@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
 from stanrovi import arviz_io
@@ -294,9 +295,9 @@ def _half_distances(thinned: Array, rng: np.random.Generator) -> Array:
     return out
 
 
-def _correlated_pairs(flat: Array) -> tuple[Array, Array]:
+def _correlated_pairs(flat: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     rows, columns = np.triu_indices(flat.shape[1], k=1)
-    strength = np.abs(np.corrcoef(flat.T)[rows, columns])
+    strength = np.abs(np.asarray(np.corrcoef(flat.T))[rows, columns])
     top = np.argsort(-strength, kind="stable")[:_PAIRS]
     return rows[top], columns[top]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stanrovi.diagnostics import LEVEL_Z, Distances, ReferenceCheck
 from stanrovi.draws import Draws
@@ -167,12 +168,12 @@ def _distance_findings(
     return findings
 
 
-def exceeds(distances: Distances) -> Array:
+def exceeds(distances: Distances) -> NDArray[np.bool_]:
     """Which quantities differ from the reference by more than noise and more than matters."""
     return np.asarray(distances.w1 > np.maximum(distances.floor, TOLERANCE))
 
 
-def wrong_sd(distances: Distances) -> Array:
+def wrong_sd(distances: Distances) -> NDArray[np.bool_]:
     """Which quantities have a wrong sd, beyond noise and beyond a factor of 1.2."""
     # The noise is for one quantity; the largest of k normal errors grows as sqrt(2 log k).
     bound = (LEVEL_Z + np.sqrt(2 * np.log(len(distances.names)))) * distances.sd_noise
@@ -217,11 +218,11 @@ def _sorted_reasons(findings: list[tuple[VerdictName, str]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(reason for _, reason in ordered))
 
 
-def _worst_index(values: Array, among: Array) -> int:
+def _worst_index(values: Array, among: NDArray[np.bool_]) -> int:
     return int(np.argmax(np.where(among, values, -np.inf)))
 
 
-def _count(flags: Array, noun: str) -> str:
+def _count(flags: NDArray[np.bool_], noun: str) -> str:
     return f"{int(flags.sum())} of {flags.size} {noun}s"
 
 

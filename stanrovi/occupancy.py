@@ -118,6 +118,8 @@ class _Placer:
             if set(other.scalars()) - set(run.scalars(tuple(run.posterior))):
                 continue
             known = _unconstrained(other, self._position.shape[1])
+            if known is None:
+                continue
             at = _nearest(known, self._position, self._scale)
             if len(set(at)) < len(self._position):
                 continue

@@ -24,7 +24,7 @@ _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), "-", (0, (5, 1.5)))
 _MARKERS = ("o", "^", "s", "D", "v", "P")
 REFERENCE_FILL, REFERENCE_LINE = "#B8B8B8", "#555555"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 9.0,
     "axes.titlesize": 9.0,
     "axes.spines.top": False,
@@ -139,7 +139,12 @@ def add_legend(
         marker = look["marker"] if points else ""
         handles.append(Line2D([], [], marker=marker, markersize=4, label=name, **style))
     if points and comparison.modes is not None:
-        star = {"marker": "*", "markersize": 10, "markerfacecolor": "white", "linestyle": ""}
+        star: dict[str, Any] = {
+            "marker": "*",
+            "markersize": 10,
+            "markerfacecolor": "white",
+            "linestyle": "",
+        }
         handles.append(Line2D([], [], color="black", label="centre of a basin", **star))
     columns = max(2, int(figure.get_figwidth() / 1.3))
     figure.legend(handles=handles, loc="outside upper left", ncols=columns)

@@ -108,7 +108,7 @@ def plot_pairs(comparison: Comparison, count: int = 4) -> Figure | None:
         return None
     runs, size = _scalars(comparison), len(names)
     with new_figure(2.2 * size + 0.4, 2.0 * size + 0.9) as figure:
-        axes = figure.subplots(size, size, squeeze=False)
+        axes: Any = figure.subplots(size, size, squeeze=False)
         for i, j in np.ndindex(size, size):
             axis = axes[i, j]
             if j > i:
@@ -278,7 +278,12 @@ def _scatter_panel(
         step = max(1, draws[x].size // (1200 if reference else 400))
         points = draws[x].ravel()[::step], draws[y].ravel()[::step]
         look = {"color": "#AAAAAA", "marker": "o"} if reference else method_look(comparison, name)
-        style = {"s": 10 if reference else 5, "alpha": 0.5, "lw": 0, "rasterized": True}
+        style: dict[str, Any] = {
+            "s": 10 if reference else 5,
+            "alpha": 0.5,
+            "lw": 0,
+            "rasterized": True,
+        }
         axis.scatter(*points, c=look["color"], marker=look["marker"], **style)
     axis.set_xlim(*limits([draws[x] for draws in runs.values()]))
     axis.set_ylim(*limits([draws[y] for draws in runs.values()]))

@@ -113,6 +113,7 @@ def _unflatten(scalars: dict[str, Array], source: str) -> dict[str, Array]:
         first = next(iter(parts.values()))
         array = np.full((*first.shape, *shape), np.nan)
         for index, values in parts.items():
-            array[(slice(None), slice(None), *index)] = values
+            where: tuple[Any, ...] = (..., *index)
+            array[where] = values
         out[name] = array
     return out
