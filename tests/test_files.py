@@ -21,12 +21,17 @@ def test_refuses_an_existing_file_and_keeps_it(tmp_path):
     assert path.read_text() == "new"
 
 
+def write_half(path, failure):
+    with atomic_path(path, overwrite=True) as temporary:
+        temporary.write_text("half")
+        raise failure
+
+
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError])
 def test_interruption_leaves_the_old_file_and_no_temporary(tmp_path, failure):
     path = write_text(tmp_path / "a.txt", "old")
-    with pytest.raises(failure), atomic_path(path, overwrite=True) as temporary:
-        temporary.write_text("half")
-        raise failure
+    with pytest.raises(failure):
+        write_half(path, failure)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
 
