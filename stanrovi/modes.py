@@ -303,3 +303,30 @@ def _explained(climb: Ascent, mode: Mode, factor: Array) -> Array:
     close = distance < 3.0 + 2.0 * np.sqrt(d)
     same = (residual < 0.3 * distance + 0.1) & (np.abs(drop - distance**2 / 2) < 0.3 * drop + 0.1)
     return i[close & same]
+
+
+def basin_labels(modes: tuple[Mode, ...], x: Array) -> Array:
+    """Basin of each point: the mode whose local Gaussian, weighted, is densest there.
+
+    Parameters
+    ----------
+    modes : tuple of Mode
+        At least one.
+    x : ndarray, shape (n, dim)
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+    """
+    score = []
+    for mode in modes:
+        factor = np.linalg.cholesky(mode.covariance)
+        u = solve_triangular(factor, (x - mode.position).T, lower=True)
+        log_volume = float(np.log(np.diag(factor)).sum())
+        score.append(-0.5 * (u**2).sum(axis=0) - log_volume + np.log(max(mode.weight, 1e-300)))
+    return np.asarray(np.argmax(np.stack(score), axis=0))
+
+
+def basin_shares(modes: tuple[Mode, ...], x: Array) -> Array:
+    """Share of the points x (n, dim) in each basin, shape (K,)."""
+    return np.bincount(basin_labels(modes, x), minlength=len(modes)) / len(x)

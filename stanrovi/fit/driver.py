@@ -1,0 +1,183 @@
+"""From a density and a method's name to a `FitResult`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from stanrovi.errors import DensityError, UsageError
+from stanrovi.families import Family
+from stanrovi.fit.gaussian import fit_gaussian
+from stanrovi.fit.mfvi import fit_mfvi
+from stanrovi.fit.mixture import fit_auto, fit_mixture
+from stanrovi.fit.result import FitResult, Mode
+from stanrovi.fit.rovi import FamilySettings, Outcome, fit_rovi, laplace
+from stanrovi.fit.run import FitRun, Progress
+from stanrovi.fit.verdict import judge
+from stanrovi.modes import SearchResult, SearchSettings, basin_shares, find_modes
+from stanrovi.target import Array, BudgetExhausted, Density, Target
+
+Method = Literal["gaussian", "mfvi", "rovi", "mixture", "auto"]
+MethodFunction = Callable[[FitRun, tuple[Mode, ...], Array, FamilySettings], Outcome]
+
+
+def _gaussian(
+    run: FitRun, modes: tuple[Mode, ...], start: Array, settings: FamilySettings
+) -> Outcome:
+    family, _, converged = fit_gaussian(run, laplace(modes, start))
+    if converged:
+        return Outcome(family, "converged", "The last natural-gradient step was below tolerance.")
+    return Outcome(family, "max_iterations", "The natural-gradient steps did not settle.")
+
+
+METHODS: dict[str, MethodFunction] = {
+    "gaussian": _gaussian,
+    "mfvi": fit_mfvi,
+    "rovi": fit_rovi,
+    "mixture": fit_mixture,
+    "auto": fit_auto,
+}
+
+# Methods that one mode is enough for look less hard for others.
+_SEARCH = {"gaussian": SearchSettings(n_starts=8), "mfvi": SearchSettings(n_starts=8)}
+
+
+def fit_density(
+    density: Density,
+    method: Method,
+    *,
+    seed: int,
+    n_draws: int = 4000,
+    settings: FamilySettings | None = None,
+    max_gradients: int | None = None,
+    max_seconds: float | None = None,
+    pareto_k: Callable[[Array], float],
+    progress: Progress | None = None,
+) -> FitResult:
+    """Fit a variational family to a density.
+
+    Parameters
+    ----------
+    density : Density
+        Log density on unconstrained space.
+    method : {"gaussian", "mfvi", "rovi", "mixture", "auto"}
+    seed : int
+        Same seed, same result.
+    n_draws : int
+        Draws returned; the ELBO and k-hat of the result are computed on them.
+    settings : FamilySettings, optional
+    max_gradients, max_seconds : optional
+        Budget; when it is spent the best approximation so far is returned,
+        with status ``"budget"``.
+    pareto_k : callable
+        Pareto shape of log importance ratios (n,).
+    progress : callable, optional
+        Called with each `TracePoint`.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    DensityError
+        If the density is nowhere finite, or the budget did not reach a first
+        approximation.
+    UsageError
+        For an unknown method.
+    """
+    if method not in METHODS:
+        raise UsageError(f"Unknown method {method!r}; choose one of {', '.join(METHODS)}.")
+    began = time.perf_counter()
+    deadline = None if max_seconds is None else began + max_seconds
+    target = Target(density, max_gradients=max_gradients, deadline=deadline)
+    streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3)]
+    run = FitRun(target, streams[1], progress)
+    search, outcome = _search_and_fit(run, streams[0], method, settings or FamilySettings())
+    seconds, density_seconds = time.perf_counter() - began, target.seconds
+    n_gradients, n_rejections = target.n_gradients, target.n_rejections
+    draws = outcome.family.sample(n_draws, streams[2])
+    unlimited = Target(density)
+    log_p, _ = unlimited.log_density_gradient(draws)
+    log_q, _ = outcome.family.log_density_gradient(draws)
+    modes = _with_masses(search.modes, draws)
+    ratio = (log_p - log_q)[np.isfinite(log_p)]
+    khat = pareto_k(ratio) if len(ratio) > 25 else float("nan")
+    rejected = n_draws - len(ratio)
+    return FitResult(
+        method=method,
+        status=outcome.status,
+        message=outcome.message,
+        family=outcome.family,
+        draws=draws,
+        log_p=log_p,
+        log_q=log_q,
+        elbo=float(ratio.mean()) if rejected == 0 else float("-inf"),
+        elbo_se=float(ratio.std(ddof=1) / np.sqrt(len(ratio))) if len(ratio) > 1 else float("nan"),
+        khat=khat,
+        trace=tuple(run.trace),
+        n_gradients=n_gradients,
+        n_rejections=n_rejections,
+        gradients_by_stage={**target.by_stage, "draws": n_draws},
+        seconds=seconds,
+        density_seconds=density_seconds,
+        dim=target.dim,
+        seed=seed,
+        modes=modes,
+        verdict=judge(method, outcome, modes, ratio, khat, rejected, n_draws),
+        warnings=_warnings(search, n_rejections, n_gradients, rejected, n_draws),
+    )
+
+
+def _search_and_fit(
+    run: FitRun, rng: np.random.Generator, method: str, settings: FamilySettings
+) -> tuple[SearchResult, Outcome]:
+    search: SearchResult | None = None
+    try:
+        search = find_modes(run.target, rng, _SEARCH.get(method))
+        if search.modes:
+            run.family = laplace(search.modes, search.start)
+        return search, METHODS[method](run, search.modes, search.start, settings)
+    except BudgetExhausted:
+        if run.family is None or search is None:
+            raise DensityError(
+                f"The budget ran out after {run.target.n_gradients} gradients, during the mode "
+                "search and before there was an approximation to return; allow more gradients "
+                "or seconds."
+            ) from None
+        message = "The budget ran out; this is the best approximation so far."
+        return search, Outcome(run.family, "budget", message)
+
+
+def _with_masses(modes: tuple[Mode, ...], draws: Array) -> tuple[Mode, ...]:
+    if not modes:
+        return ()
+    share = basin_shares(modes, draws)
+    return tuple(replace(m, mass=float(s)) for m, s in zip(modes, share, strict=True))
+
+
+def _warnings(
+    search: SearchResult, n_rejections: int, n_gradients: int, rejected: int, n_draws: int
+) -> tuple[str, ...]:
+    found = []
+    if not search.modes:
+        found.append(
+            f"No proper mode: {search.n_improper} of {search.n_starts} climbs ended on a ridge, a "
+            "plateau or without bound (common for centred hierarchical models; consider the "
+            "non-centred form)."
+        )
+    if n_rejections > 0.05 * n_gradients:
+        found.append(
+            f"{n_rejections} of {n_gradients} evaluations were rejected: the program throws or "
+            "is not finite in part of the space."
+        )
+    if rejected:
+        found.append(f"The target rejects {rejected} of the {n_draws} draws.")
+    return tuple(found)
+
+
+__all__ = ["METHODS", "Family", "Method", "fit_density"]

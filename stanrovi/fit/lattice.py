@@ -1,0 +1,165 @@
+"""Do the modes sit on a lattice of rotated axes, and which rotation shows it?
+
+A product measure on rotated axes puts mass on a lattice: every combination of
+the levels along its axes. It can hold two modes anywhere, several on one line,
+four at the corners of a box, but not three in a triangle, where it would have
+to put mass on a mode that is not there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stanrovi.fit.result import Mode
+from stanrovi.rotation import symmetric_root, with_first_axis
+from stanrovi.target import Array
+
+# Modes closer than this along an axis (pooled sd) share a level.
+_LEVEL_GAP = 1.5
+# Local covariances differing by more than this factor cannot share one set of axes.
+_COVARIANCE_RATIO = 4.0
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Axes on which the modes form levels.
+
+    Attributes
+    ----------
+    center : ndarray, shape (dim,)
+        Weighted centre of the modes.
+    axes : ndarray, shape (dim, dim)
+        ``A @ O``: pooled local covariance root times a rotation whose leading
+        axes separate the modes.
+    levels : tuple of ndarray
+        Per multimodal axis (axis 0, 1, ...), the positions of its levels.
+    weights : tuple of ndarray
+        Per multimodal axis, the weights of its levels.
+    n_cells, n_occupied : int
+        Level combinations, and how many of them hold a mode.
+    covariance_ratio : float
+        Largest ratio between local variances of two modes along any direction.
+    """
+
+    center: Array
+    axes: Array
+    levels: tuple[Array, ...]
+    weights: tuple[Array, ...]
+    n_cells: int
+    n_occupied: int
+    covariance_ratio: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether every combination of levels is a mode."""
+        return self.n_cells == self.n_occupied
+
+    @property
+    def misfit(self) -> str | None:
+        """Why a rotated product cannot hold these modes; None if it can."""
+        if not self.holds:
+            return (
+                f"the {self.n_occupied} modes do not fill a lattice on any rotated axes found "
+                f"({self.n_cells} combinations of levels), so a product measure would put mass "
+                "where there is no mode, or drop a mode"
+            )
+        if self.covariance_ratio > _COVARIANCE_RATIO:
+            return (
+                "the modes differ in shape (variances along one direction differ by a factor of "
+                f"{self.covariance_ratio:.1f}), and a product measure gives all of them one shape"
+            )
+        return None
+
+
+def find_lattice(modes: tuple[Mode, ...]) -> Lattice:
+    """Choose axes on which the modes fill as few level combinations as possible.
+
+    Parameters
+    ----------
+    modes : tuple of Mode
+        At least two.
+    """
+    weight = np.array([m.weight for m in modes])
+    positions = np.stack([m.position for m in modes])
+    center = weight @ positions
+    pooled = sum(w * m.covariance for w, m in zip(weight, modes, strict=True))
+    root = symmetric_root(np.asarray(pooled))
+    u = np.linalg.solve(root, (positions - center).T).T
+    rotation, labels = _best_rotation(u)
+    levels, weights = _levels(u @ rotation, labels, weight)
+    rows = {tuple(row) for row in labels.T}
+    return Lattice(
+        center=center,
+        axes=root @ rotation,
+        levels=levels,
+        weights=weights,
+        n_cells=int(np.prod([len(x) for x in levels])),
+        n_occupied=len(rows),
+        covariance_ratio=_covariance_ratio(modes),
+    )
+
+
+def _best_rotation(u: Array) -> tuple[Array, Array]:
+    """Rotation (d, d) and level labels (r, K), with the fewest cells for K modes."""
+    best: tuple[int, Array, Array] | None = None
+    for i in range(len(u)):
+        for j in range(i):
+            rotation, labels = _peel(u, u[i] - u[j])
+            cells = int(np.prod(labels.max(axis=1) + 1))
+            if best is None or cells < best[0]:
+                best = (cells, rotation, labels)
+    assert best is not None
+    return best[1], best[2]
+
+
+def _peel(u: Array, direction: Array) -> tuple[Array, Array]:
+    """Take axes one after another: first ``direction``, then the widest that is left."""
+    d = u.shape[1]
+    rotation = with_first_axis(direction)
+    labels = [_label(u @ rotation[:, 0])]
+    for k in range(1, d):
+        rest = u @ rotation[:, k:]
+        spread = rest - rest.mean(axis=0)
+        _, size, v = np.linalg.svd(spread, full_matrices=False)
+        if size[0] < _LEVEL_GAP / 2:
+            break
+        turned = rotation[:, k:] @ with_first_axis(v[0])
+        label = _label(u @ turned[:, 0])
+        if label.max() == 0:
+            break
+        rotation = np.concatenate([rotation[:, :k], turned], axis=1)
+        labels.append(label)
+    return rotation, np.stack(labels)
+
+
+def _label(position: Array) -> Array:
+    """Level of each mode along an axis: a new one wherever the gap is wide."""
+    order = np.argsort(position)
+    level = np.concatenate([[0], np.cumsum(np.diff(position[order]) > _LEVEL_GAP)])
+    out = np.empty(len(position), dtype=int)
+    out[order] = level
+    return out
+
+
+def _levels(
+    u: Array, labels: Array, weight: Array
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    levels, weights = [], []
+    for axis, label in enumerate(labels):
+        share = np.array([weight[label == k].sum() for k in range(label.max() + 1)])
+        place = [weight[label == k] @ u[label == k, axis] for k in range(len(share))]
+        levels.append(np.array(place) / share)
+        weights.append(share)
+    return tuple(levels), tuple(weights)
+
+
+def _covariance_ratio(modes: tuple[Mode, ...]) -> float:
+    worst = 1.0
+    first = np.linalg.cholesky(modes[0].covariance)
+    for mode in modes[1:]:
+        inner = np.linalg.solve(first, np.linalg.solve(first, mode.covariance).T)
+        spectrum = np.linalg.eigvalsh((inner + inner.T) / 2)
+        worst = max(worst, float(spectrum[-1]), 1.0 / max(float(spectrum[0]), 1e-300))
+    return worst

@@ -1,0 +1,235 @@
+"""Mixtures of rotated products, one component a basin; and the automatic choice.
+
+The ELBO of a mixture ``q = sum_k w_k q_k`` depends on component k through
+``E_k[log p - log q]``, whose gradient is that of an ordinary fit of ``q_k`` to
+the *localised* target ``p q_k / q``: the target times the share of the mixture
+that component k answers for. So every component is fitted by the same product
+fit as a single one. The weights come from importance sampling against the whole
+mixture, not from the components' own evidence, which would count mass twice
+where components overlap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.special import logsumexp
+
+from stanrovi.families import Mixture, Product
+from stanrovi.fit.gaussian import fit_gaussian
+from stanrovi.fit.lattice import find_lattice
+from stanrovi.fit.pool import Batch
+from stanrovi.fit.product import ProductSettings, fit_product
+from stanrovi.fit.result import Mode
+from stanrovi.fit.rovi import FamilySettings, Outcome, fit_rovi
+from stanrovi.fit.run import FitRun
+from stanrovi.rotation import symmetric_root
+from stanrovi.target import Array, Target
+
+_SWEEPS = 3
+_WEIGHT_DRAWS = 256  # per component
+_NEGLIGIBLE = 0.002
+_SAME = 0.5  # nats of Jeffreys divergence below which two components are one
+_GOOD = 0.05  # nats of Jeffreys divergence at which auto looks no further
+
+
+class _Localised(Target):
+    """``p q_k / q`` for component k of a mixture, counted on p's own target."""
+
+    def __init__(self, target: Target, mixture: Mixture, k: int) -> None:
+        self._target, self._mixture, self._k = target, mixture, k
+        self.dim = target.dim
+
+    @property
+    def n_gradients(self) -> int:  # type: ignore[override]
+        return self._target.n_gradients
+
+    def log_density_gradient(self, x: Array) -> tuple[Array, Array]:
+        log_p, gradient = self._target.log_density_gradient(x)
+        log_q, grad_q = self._mixture.log_density_gradient(x)
+        log_k, grad_k = self._mixture.components[self._k].log_density_gradient(x)
+        return log_p - log_q + log_k, gradient - grad_q + grad_k
+
+    def stage(self, name: str):  # type: ignore[no-untyped-def]  # noqa: ANN201
+        return self._target.stage("mixture")
+
+
+def fit_mixture(
+    run: FitRun, modes: tuple[Mode, ...], start: Array, settings: FamilySettings
+) -> Outcome:
+    """Fit one rotated product per basin, with weights from the whole mixture.
+
+    Parameters
+    ----------
+    run : FitRun
+    modes : tuple of Mode
+        From the mode search; with fewer than two this is `fit_rovi`.
+    start : ndarray, shape (dim,)
+    settings : FamilySettings
+
+    Returns
+    -------
+    Outcome
+    """
+    if len(modes) < 2:
+        single = fit_rovi(run, modes, start, settings)
+        note = "One basin was found, so the mixture has one component. "
+        return replace(single, message=note + single.message)
+    weights = np.array([m.weight for m in modes])
+    parts = tuple(Product.gaussian(m.position, symmetric_root(m.covariance)) for m in modes)
+    mixture = Mixture(weights / weights.sum(), parts)
+    notes: list[str] = []
+    product = ProductSettings(flexible=settings.marginals == "flexible", max_gradients=1500)
+    converged = False
+    for sweep in range(_SWEEPS):
+        before = mixture
+        mixture, settled = _sweep(run, mixture, product, gaussian_first=sweep == 0)
+        mixture = _without_duplicates(mixture, run.rng, notes)
+        mixture, check = _weighed(run, mixture)
+        mixture = _without_tiny(mixture, notes)
+        run.family = mixture
+        converged = settled and np.shape(before.weights) == np.shape(mixture.weights)
+        if converged and sweep > 0 and np.abs(before.weights - mixture.weights).max() < 0.01:
+            break
+    message = " ".join([f"{len(mixture.components)} components.", *notes])
+    return Outcome(mixture, "converged" if converged else "max_iterations", message, check)
+
+
+def fit_auto(
+    run: FitRun, modes: tuple[Mode, ...], start: Array, settings: FamilySettings
+) -> Outcome:
+    """Choose between one rotated product and a mixture.
+
+    One basin, or basins on a lattice of rotated axes: RoVI. Where it cannot
+    hold the modes, or its draws show that it does not, also the mixture; the
+    better ELBO on fresh draws wins.
+
+    Parameters
+    ----------
+    run, modes, start, settings
+        See `fit_mixture`.
+
+    Returns
+    -------
+    Outcome
+        Its message begins with the reason for the choice.
+    """
+    if len(modes) < 2:
+        single = fit_rovi(run, modes, start, settings)
+        return replace(single, message="rovi, since one basin was found. " + single.message)
+    misfit = find_lattice(modes).misfit
+    if misfit is not None:
+        mixed = fit_mixture(run, modes, start, settings)
+        return replace(mixed, message=f"mixture, since {misfit}. {mixed.message}")
+    single = fit_rovi(run, modes, start, settings)
+    assert single.check is not None
+    divergence = single.check.divergence()[0]
+    if divergence < _GOOD:
+        reason = "rovi, since the basins lie on rotated axes and its draws agree with the target. "
+        return replace(single, message=reason + single.message)
+    mixed = fit_mixture(run, modes, start, settings)
+    assert mixed.check is not None
+    if mixed.check.elbo > single.check.elbo:
+        reason = (
+            f"mixture, since its ELBO is {mixed.check.elbo - single.check.elbo:.3f} nats "
+            "above that of rovi. "
+        )
+        return replace(mixed, message=reason + mixed.message)
+    return replace(single, message="rovi, since the mixture's ELBO is no better. " + single.message)
+
+
+def _sweep(
+    run: FitRun, mixture: Mixture, settings: ProductSettings, *, gaussian_first: bool
+) -> tuple[Mixture, bool]:
+    """Refit every component to its localised target."""
+    settled = True
+    for k in range(len(mixture.components)):
+        local = FitRun(
+            _Localised(run.target, mixture, k), run.rng, run.progress, run.trace, None
+        )
+        part, pool = mixture.components[k], None
+        if gaussian_first:
+            gaussian, pool, _ = fit_gaussian(local, part)
+            part = Product.gaussian(gaussian.center, symmetric_root(gaussian.covariance()))
+        fit = fit_product(local, part, settings, pool)
+        settled = settled and fit.converged
+        parts = [*mixture.components]
+        parts[k] = fit.family
+        mixture = Mixture(mixture.weights, tuple(parts))
+    return mixture, settled
+
+
+def _weighed(run: FitRun, mixture: Mixture) -> tuple[Mixture, Batch]:
+    """Weights by EM on importance weights of fresh draws, equally many per component."""
+    k, n = len(mixture.components), _WEIGHT_DRAWS
+    x = np.concatenate([c.from_base(run.base(n)) for c in mixture.components])
+    with run.target.stage("weights"):
+        log_p, gradient = run.target.log_density_gradient(x)
+    log_parts = np.stack([c.log_density(x) for c in mixture.components], axis=1)
+    log_sampled = logsumexp(log_parts, axis=1) - np.log(k)
+    weights = mixture.weights
+    for _ in range(200):
+        joint = np.log(np.maximum(weights, 1e-300)) + log_parts
+        responsibility = np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
+        importance = np.exp(log_p - log_sampled - (log_p - log_sampled).max())
+        new = importance @ responsibility / importance.sum()
+        if np.abs(new - weights).max() < 1e-6:
+            break
+        weights = new
+    mixture = Mixture(weights, mixture.components)
+    batch = _as_batch(mixture, x, gradient, log_p, log_parts, run.rng)
+    run.record("weights", batch)
+    return mixture, batch
+
+
+def _as_batch(
+    mixture: Mixture,
+    x: Array,
+    gradient: Array,
+    log_p: Array,
+    log_parts: Array,
+    rng: np.random.Generator,
+) -> Batch:
+    """Subsample equal strata to a sample of the weighted mixture, to estimate its ELBO."""
+    n = len(x) // len(mixture.weights)
+    share = mixture.weights / mixture.weights.max()
+    rows = [k * n + rng.permutation(n)[: max(2, round(n * s))] for k, s in enumerate(share)]
+    keep = np.concatenate(rows)
+    ok = np.isfinite(log_p[keep])
+    keep = keep[ok]
+    log_q = logsumexp(np.log(np.maximum(mixture.weights, 1e-300)) + log_parts[keep], axis=1)
+    return Batch(x[keep], gradient[keep], log_p[keep], log_q, int((~ok).sum()))
+
+
+def _without_duplicates(
+    mixture: Mixture, rng: np.random.Generator, notes: list[str]
+) -> Mixture:
+    """Merge components that drifted into one another."""
+    parts, weights = list(mixture.components), list(mixture.weights)
+    i = 0
+    while i < len(parts):
+        for j in range(len(parts) - 1, i, -1):
+            if _jeffreys(parts[i], parts[j], rng) < _SAME:
+                notes.append("Two components that had become one were merged.")
+                weights[i] += weights.pop(j)
+                parts.pop(j)
+        i += 1
+    return Mixture(np.array(weights), tuple(parts))
+
+
+def _jeffreys(p: Product, q: Product, rng: np.random.Generator) -> float:
+    x, y = p.sample(200, rng), q.sample(200, rng)
+    forward = p.log_density(x) - q.log_density(x)
+    backward = q.log_density(y) - p.log_density(y)
+    return float(forward.mean() + backward.mean())
+
+
+def _without_tiny(mixture: Mixture, notes: list[str]) -> Mixture:
+    keep = mixture.weights > _NEGLIGIBLE
+    if keep.all():
+        return mixture
+    notes.append(f"{int((~keep).sum())} components of negligible weight were dropped.")
+    weights = mixture.weights[keep]
+    parts = tuple(c for c, k in zip(mixture.components, keep, strict=True) if k)
+    return Mixture(weights / weights.sum(), parts)

@@ -1,0 +1,183 @@
+"""Rotational variational inference (Sheng, Wu and Gonzalez-Sanz 2025, arXiv:2510.17063).
+
+A product measure on rotated axes. With one mode: a Gaussian first, then the
+product fit from its whitened axes. With several: axes on which the modes form
+a lattice, a scan along each multimodal axis, the product fit for the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from stanrovi.families import Family, Product
+from stanrovi.fit.gaussian import fit_gaussian
+from stanrovi.fit.lattice import Lattice, find_lattice
+from stanrovi.fit.pool import Batch, Pool
+from stanrovi.fit.product import ProductSettings, fit_product
+from stanrovi.fit.result import Mode, Status
+from stanrovi.fit.run import FitRun
+from stanrovi.fit.scan import mixture_marginal, scan_axis, weigh_levels, with_marginal
+from stanrovi.rotation import symmetric_root
+from stanrovi.target import Array
+
+_SWEEPS = 2
+
+
+@dataclass(frozen=True)
+class FamilySettings:
+    """Which member of the family to fit; the defaults need no tuning.
+
+    Attributes
+    ----------
+    marginals : {"flexible", "affine"}
+        Marginals of any shape, or Gaussian ones (``mfvi`` and ``rovi``).
+    preconditioner : {"full", "diagonal"}
+        ``rovi``: axes ``A @ O`` with A re-estimated, and expectations shared
+        between fit and target (the default); or the paper's plain form: A
+        diagonal and fixed, O a rotation, the ELBO alone.
+    updates : {"joint", "alternating"}
+        ``rovi``: update marginals and rotation together, or in turns as in the
+        paper.
+    """
+
+    marginals: Literal["flexible", "affine"] = "flexible"
+    preconditioner: Literal["full", "diagonal"] = "full"
+    updates: Literal["joint", "alternating"] = "joint"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a method hands to the driver.
+
+    Attributes
+    ----------
+    family : Family
+    status : Status
+    message : str
+    check : Batch or None
+        Evaluations at draws of ``family`` that no step leading to it has used.
+    misfit : str or None
+        Why the family cannot hold the modes that were found.
+    """
+
+    family: Family
+    status: Status
+    message: str
+    check: Batch | None = None
+    misfit: str | None = None
+
+
+def laplace(modes: tuple[Mode, ...], start: Array) -> Product:
+    """Gaussian to begin at: the heaviest mode's, or a unit one where there is no mode."""
+    if not modes:
+        return Product.gaussian(start, np.eye(len(start)))
+    return Product.gaussian(modes[0].position, np.linalg.cholesky(modes[0].covariance))
+
+
+def fit_rovi(
+    run: FitRun, modes: tuple[Mode, ...], start: Array, settings: FamilySettings
+) -> Outcome:
+    """Fit RoVI.
+
+    Parameters
+    ----------
+    run : FitRun
+    modes : tuple of Mode
+        From the mode search, heaviest first; may be empty.
+    start : ndarray, shape (dim,)
+        Where to begin if there is no mode.
+    settings : FamilySettings
+
+    Returns
+    -------
+    Outcome
+    """
+    if len(modes) >= 2:
+        return _multimodal(run, modes, settings)
+    gaussian, pool, _ = fit_gaussian(run, laplace(modes, start))
+    covariance = gaussian.covariance()
+    family = Product.gaussian(gaussian.center, symmetric_root(covariance))
+    product = _product_settings(settings)
+    if settings.preconditioner == "diagonal":
+        sd = np.sqrt(np.diag(covariance))
+        spectrum, vectors = np.linalg.eigh(covariance / np.outer(sd, sd))
+        vectors[:, -1] *= np.sign(np.linalg.det(vectors))
+        axes = sd[:, None] * vectors * np.sqrt(spectrum)
+        family = Product.gaussian(gaussian.center, axes)
+        product = _product_settings(settings, preconditioner=np.diag(sd))
+    fit = fit_product(run, family, product, pool)
+    if _worse(fit.last, fit.first):
+        message = "The product fit was not better than the Gaussian on fresh draws."
+        return Outcome(gaussian, "fallback", message, fit.first)
+    return outcome(fit.family, fit.last, fit.converged)
+
+
+def _multimodal(run: FitRun, modes: tuple[Mode, ...], settings: FamilySettings) -> Outcome:
+    lattice = find_lattice(modes)
+    positions = np.stack([m.position for m in modes])
+    family = _on_lattice(lattice)
+    run.family = family
+    axes = range(len(lattice.levels))
+    product = _product_settings(settings, frozen=tuple(axes), lattice=lattice)
+    pool = Pool()
+    for sweep in range(_SWEEPS):
+        for axis in axes:
+            family = scan_axis(run, family, axis, positions)
+        fit = fit_product(run, family, product, pool)
+        family = fit.family
+        if family.dim == 1 or (sweep == 0 and len(axes) == 1 and not _moved(fit.first, fit.last)):
+            break
+    if product.forward > 0:
+        for axis in axes:
+            family = weigh_levels(family, axis, positions, pool)
+    family = family.standardised()
+    check = run.evaluate("check", family, run.base(max(128, 4 * family.dim)))
+    done = outcome(family, check, fit.converged)
+    return Outcome(family, done.status, done.message, check, lattice.misfit)
+
+
+def _on_lattice(lattice: Lattice) -> Product:
+    """Product measure with unit normals at every level, before any fitting."""
+    family = Product.gaussian(lattice.center, lattice.axes)
+    for axis, (levels, weights) in enumerate(zip(lattice.levels, lattice.weights, strict=True)):
+        family = with_marginal(family, axis, mixture_marginal(levels, weights))
+    return family
+
+
+def _product_settings(
+    settings: FamilySettings,
+    *,
+    preconditioner: Array | None = None,
+    frozen: tuple[int, ...] = (),
+    lattice: Lattice | None = None,
+) -> ProductSettings:
+    plain = settings.preconditioner == "diagonal"
+    if plain and lattice is not None:
+        preconditioner = np.diag(np.sqrt(np.diag(lattice.axes @ lattice.axes.T)))
+    return ProductSettings(
+        axes="rotation" if plain else "free",
+        flexible=settings.marginals == "flexible",
+        forward=0.0 if plain else 0.5,
+        alternating=settings.updates == "alternating",
+        preconditioner=preconditioner,
+        frozen=frozen,
+    )
+
+
+def _moved(first: Batch, last: Batch) -> bool:
+    """Whether the product fit changed the approximation beyond noise."""
+    return abs(last.elbo - first.elbo) > 0.02 + 2 * np.hypot(first.elbo_se, last.elbo_se)
+
+
+def _worse(new: Batch, old: Batch) -> bool:
+    return not new.elbo > old.elbo - 2 * np.hypot(new.elbo_se, old.elbo_se)
+
+
+def outcome(family: Product, check: Batch, converged: bool) -> Outcome:
+    if converged:
+        return Outcome(family, "converged", "The last step promised no gain.", check)
+    message = "The fit used its gradients before its steps stopped promising gains."
+    return Outcome(family, "max_iterations", message, check)

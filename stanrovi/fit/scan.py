@@ -1,0 +1,146 @@
+"""The marginal along a multimodal axis, by evaluating the coordinate-ascent fixed point.
+
+Between separated modes there are no draws, so gradients at draws cannot tell
+how much each mode weighs. The fixed point of coordinate ascent can:
+
+    log q_1(y) = E[ log p(c + B (y, y_-1)) ] + const,
+
+the expectation over the other coordinates under the fit. It is evaluated on a
+grid with the same draws of the others at every grid point, so their noise
+cancels; values and derivatives give a Hermite interpolant. Where the modes'
+relative heights are still noisy, only the level points get more draws.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.interpolate import CubicHermiteSpline
+from scipy.special import ndtr
+
+from stanrovi.families import Product
+from stanrovi.fit.pool import Pool
+from stanrovi.fit.run import FitRun
+from stanrovi.maps import SplineMap, stack
+from stanrovi.target import Array
+
+_STEP = 0.5  # grid spacing, in sd of the narrowest mode
+_MARGIN = 6.5
+_DRAWS = 16
+_MAX_DRAWS = 512
+_LOG_ODDS_SE = 0.02
+
+
+def mixture_marginal(levels: Array, weights: Array) -> SplineMap:
+    """Marginal of one coordinate: unit normals at ``levels`` with ``weights``."""
+    grid = np.arange(levels.min() - _MARGIN, levels.max() + _MARGIN, 0.05)
+    parts = np.log(weights) - 0.5 * (grid[:, None] - levels) ** 2
+    share = np.exp(parts - parts.max(axis=1, keepdims=True))
+    log_density = parts.max(axis=1) + np.log(share.sum(axis=1))
+    share /= share.sum(axis=1, keepdims=True)
+    score = (share * (levels - grid[:, None])).sum(axis=1)
+    return SplineMap.from_log_density(grid[None], log_density[None], score[None])
+
+
+def scan_axis(run: FitRun, family: Product, axis: int, modes: Array) -> Product:
+    """Replace the marginal of one axis by its coordinate-ascent fixed point.
+
+    Parameters
+    ----------
+    run : FitRun
+    family : Product
+    axis : int
+    modes : ndarray, shape (K, dim)
+        Positions of the modes, unconstrained space.
+
+    Returns
+    -------
+    Product
+        Not standardised.
+    """
+    levels = np.sort(family.coordinates(modes)[:, axis])
+    width = _local_width(family, axis, levels)
+    grid = np.arange(levels.min() - _MARGIN * width, levels.max() + _MARGIN * width, _STEP * width)
+    with run.target.stage("scan"):
+        value, slope = _along(run, family, axis, grid, _DRAWS)
+        mean, mean_slope = value.mean(axis=0), slope.mean(axis=0)
+        mean = mean + _height_correction(run, family, axis, grid, value, levels)
+    fine = np.linspace(grid[0], grid[-1], 1025)
+    hermite = CubicHermiteSpline(grid, mean, mean_slope)
+    marginal = SplineMap.from_log_density(fine[None], hermite(fine)[None], hermite(fine, 1)[None])
+    return with_marginal(family, axis, marginal)
+
+
+def with_marginal(family: Product, axis: int, marginal: SplineMap) -> Product:
+    """Exchange one marginal."""
+    rows = [family.marginals.select(np.array([i])) for i in range(family.dim)]
+    rows[axis] = marginal
+    return Product(family.center, family.axes, stack(rows))
+
+
+def weigh_levels(family: Product, axis: int, modes: Array, pool: Pool) -> Product:
+    """Give the levels of an axis the weights that importance sampling finds.
+
+    The fixed point of coordinate ascent has the right weights only if the
+    target is a product on these axes; the share of the target's mass near each
+    level, from the importance weights of the pool, does not need that.
+    """
+    weight = pool.weights(pool.log_p)
+    if weight.sum() < 0.1 * len(weight) or not len(weight):
+        return family
+    levels = np.sort(family.coordinates(modes)[:, axis])
+    levels = levels[np.concatenate([[True], np.diff(levels) > 0.05])]
+    edges = (levels[1:] + levels[:-1]) / 2
+    region = np.searchsorted(edges, family.coordinates(pool.x)[:, axis])
+    one = family.marginals.select(np.array([axis]))
+    below = ndtr(one.inverse(edges[:, None])[:, 0])
+    fitted = np.diff(np.concatenate([[0.0], below, [1.0]]))
+    found = np.bincount(region, weight, minlength=len(levels)) / weight.sum()
+    if (found <= 0).any() or (fitted <= 0).any():
+        return family
+    grid = np.linspace(one.y[0, 0], one.y[0, -1], 1025)
+    offset = np.interp(grid, levels, np.log(found / fitted))
+    log_density = one.log_density(grid[:, None])[:, 0] + offset
+    score = one.score(one.inverse(grid[:, None]))[:, 0] + np.gradient(offset, grid)
+    marginal = SplineMap.from_log_density(grid[None], log_density[None], score[None])
+    return with_marginal(family, axis, marginal)
+
+
+def _local_width(family: Product, axis: int, levels: Array) -> float:
+    """Narrowest local standard deviation at the levels, from the present marginal."""
+    marginal = family.marginals.select(np.array([axis]))
+    step = 1e-3 * float(np.sqrt(marginal.moments()[1][0]))
+    low, high = (marginal.score(marginal.inverse(levels[:, None] + s)) for s in (-step, step))
+    curvature = (low - high)[:, 0] / (2 * step)
+    return float(max(float(curvature.max()), 1e-300) ** -0.5)
+
+
+def _along(
+    run: FitRun, family: Product, axis: int, grid: Array, n: int
+) -> tuple[Array, Array]:
+    """Log density and directional derivative, shape (n, len(grid)) each; NaN-free."""
+    y = family.marginals.value(run.base(n))
+    points = np.repeat(y[:, None, :], len(grid), axis=1)
+    points[:, :, axis] = grid
+    x = family.center + points.reshape(-1, family.dim) @ family.axes.T
+    value, gradient = run.target.log_density_gradient(x)
+    slope = gradient @ family.axes[:, axis]
+    finite = np.where(np.isfinite(value), value, value[np.isfinite(value)].min(initial=-1e10))
+    return finite.reshape(n, -1), slope.reshape(n, -1)
+
+
+def _height_correction(
+    run: FitRun, family: Product, axis: int, grid: Array, value: Array, levels: Array
+) -> Array:
+    """Offset along the grid that gives the levels their heights from more draws."""
+    nearest = np.unique([np.argmin(np.abs(grid - level)) for level in levels])
+    heights = value[:, nearest]
+    n, coarse = len(heights), heights.mean(axis=0)
+    while n < _MAX_DRAWS:
+        contrast = heights - heights.mean(axis=1, keepdims=True)
+        if (contrast.std(axis=0, ddof=1) / np.sqrt(len(heights))).max() < _LOG_ODDS_SE:
+            break
+        more, _ = _along(run, family, axis, grid[nearest], n)
+        heights = np.concatenate([heights, more])
+        n = len(heights)
+    offset = heights.mean(axis=0) - coarse
+    return np.asarray(np.interp(grid, grid[nearest], offset))

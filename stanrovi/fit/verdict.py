@@ -1,0 +1,115 @@
+"""Whether a fit may be trusted, from what the fit itself knows.
+
+k-hat says how well the approximation matches the target where it puts its
+draws; it cannot see a mode without draws. So "ok" needs the mode table to
+agree as well. The comparison with NUTS (`stanrovi.compare`) adds what only a
+reference can tell.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stanrovi.fit.result import Mode, Verdict
+from stanrovi.fit.rovi import Outcome
+from stanrovi.target import Array
+
+_SEEN = 0.02  # local evidence below this share is too uncertain to call a collapse
+_KHAT = 0.7
+_DIVERGENCE = 0.3  # nats of Jeffreys divergence
+
+
+def judge(
+    method: str,
+    outcome: Outcome,
+    modes: tuple[Mode, ...],
+    log_ratio: Array,
+    khat: float,
+    n_rejected: int,
+    n_draws: int,
+) -> Verdict:
+    """Judge a fit.
+
+    Parameters
+    ----------
+    method : str
+    outcome : Outcome
+    modes : tuple of Mode
+        With the fit's masses.
+    log_ratio : ndarray, shape (n,)
+        ``log p - log q`` at draws of the fit that the target accepts.
+    khat : float
+    n_rejected, n_draws : int
+        Draws that the target rejects, and all draws.
+
+    Returns
+    -------
+    Verdict
+    """
+    lost = _lost(modes)
+    if outcome.misfit is not None:
+        ghosts = _ghost_share(log_ratio)
+        reasons = [outcome.misfit, *lost]
+        if ghosts > 0.01:
+            reasons.append(f"{ghosts:.0%} of the draws lie where the target has no mass")
+        return Verdict("family cannot hold these modes", tuple(reasons))
+    if lost:
+        return Verdict("collapsed", tuple(lost))
+    doubts = _doubts(method, outcome, modes, log_ratio, khat)
+    if n_rejected:
+        doubts.append(f"the target rejects {n_rejected / n_draws:.1%} of the draws")
+    if doubts:
+        return Verdict("suspect", tuple(doubts))
+    return Verdict("ok", tuple(_support(modes, khat)))
+
+
+def _lost(modes: tuple[Mode, ...]) -> list[str]:
+    """Modes with clear local evidence and (almost) no draws."""
+    return [
+        f"mode {k} has {m.weight:.1%} of the local evidence and {m.mass:.1%} of the draws"
+        for k, m in enumerate(modes, start=1)
+        if m.weight > _SEEN and m.mass < 0.2 * m.weight
+    ]
+
+
+def _ghost_share(log_ratio: Array) -> float:
+    """Share of draws far below the target's usual density ratio."""
+    return float((log_ratio < np.median(log_ratio) - 10.0).mean())
+
+
+def _doubts(
+    method: str, outcome: Outcome, modes: tuple[Mode, ...], log_ratio: Array, khat: float
+) -> list[str]:
+    doubts = []
+    if not modes:
+        doubts.append("the mode search found no proper mode to check the fit against")
+    if not khat < _KHAT:
+        doubts.append(f"Pareto k-hat is {khat:.2f}, above {_KHAT}")
+    divergence = jeffreys(log_ratio)
+    if divergence > _DIVERGENCE:
+        doubts.append(
+            f"the estimated Jeffreys divergence from the target is {divergence:.2f} nats, "
+            f"above {_DIVERGENCE}"
+        )
+    for k, m in enumerate(modes, start=1):
+        if len(modes) > 1 and abs(m.mass - m.weight) > 0.1:
+            doubts.append(
+                f"mode {k} has {m.weight:.1%} of the local evidence but {m.mass:.1%} of the draws"
+            )
+    if outcome.status in ("max_iterations", "budget"):
+        doubts.append(outcome.message)
+    return doubts
+
+
+def _support(modes: tuple[Mode, ...], khat: float) -> list[str]:
+    if len(modes) == 1:
+        first = "the mode search found one basin, and the draws lie in it"
+    else:
+        first = f"the draws are shared among all {len(modes)} basins as the local evidence says"
+    return [first, f"Pareto k-hat is {khat:.2f}"]
+
+
+def jeffreys(log_ratio: Array) -> float:
+    """Estimate ``KL(q || p) + KL(p || q)`` from ``log p - log q`` at draws of q."""
+    w = np.exp(log_ratio - log_ratio.max())
+    return float(w @ log_ratio / w.sum() - log_ratio.mean())
