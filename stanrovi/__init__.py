@@ -14,25 +14,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stanrovi.api import Fit, fit, modes
+    from stanrovi.api import Fit, find_modes, fit
     from stanrovi.arviz_io import from_arviz, read_draws, to_arviz, write_netcdf
-    from stanrovi.compare import Comparison, compare
+    from stanrovi.comparison import Comparison, compare
     from stanrovi.draws import Draws
-    from stanrovi.nuts import NutsRun, nuts
     from stanrovi.report import write_report
+    from stanrovi.sampler import NutsRun, nuts
     from stanrovi.stan import Model
 
 _HOME = {
-    "Comparison": "stanrovi.compare",
+    "Comparison": "stanrovi.comparison",
     "Draws": "stanrovi.draws",
     "Fit": "stanrovi.api",
     "Model": "stanrovi.stan",
-    "NutsRun": "stanrovi.nuts",
-    "compare": "stanrovi.compare",
+    "NutsRun": "stanrovi.sampler",
+    "compare": "stanrovi.comparison",
     "fit": "stanrovi.api",
     "from_arviz": "stanrovi.arviz_io",
-    "modes": "stanrovi.api",
-    "nuts": "stanrovi.nuts",
+    "find_modes": "stanrovi.api",
+    "nuts": "stanrovi.sampler",
     "read_draws": "stanrovi.arviz_io",
     "to_arviz": "stanrovi.arviz_io",
     "write_netcdf": "stanrovi.arviz_io",
@@ -46,9 +46,9 @@ __all__ = [
     "Model",
     "NutsRun",
     "compare",
+    "find_modes",
     "fit",
     "from_arviz",
-    "modes",
     "nuts",
     "read_draws",
     "to_arviz",

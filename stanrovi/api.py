@@ -18,14 +18,15 @@ from stanrovi.arviz_io import psis_khat, to_arviz
 from stanrovi.draws import Draws
 from stanrovi.errors import DensityError, UsageError
 from stanrovi.families import Product
-from stanrovi.fit.driver import METHODS, Method, fit_density
-from stanrovi.fit.result import FitResult
-from stanrovi.fit.rovi import FamilySettings
-from stanrovi.fit.run import Progress
-from stanrovi.modes import SearchSettings, find_modes
+from stanrovi.modes import SearchSettings
+from stanrovi.modes import find_modes as search_modes
 from stanrovi.separateness import ModeReport, mode_report
 from stanrovi.stan import Model
 from stanrovi.target import Target
+from stanrovi.vi.driver import METHODS, Method, fit_density
+from stanrovi.vi.result import FitResult
+from stanrovi.vi.rovi import FamilySettings
+from stanrovi.vi.run import Progress
 
 T = TypeVar("T")
 Data = str | os.PathLike[str] | Mapping[str, Any] | None
@@ -93,11 +94,11 @@ def fit(
     draws : int
         Independent draws returned.
     marginals, preconditioner, updates
-        See `stanrovi.fit.rovi.FamilySettings`.
+        See `stanrovi.vi.rovi.FamilySettings`.
     max_gradients, max_seconds : optional
         Budget; the best approximation so far is returned when it is spent.
     progress : callable, optional
-        Called with each `stanrovi.fit.result.TracePoint`.
+        Called with each `stanrovi.vi.result.TracePoint`.
 
     Returns
     -------
@@ -132,7 +133,7 @@ def fit(
     return Fit(result, fit_draws(built, result), built.name, built.engine)
 
 
-def modes(
+def find_modes(
     model: Model | str | os.PathLike[str], data: Data = None, *, seed: int | None = None
 ) -> ModeReport:
     """Search for the modes of a Stan model and report how separate they are.
@@ -159,7 +160,7 @@ def modes(
     seed = fresh_seed() if seed is None else seed
     target = Target(built)
     rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(3)[0])
-    search = _explained(built, lambda: find_modes(target, rng, SearchSettings()))
+    search = _explained(built, lambda: search_modes(target, rng, SearchSettings()))
     return mode_report(search, target.n_gradients, built.name, tuple(built.unconstrained_names))
 
 
@@ -248,7 +249,7 @@ def _check_options(
 ) -> None:
     if method not in METHODS:
         close = get_close_matches(str(method), METHODS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = f"; did you mean {close[0]!r}?" if close else "."
         raise UsageError(f"Unknown method {method!r}{hint} Choose from {', '.join(METHODS)}.")
     if draws < 2:
         raise UsageError(f"draws must be at least 2, not {draws}.")
@@ -263,5 +264,7 @@ def _explained(model: Model, work: Callable[[], T]) -> T:
         return work()
     except DensityError as error:
         if model.last_rejection:
-            raise DensityError(f"{error} The program's last message: {model.last_rejection}") from None
+            raise DensityError(
+                f"{error} The program's last message: {model.last_rejection}"
+            ) from None
         raise

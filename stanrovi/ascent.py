@@ -26,12 +26,15 @@ class Ascent:
     log_density : ndarray, shape (S,)
     gradient : ndarray, shape (S, dim)
     active, converged : ndarray of bool, shape (S,)
+    first, first_log_density : ndarray, shape (S, dim) and (S,)
+        Where the climbs began.
     """
 
     def __init__(self, target: Target, x: Array) -> None:
         self._target = target
         self.x = x.copy()
         self.log_density, self.gradient = target.log_density_gradient(x)
+        self.first, self.first_log_density = x.copy(), self.log_density.copy()
         n, d = x.shape
         self.active = np.isfinite(self.log_density)
         self.converged = np.zeros(n, dtype=bool)

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stanrovi.compare import Comparison
+    from stanrovi.comparison import Comparison
 
 _TITLES = {
     "marginals": "Marginal densities",

@@ -11,7 +11,7 @@ from stanrovi.diagnostics import Distances, ReferenceCheck
 from stanrovi.occupancy import ModeTable
 
 if TYPE_CHECKING:
-    from stanrovi.compare import Comparison, MethodComparison
+    from stanrovi.comparison import Comparison, MethodComparison
 
 
 def comparison_dict(comparison: Comparison) -> dict[str, Any]:

@@ -325,4 +325,3 @@ def _cumulative(grid: Array, q: Array, dq: Array) -> tuple[Array, Array]:
 def standard_normal(u: Array) -> Array:
     """Standard normal quantiles of uniforms, kept finite."""
     return np.asarray(ndtri(np.clip(u, 1e-12, 1 - 1e-12)))
-

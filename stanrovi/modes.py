@@ -15,8 +15,8 @@ from scipy.special import logsumexp
 
 from stanrovi.ascent import Ascent
 from stanrovi.errors import DensityError
-from stanrovi.fit.result import Mode
 from stanrovi.target import Array, Target
+from stanrovi.vi.result import Mode
 
 # A basin this many nats of local evidence below the best one is not kept.
 _NEGLIGIBLE = 9.0
@@ -37,12 +37,19 @@ class SearchSettings:
         Dispersed starts, uniform in cubes of half-width ``radius`` (Stan's own
         initialisation) and, every other one, of twice that.
     radius : float
+    n_outward : int
+        Further starts per round, some standard deviations away from the modes
+        known so far; rounds go on while they find new modes.
+    max_rounds : int
     max_iterations : int
-        Lockstep iterations; a start that has not converged by then is dropped.
+        Lockstep iterations a round; a start that has not converged by then is
+        dropped.
     """
 
     n_starts: int = 16
     radius: float = 2.0
+    n_outward: int = 8
+    max_rounds: int = 6
     max_iterations: int = 150
 
 
@@ -92,23 +99,22 @@ def find_modes(
         If the density is finite at none of the starting points.
     """
     settings = settings or SearchSettings()
+    basins = _Basins(target)
     with target.stage("modes"):
-        climb = Ascent(target, _usable_starts(target, rng, settings))
-        start = climb.x[np.argmax(climb.log_density)].copy()
-        basins = _Basins(target)
-        for _ in range(settings.max_iterations):
-            if not climb.active.any():
+        starts = _usable_starts(target, rng, settings)
+        climb = basins.explore(starts, settings.max_iterations)
+        start = climb.first[np.argmax(climb.first_log_density)]
+        n_starts, n_usable = settings.n_starts, len(starts)
+        for _ in range(settings.max_rounds):
+            known = basins.weighted()
+            if not known or settings.n_outward == 0:
                 break
-            climb.step()
-            basins.absorb(climb)
-        basins.finish(climb)
-    return SearchResult(
-        modes=basins.weighted(),
-        start=start,
-        n_starts=settings.n_starts,
-        n_usable=len(climb.x),
-        n_improper=basins.n_improper + int(climb.active.sum()),
-    )
+            n_outward = settings.n_outward * (1 if len(known) == 1 else 2)
+            basins.explore(_outward_starts(known, rng, n_outward), settings.max_iterations)
+            n_starts, n_usable = n_starts + n_outward, n_usable + n_outward
+            if len(basins.weighted()) <= len(known):
+                break
+    return SearchResult(basins.weighted(), start, n_starts, n_usable, basins.n_improper)
 
 
 def local_mode(target: Target, x: Array, sd: Array) -> Mode | None:
@@ -198,6 +204,24 @@ def local_evidence(mode: Mode) -> float:
     return mode.log_density + 0.5 * float(log_det) if sign > 0 else -np.inf
 
 
+def _outward_starts(modes: tuple[Mode, ...], rng: np.random.Generator, n: int) -> Array:
+    """Starts 3 to 12 local standard deviations from a mode, modes taking turns.
+
+    Half in random whitened directions, half along the widest axes, where other
+    modes hide behind a long, thin one.
+    """
+    starts = []
+    for i in range(n):
+        mode = modes[i % len(modes)]
+        spectrum, vectors = np.linalg.eigh(mode.covariance)
+        direction = rng.standard_normal(len(spectrum))
+        if (i // len(modes)) % 2 == 1:
+            direction *= spectrum / spectrum[-1]
+        direction *= rng.uniform(3.0, 12.0) / np.linalg.norm(direction)
+        starts.append(mode.position + vectors @ (np.sqrt(np.maximum(spectrum, 0.0)) * direction))
+    return np.stack(starts)
+
+
 def _usable_starts(target: Target, rng: np.random.Generator, settings: SearchSettings) -> Array:
     radius = np.where(np.arange(settings.n_starts) % 2 == 0, 1.0, 2.0) * settings.radius
     found: list[Array] = []
@@ -230,7 +254,19 @@ class _Basins:
     modes: list[Mode] = field(default_factory=list)
     factors: list[Array] = field(default_factory=list)
     n_improper: int = 0
-    _seen: set[int] = field(default_factory=set)
+
+    def explore(self, starts: Array, max_iterations: int) -> Ascent:
+        """Climb from every start, and examine where the climbs end."""
+        climb = Ascent(self.target, starts)
+        self._seen = set()
+        for _ in range(max_iterations):
+            self.absorb(climb)
+            if not climb.active.any():
+                break
+            climb.step()
+        self.finish(climb)
+        self.n_improper += int(climb.active.sum())
+        return climb
 
     def absorb(self, climb: Ascent) -> None:
         """Stop climbers that a known basin explains; look at those that arrived."""
@@ -248,7 +284,8 @@ class _Basins:
     def finish(self, climb: Ascent) -> None:
         """Examine what converged elsewhere, best first."""
         arrived = np.flatnonzero(climb.converged)
-        best = climb.log_density[arrived].max(initial=-np.inf)
+        best = max([m.log_density for m in self.modes], default=-np.inf)
+        best = climb.log_density[arrived].max(initial=best)
         for i in arrived[np.argsort(-climb.log_density[arrived])]:
             if i not in self._seen and climb.log_density[i] > best - _HOPELESS - climb.x.shape[1]:
                 self._examine(climb, int(i))

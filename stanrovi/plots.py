@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from stanrovi.compare import Comparison
+    from stanrovi.comparison import Comparison
 
 
 @dataclass(frozen=True)

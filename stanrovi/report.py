@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stanrovi.compare import Comparison, MethodComparison, summary_row
+from stanrovi.comparison import Comparison, MethodComparison, summary_row
 from stanrovi.files import write_text
-from stanrovi.fit.result import VerdictName
 from stanrovi.plots import Plot, all_plots
+from stanrovi.vi.result import VerdictName
 
 if TYPE_CHECKING:
     import jinja2

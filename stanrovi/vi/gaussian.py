@@ -12,10 +12,10 @@ from __future__ import annotations
 import numpy as np
 
 from stanrovi.families import Product
-from stanrovi.fit.pool import Pool
-from stanrovi.fit.regression import winsorised
-from stanrovi.fit.run import FitRun
 from stanrovi.target import Array
+from stanrovi.vi.pool import Pool
+from stanrovi.vi.regression import winsorised
+from stanrovi.vi.run import FitRun
 
 _MAX_STEPS = 40
 _SPECTRUM = (0.1, 10.0)

@@ -23,10 +23,10 @@ from stanrovi.diagnostics import (
 )
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError, UsageError
-from stanrovi.fit.result import Verdict
 from stanrovi.grading import grade, own_verdict
 from stanrovi.occupancy import ModeTable, mode_table
 from stanrovi.target import Array
+from stanrovi.vi.result import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class HasDraws(Protocol):
-    """A run that carries its draws, such as what `stanrovi.nuts` returns."""
+    """A run that carries its draws, such as what `stanrovi.sampler` returns."""
 
     @property
     def draws(self) -> Draws:

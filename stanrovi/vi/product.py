@@ -4,7 +4,7 @@ One step takes one batch of gradients at draws of the current iterate and
 improves everything at once:
 
 - each marginal by parallel coordinate ascent: its score moves to the
-  conditional expectation of the target's score (`stanrovi.fit.regression`);
+  conditional expectation of the target's score (`stanrovi.vi.regression`);
 - the centre by a Newton step with the regressed expected Hessian;
 - the axes by relative Newton steps on pairs of coordinates, as in maximum
   likelihood ICA (Pham and Garat 1997, doi:10.1109/78.599941; Ablin, Cardoso
@@ -26,12 +26,12 @@ from typing import Literal
 import numpy as np
 
 from stanrovi.families import Product
-from stanrovi.fit.pool import Batch, Pool
-from stanrovi.fit.regression import ScoreResidual, basis, regress, winsorised
-from stanrovi.fit.run import FitRun
 from stanrovi.maps import SplineMap, stack
 from stanrovi.rotation import rotate
 from stanrovi.target import Array
+from stanrovi.vi.pool import Batch, Pool
+from stanrovi.vi.regression import ScoreResidual, basis, regress, winsorised
+from stanrovi.vi.run import FitRun
 
 Axes = Literal["fixed", "rotation", "free"]
 
@@ -241,9 +241,7 @@ def _solve_clipped(precision: Array, vector: Array) -> Array:
     return np.asarray(v @ (v.T @ vector / np.maximum(spectrum, 0.05)))
 
 
-def _axis_step(
-    linear: Array, fisher: Array, family: Product, settings: ProductSettings
-) -> Array:
+def _axis_step(linear: Array, fisher: Array, family: Product, settings: ProductSettings) -> Array:
     """Relative change of the axes, ``B <- B (I + step)``, zero diagonal.
 
     For the pair (i, j) the objective changes by ``l_ij e_ij + l_ji e_ji -

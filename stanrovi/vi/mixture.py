@@ -17,15 +17,15 @@ import numpy as np
 from scipy.special import logsumexp
 
 from stanrovi.families import Mixture, Product
-from stanrovi.fit.gaussian import fit_gaussian
-from stanrovi.fit.lattice import find_lattice
-from stanrovi.fit.pool import Batch
-from stanrovi.fit.product import ProductSettings, fit_product
-from stanrovi.fit.result import Mode
-from stanrovi.fit.rovi import FamilySettings, Outcome, fit_rovi
-from stanrovi.fit.run import FitRun
 from stanrovi.rotation import symmetric_root
 from stanrovi.target import Array, Target
+from stanrovi.vi.gaussian import fit_gaussian
+from stanrovi.vi.lattice import find_lattice
+from stanrovi.vi.pool import Batch
+from stanrovi.vi.product import ProductSettings, fit_product
+from stanrovi.vi.result import Mode
+from stanrovi.vi.rovi import FamilySettings, Outcome, fit_rovi
+from stanrovi.vi.run import FitRun
 
 _SWEEPS = 3
 _WEIGHT_DRAWS = 256  # per component
@@ -51,7 +51,7 @@ class _Localised(Target):
         log_k, grad_k = self._mixture.components[self._k].log_density_gradient(x)
         return log_p - log_q + log_k, gradient - grad_q + grad_k
 
-    def stage(self, name: str):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    def stage(self, name: str):  # type: ignore[no-untyped-def]
         return self._target.stage("mixture")
 
 
@@ -145,9 +145,7 @@ def _sweep(
     """Refit every component to its localised target."""
     settled = True
     for k in range(len(mixture.components)):
-        local = FitRun(
-            _Localised(run.target, mixture, k), run.rng, run.progress, run.trace, None
-        )
+        local = FitRun(_Localised(run.target, mixture, k), run.rng, run.progress, run.trace, None)
         part, pool = mixture.components[k], None
         if gaussian_first:
             gaussian, pool, _ = fit_gaussian(local, part)
@@ -202,9 +200,7 @@ def _as_batch(
     return Batch(x[keep], gradient[keep], log_p[keep], log_q, int((~ok).sum()))
 
 
-def _without_duplicates(
-    mixture: Mixture, rng: np.random.Generator, notes: list[str]
-) -> Mixture:
+def _without_duplicates(mixture: Mixture, rng: np.random.Generator, notes: list[str]) -> Mixture:
     """Merge components that drifted into one another."""
     parts, weights = list(mixture.components), list(mixture.weights)
     i = 0

@@ -2,25 +2,27 @@
 
 k-hat says how well the approximation matches the target where it puts its
 draws; it cannot see a mode without draws. So "ok" needs the mode table to
-agree as well. The comparison with NUTS (`stanrovi.compare`) adds what only a
+agree as well. The comparison with NUTS (`stanrovi.comparison`) adds what only a
 reference can tell.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import logsumexp
 
-from stanrovi.fit.result import Mode, Verdict
-from stanrovi.fit.rovi import Outcome
 from stanrovi.target import Array
+from stanrovi.vi.result import Mode, Verdict
+from stanrovi.vi.rovi import Outcome
 
 _SEEN = 0.02  # local evidence below this share is too uncertain to call a collapse
 _KHAT = 0.7
-_DIVERGENCE = 0.3  # nats of Jeffreys divergence
+_EFFICIENT = 0.99  # importance weights this even say nothing through their tail
+# KL(q || p), in nats, at which shapes visibly differ: per four dimensions, and at least once.
+_KL = 0.05
 
 
 def judge(
-    method: str,
     outcome: Outcome,
     modes: tuple[Mode, ...],
     log_ratio: Array,
@@ -32,7 +34,6 @@ def judge(
 
     Parameters
     ----------
-    method : str
     outcome : Outcome
     modes : tuple of Mode
         With the fit's masses.
@@ -55,7 +56,7 @@ def judge(
         return Verdict("family cannot hold these modes", tuple(reasons))
     if lost:
         return Verdict("collapsed", tuple(lost))
-    doubts = _doubts(method, outcome, modes, log_ratio, khat)
+    doubts = _doubts(outcome, modes, log_ratio, khat)
     if n_rejected:
         doubts.append(f"the target rejects {n_rejected / n_draws:.1%} of the draws")
     if doubts:
@@ -77,19 +78,18 @@ def _ghost_share(log_ratio: Array) -> float:
     return float((log_ratio < np.median(log_ratio) - 10.0).mean())
 
 
-def _doubts(
-    method: str, outcome: Outcome, modes: tuple[Mode, ...], log_ratio: Array, khat: float
-) -> list[str]:
+def _doubts(outcome: Outcome, modes: tuple[Mode, ...], log_ratio: Array, khat: float) -> list[str]:
+    dim = outcome.family.dim
     doubts = []
     if not modes:
         doubts.append("the mode search found no proper mode to check the fit against")
-    if not khat < _KHAT:
+    if khat >= _KHAT and _efficiency(log_ratio) < _EFFICIENT:
         doubts.append(f"Pareto k-hat is {khat:.2f}, above {_KHAT}")
-    divergence = jeffreys(log_ratio)
-    if divergence > _DIVERGENCE:
+    kl, limit = reverse_kl(log_ratio), _KL * max(1.0, dim / 4)
+    if kl > limit:
         doubts.append(
-            f"the estimated Jeffreys divergence from the target is {divergence:.2f} nats, "
-            f"above {_DIVERGENCE}"
+            f"the fit is about {kl:.2f} nats (KL) from the target, above {limit:.2f}: the "
+            "target has a shape that this family does not hold"
         )
     for k, m in enumerate(modes, start=1):
         if len(modes) > 1 and abs(m.mass - m.weight) > 0.1:
@@ -109,7 +109,16 @@ def _support(modes: tuple[Mode, ...], khat: float) -> list[str]:
     return [first, f"Pareto k-hat is {khat:.2f}"]
 
 
-def jeffreys(log_ratio: Array) -> float:
-    """Estimate ``KL(q || p) + KL(p || q)`` from ``log p - log q`` at draws of q."""
+def _efficiency(log_ratio: Array) -> float:
+    """Relative effective sample size of the importance weights."""
     w = np.exp(log_ratio - log_ratio.max())
-    return float(w @ log_ratio / w.sum() - log_ratio.mean())
+    return float(w.sum() ** 2 / (len(w) * (w @ w)))
+
+
+def reverse_kl(log_ratio: Array) -> float:
+    """Estimate ``KL(q || p)`` from ``log p - log q`` at draws of q.
+
+    The normalising constant comes from the same draws by importance sampling,
+    so what the draws do not reach is not seen.
+    """
+    return float(logsumexp(log_ratio) - np.log(len(log_ratio)) - log_ratio.mean())

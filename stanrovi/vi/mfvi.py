@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from stanrovi.families import Product
-from stanrovi.fit.product import ProductSettings, fit_product
-from stanrovi.fit.result import Mode
-from stanrovi.fit.rovi import FamilySettings, Outcome, laplace, outcome
-from stanrovi.fit.run import FitRun
 from stanrovi.target import Array
+from stanrovi.vi.product import ProductSettings, fit_product
+from stanrovi.vi.result import Mode
+from stanrovi.vi.rovi import FamilySettings, Outcome, laplace, outcome
+from stanrovi.vi.run import FitRun
 
 
 def fit_mfvi(

@@ -18,10 +18,10 @@ from scipy.interpolate import CubicHermiteSpline
 from scipy.special import ndtr
 
 from stanrovi.families import Product
-from stanrovi.fit.pool import Pool
-from stanrovi.fit.run import FitRun
 from stanrovi.maps import SplineMap, stack
 from stanrovi.target import Array
+from stanrovi.vi.pool import Pool
+from stanrovi.vi.run import FitRun
 
 _STEP = 0.5  # grid spacing, in sd of the narrowest mode
 _MARGIN = 6.5
@@ -114,9 +114,7 @@ def _local_width(family: Product, axis: int, levels: Array) -> float:
     return float(max(float(curvature.max()), 1e-300) ** -0.5)
 
 
-def _along(
-    run: FitRun, family: Product, axis: int, grid: Array, n: int
-) -> tuple[Array, Array]:
+def _along(run: FitRun, family: Product, axis: int, grid: Array, n: int) -> tuple[Array, Array]:
     """Log density and directional derivative, shape (n, len(grid)) each; NaN-free."""
     y = family.marginals.value(run.base(n))
     points = np.repeat(y[:, None, :], len(grid), axis=1)

@@ -10,15 +10,14 @@ from typing import Literal
 import numpy as np
 
 from stanrovi.errors import DensityError, UsageError
-from stanrovi.families import Family
-from stanrovi.fit.gaussian import fit_gaussian
-from stanrovi.fit.mfvi import fit_mfvi
-from stanrovi.fit.mixture import fit_auto, fit_mixture
-from stanrovi.fit.result import FitResult, Mode
-from stanrovi.fit.rovi import FamilySettings, Outcome, fit_rovi, laplace
-from stanrovi.fit.run import FitRun, Progress
-from stanrovi.fit.verdict import judge
-from stanrovi.modes import SearchResult, SearchSettings, basin_shares, find_modes
+from stanrovi.vi.gaussian import fit_gaussian
+from stanrovi.vi.mfvi import fit_mfvi
+from stanrovi.vi.mixture import fit_auto, fit_mixture
+from stanrovi.vi.result import FitResult, Mode
+from stanrovi.vi.rovi import FamilySettings, Outcome, fit_rovi, laplace
+from stanrovi.vi.run import FitRun, Progress
+from stanrovi.vi.verdict import judge
+from stanrovi.modes import SearchResult, basin_shares, find_modes
 from stanrovi.target import Array, BudgetExhausted, Density, Target
 
 Method = Literal["gaussian", "mfvi", "rovi", "mixture", "auto"]
@@ -42,8 +41,8 @@ METHODS: dict[str, MethodFunction] = {
     "auto": fit_auto,
 }
 
-# Methods that one mode is enough for look less hard for others.
-_SEARCH = {"gaussian": SearchSettings(n_starts=8), "mfvi": SearchSettings(n_starts=8)}
+    "mfvi": SearchSettings(n_starts=8, n_outward=0),
+}
 
 
 def fit_density(
@@ -101,8 +100,7 @@ def fit_density(
     seconds, density_seconds = time.perf_counter() - began, target.seconds
     n_gradients, n_rejections = target.n_gradients, target.n_rejections
     draws = outcome.family.sample(n_draws, streams[2])
-    unlimited = Target(density)
-    log_p, _ = unlimited.log_density_gradient(draws)
+    log_p, _ = Target(density).log_density_gradient(draws)
     log_q, _ = outcome.family.log_density_gradient(draws)
     modes = _with_masses(search.modes, draws)
     ratio = (log_p - log_q)[np.isfinite(log_p)]
@@ -128,7 +126,7 @@ def fit_density(
         dim=target.dim,
         seed=seed,
         modes=modes,
-        verdict=judge(method, outcome, modes, ratio, khat, rejected, n_draws),
+        verdict=judge(outcome, modes, ratio, khat, rejected, n_draws),
         warnings=_warnings(search, n_rejections, n_gradients, rejected, n_draws),
     )
 
@@ -138,7 +136,7 @@ def _search_and_fit(
 ) -> tuple[SearchResult, Outcome]:
     search: SearchResult | None = None
     try:
-        search = find_modes(run.target, rng, _SEARCH.get(method))
+        search = find_modes(run.target, rng)
         if search.modes:
             run.family = laplace(search.modes, search.start)
         return search, METHODS[method](run, search.modes, search.start, settings)
@@ -178,6 +176,3 @@ def _warnings(
     if rejected:
         found.append(f"The target rejects {rejected} of the {n_draws} draws.")
     return tuple(found)
-
-
-__all__ = ["METHODS", "Family", "Method", "fit_density"]

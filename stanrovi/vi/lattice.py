@@ -12,14 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stanrovi.fit.result import Mode
 from stanrovi.rotation import symmetric_root, with_first_axis
 from stanrovi.target import Array
+from stanrovi.vi.result import Mode
 
 # Modes closer than this along an axis (pooled sd) share a level.
 _LEVEL_GAP = 1.5
 # Local covariances differing by more than this factor cannot share one set of axes.
 _COVARIANCE_RATIO = 4.0
+# Weights further than this from a product of level weights cannot be held either.
+_WEIGHT_GAP = 0.05
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Lattice:
         Per multimodal axis, the weights of its levels.
     n_cells, n_occupied : int
         Level combinations, and how many of them hold a mode.
+    weight_gap : float
+        Largest difference between a mode's weight and the product of its levels'.
     covariance_ratio : float
         Largest ratio between local variances of two modes along any direction.
     """
@@ -49,6 +53,7 @@ class Lattice:
     weights: tuple[Array, ...]
     n_cells: int
     n_occupied: int
+    weight_gap: float
     covariance_ratio: float
 
     @property
@@ -64,6 +69,11 @@ class Lattice:
                 f"the {self.n_occupied} modes do not fill a lattice on any rotated axes found "
                 f"({self.n_cells} combinations of levels), so a product measure would put mass "
                 "where there is no mode, or drop a mode"
+            )
+        if self.weight_gap > _WEIGHT_GAP:
+            return (
+                "the modes lie on a lattice but their weights are not products of its levels' "
+                f"(off by up to {self.weight_gap:.2f})"
             )
         if self.covariance_ratio > _COVARIANCE_RATIO:
             return (
@@ -97,6 +107,7 @@ def find_lattice(modes: tuple[Mode, ...]) -> Lattice:
         weights=weights,
         n_cells=int(np.prod([len(x) for x in levels])),
         n_occupied=len(rows),
+        weight_gap=_weight_gap(labels, weights, weight),
         covariance_ratio=_covariance_ratio(modes),
     )
 
@@ -143,9 +154,7 @@ def _label(position: Array) -> Array:
     return out
 
 
-def _levels(
-    u: Array, labels: Array, weight: Array
-) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+def _levels(u: Array, labels: Array, weight: Array) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     levels, weights = [], []
     for axis, label in enumerate(labels):
         share = np.array([weight[label == k].sum() for k in range(label.max() + 1)])
@@ -153,6 +162,11 @@ def _levels(
         levels.append(np.array(place) / share)
         weights.append(share)
     return tuple(levels), tuple(weights)
+
+
+def _weight_gap(labels: Array, weights: tuple[Array, ...], weight: Array) -> float:
+    product = np.prod([share[label] for share, label in zip(weights, labels, strict=True)], axis=0)
+    return float(np.abs(product - weight).max())
 
 
 def _covariance_ratio(modes: tuple[Mode, ...]) -> float:

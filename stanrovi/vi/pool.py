@@ -76,7 +76,7 @@ class Batch:
         w = np.exp(r - r.max())
         w /= w.sum()
         mean_p = float(w @ r)
-        se_p = np.sqrt((w**2 @ (r - mean_p) ** 2))
+        se_p = np.sqrt(w**2 @ (r - mean_p) ** 2)
         return mean_p - self.elbo, float(np.hypot(se_p, self.elbo_se))
 
 

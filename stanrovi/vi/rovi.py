@@ -13,15 +13,15 @@ from typing import Literal
 import numpy as np
 
 from stanrovi.families import Family, Product
-from stanrovi.fit.gaussian import fit_gaussian
-from stanrovi.fit.lattice import Lattice, find_lattice
-from stanrovi.fit.pool import Batch, Pool
-from stanrovi.fit.product import ProductSettings, fit_product
-from stanrovi.fit.result import Mode, Status
-from stanrovi.fit.run import FitRun
-from stanrovi.fit.scan import mixture_marginal, scan_axis, weigh_levels, with_marginal
 from stanrovi.rotation import symmetric_root
 from stanrovi.target import Array
+from stanrovi.vi.gaussian import fit_gaussian
+from stanrovi.vi.lattice import Lattice, find_lattice
+from stanrovi.vi.pool import Batch, Pool
+from stanrovi.vi.product import ProductSettings, fit_product
+from stanrovi.vi.result import Mode, Status
+from stanrovi.vi.run import FitRun
+from stanrovi.vi.scan import mixture_marginal, scan_axis, weigh_levels, with_marginal
 
 _SWEEPS = 2
 
