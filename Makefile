@@ -1,0 +1,48 @@
+# From a machine with Python 3.11 or newer to a run: `make demo`, `make test`.
+# Choose the interpreter with PYTHON=..., the environment's folder with VENV=...
+
+VENV ?= .venv
+ifeq ($(origin PYTHON), undefined)
+  # The first interpreter that is new enough and can make virtual environments.
+  PYTHON := $(shell for python in python3 python3.11 python3.12 python3.13 python3.14 python; do \
+    "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
+      >/dev/null 2>&1 && { echo "$$python"; break; }; done)
+endif
+
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint clean
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/installed
+	$(BIN)/stanrovi demo --overwrite
+
+test: $(VENV)/installed-tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) stanrovi-demo build dist
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with the venv module was found." \
+	  "Install one (Debian: apt install python3-venv) or name it: make PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+# The prophet wheel holds a real CmdStan executable, on which the CmdStan path is tested.
+$(VENV)/installed-tests: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet -e '.[test]'
+	$(BIN)/python -m pip install --quiet --no-deps prophet
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed-tests
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	touch $@

@@ -1,0 +1,5 @@
+"""``python -m stanrovi_cli`` is ``stanrovi``."""
+
+from stanrovi_cli import main
+
+main()

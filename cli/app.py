@@ -1,0 +1,88 @@
+"""The command group: commands load when they are used, and errors become messages."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import click
+
+from stanrovi.errors import StanroviError
+from stanrovi_cli.options import suggestion
+
+# One module each, which holds its command as ``command``.
+COMMANDS = ("models", "check", "fit", "nuts", "modes", "compare", "report", "bench", "demo")
+EXIT_INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands, in the order of their use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None where there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"stanrovi_cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments name, or suggest the nearest."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"there is no command {args[0]!r}.{suggestion(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Run the group; as a program, leave with the exit code of the outcome."""
+        run = super().main
+        if not standalone_mode:
+            return run(*args, standalone_mode=False, **extra)
+        sys.exit(_exit_code(lambda: run(*args, standalone_mode=False, **extra)))
+
+
+def _exit_code(run: Callable[[], Any]) -> int:
+    """Run, and turn deliberate errors into a message; anything else keeps its traceback."""
+    try:
+        return run() or 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except StanroviError as error:
+        click.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        return EXIT_INTERRUPTED
+
+
+class _WarningsOnStderr(logging.Handler):
+    """Shows the library's warnings; looks stderr up each time, for progress bars stand in."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"{record.levelname.capitalize()}: {record.getMessage()}", err=True)
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80}
+)
+@click.version_option(package_name="stanrovi", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Fit Stan models by variational inference, and check the fit against NUTS.
+
+    MODEL is a .stan file, a compiled BridgeStan library, or the name of a bundled
+    model, which brings its data.
+
+    Results go to standard output, progress and warnings to standard error. Exit
+    codes: 0 done, 1 the run failed, 2 the request is wrong, 3 done but the
+    diagnostics failed (with --strict), 130 interrupted.
+    """
+    logger = logging.getLogger("stanrovi")
+    logger.handlers = [_WarningsOnStderr(logging.WARNING)]

@@ -1,0 +1,117 @@
+"""``stanrovi bench``: models x methods x seeds."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stanrovi.errors import StanroviError
+from stanrovi_cli import console
+from stanrovi_cli.options import MAX_SEED, draws_option, json_option, methods_option
+
+
+class Seeds(click.ParamType):
+    """Seeds and ranges of them, separated by commas: ``0-9,42``."""
+
+    name = "a-b,c,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Read the list; each seed counts once."""
+        seeds: dict[int, None] = {}
+        for part in value.split(","):
+            first, dash, last = part.strip().partition("-")
+            if not first.isdecimal() or (dash and not last.isdecimal()):
+                self.fail(f"{part!r} is neither a seed nor a range such as 0-9.", param, ctx)
+            low, high = int(first), int(last or first)
+            if not low <= high <= MAX_SEED or high - low >= 10_000:
+                self.fail(f"{part!r} is no range of at most 10,000 seeds.", param, ctx)
+            seeds |= dict.fromkeys(range(low, high + 1))
+        return tuple(seeds)
+
+
+@click.command("bench")
+@click.argument("models", metavar="[MODEL]...", nargs=-1)
+@methods_option
+@click.option("--seeds", type=Seeds(), default="0", show_default=True, help="Such as 0-9 or 1,5.")
+@draws_option
+@json_option
+def command(
+    models: tuple[str, ...],
+    methods: tuple[str, ...],
+    seeds: tuple[int, ...],
+    draws: int,
+    as_json: bool,
+) -> None:
+    """Fit several models by several methods with several seeds.
+
+    Without MODEL all bundled models are taken. A .stan file takes its data from the
+    file NAME.data.json beside it, where there is one. A fit that fails becomes a line
+    with its error, and the exit code is 1.
+    """
+    import stanrovi_stan_models as bundled
+
+    runs = []
+    for model in models or bundled.names():
+        runs += _runs_of(model, methods, seeds, draws)
+    if as_json:
+        console.print_json({"runs": runs})
+    else:
+        _show(runs)
+    if any(run["error"] for run in runs):
+        click.get_current_context().exit(1)
+
+
+def _runs_of(
+    name: str, methods: tuple[str, ...], seeds: tuple[int, ...], draws: int
+) -> list[dict[str, Any]]:
+    from stanrovi import Model
+    from stanrovi_cli.fit import run_fit
+
+    data = Path(name).with_suffix(".data.json")
+    model = Model(name, data if name.endswith(".stan") and data.is_file() else None)
+    runs = []
+    for method, seed in product(methods, seeds):
+        run: dict[str, Any] = dict.fromkeys(_KEYS) | {
+            "model": model.name, "dim": model.dim, "engine": model.engine,
+            "method": method, "seed": seed,
+        }  # fmt: skip
+        try:
+            result = run_fit(model, None, method, seed, draws).result
+        except StanroviError as error:
+            run["error"] = str(error)
+        else:
+            run |= {key: getattr(result, key) for key in _RESULT_KEYS}
+            run["verdict"] = result.verdict.name
+        runs.append(run)
+    return runs
+
+
+_RESULT_KEYS = ("status", "elbo", "elbo_se", "khat", "n_gradients", "seconds")
+_KEYS = ("model", "dim", "engine", "method", "seed", *_RESULT_KEYS, "verdict", "error")
+
+
+def _show(runs: list[dict[str, Any]]) -> None:
+    rows = []
+    for run in runs:
+        head = run["model"], run["method"], str(run["seed"])
+        if run["error"]:
+            rows.append((*head, "-", "-", "-", "-", "error"))
+        else:
+            rows.append(
+                (
+                    *head,
+                    f"{run['elbo']:.2f}",
+                    f"{run['khat']:.2f}",
+                    console.count(run["n_gradients"]),
+                    console.seconds(run["seconds"]),
+                    run["verdict"],
+                )
+            )
+    console.table(("model", "method", "seed", "ELBO", "k-hat", "gradients", "s", "verdict"), rows)
+    console.warn(f"{r['model']}, {r['method']}, seed {r['seed']}: {r['error']}"
+                 for r in runs if r["error"])  # fmt: skip

@@ -1,0 +1,151 @@
+"""``stanrovi compare``: fits against a reference, with plots and a report."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stanrovi_cli import console
+from stanrovi_cli.options import (
+    NUTS_ENGINES,
+    Name,
+    draws_option,
+    json_option,
+    methods_option,
+    model_options,
+    new_seed,
+    nuts_options,
+    overwrite_option,
+    path_option,
+    seed_option,
+    strict_option,
+)
+
+if TYPE_CHECKING:
+    from stanrovi import Comparison, Draws, Model
+
+
+@click.command("compare")
+@model_options
+@methods_option
+@seed_option
+@draws_option
+@path_option(
+    "--reference",
+    exists=True,
+    help="Draws to compare with, instead of a fresh NUTS run: NetCDF, or a file of "
+    "posteriordb's reference draws.",
+)
+@click.option("--nuts-csv", metavar="PATTERN", help="CmdStan's CSV files of an earlier NUTS run.")
+@click.option(
+    "--nuts-engine",
+    "engine",
+    type=Name(NUTS_ENGINES),
+    default="auto",
+    show_default=True,
+    help="Sampler of the fresh NUTS run.",
+)
+@nuts_options
+@path_option("--output", help="Folder for draws, plots, report.html; nothing is written without.")
+@overwrite_option
+@strict_option
+@json_option
+def command(
+    model: str,
+    data: Path | None,
+    methods: tuple[str, ...],
+    seed: int | None,
+    draws: int,
+    reference: Path | None,
+    nuts_csv: str | None,
+    output: Path | None,
+    overwrite: bool,
+    strict: bool,
+    as_json: bool,
+    **nuts_settings: Any,
+) -> None:
+    """Compare fits with NUTS.
+
+    Fits the model by each method, samples by NUTS or reads a reference, and tells how
+    far the fits lie from it and whether they can be trusted. With --output DIR the
+    draws (NetCDF), plots (PNG, SVG) and report.html are written.
+    """
+    import stanrovi as sr
+    from stanrovi_cli.comparing import passed, show_comparison, write_comparison
+    from stanrovi_cli.output import filled_folder
+    from stanrovi_cli.progress import working
+
+    if reference is not None and nuts_csv is not None:
+        raise click.UsageError("--reference and --nuts-csv exclude each other; give one.")
+    seed = new_seed(seed)
+    with filled_folder(output, overwrite=overwrite) if output else nullcontext() as folder:
+        with working(f"loading {model}"):
+            loaded = sr.Model(model, data, seed=seed)
+            stored = _stored_reference(loaded, reference, nuts_csv)
+        comparison = run_comparison(loaded, methods, seed, draws, stored, **nuts_settings)
+        if folder is not None:
+            with working("drawing plots"):
+                write_comparison(comparison, folder, commands=[_this_command(seed)])
+    if as_json:
+        console.print_json(comparison.to_dict())
+    else:
+        show_comparison(comparison)
+        if output is not None:
+            console.wrote(output / "report.html")
+    if strict and not passed(comparison):
+        click.get_current_context().exit(3)
+
+
+def run_comparison(
+    model: Model,
+    methods: tuple[str, ...],
+    seed: int,
+    draws: int = 4000,
+    reference: Draws | None = None,
+    **nuts_settings: Any,
+) -> Comparison:
+    """Fit by each method, sample unless there is a reference, and compare."""
+    import stanrovi as sr
+    from stanrovi_cli.fit import run_fit
+    from stanrovi_cli.nuts import run_nuts
+    from stanrovi_cli.progress import working
+
+    fits = {method: run_fit(model, None, method, seed, draws) for method in methods}
+    for fit in fits.values():
+        console.warn(fit.result.warnings)
+    if reference is None:
+        run, _ = run_nuts(model, None, seed, **nuts_settings)
+        console.warn(run.warnings)
+        reference = run.draws
+    with working("comparing"):
+        return sr.compare(fits, reference, model=model.name)
+
+
+def _stored_reference(model: Model, path: Path | None, nuts_csv: str | None) -> Draws | None:
+    if path is not None:
+        from stanrovi import read_draws
+
+        return read_draws(path)
+    if nuts_csv is not None:
+        from stanrovi.sampler import nuts_from_csv
+
+        run = nuts_from_csv(nuts_csv, model)
+        console.warn(run.warnings)
+        return run.draws
+    return None
+
+
+def _this_command(seed: int) -> str:
+    """The command line that repeats this run, with the seed that it took."""
+    context = click.get_current_context()
+    values = context.params | {"seed": seed}
+    words = ["stanrovi", "compare", values["model"]]
+    for option in context.command.params:
+        value = values.get(option.name or "")
+        if isinstance(option, click.Option) and not option.is_flag and value is not None:
+            words += [option.opts[0], ",".join(value) if isinstance(value, tuple) else str(value)]
+    return shlex.join(words)

@@ -1,0 +1,111 @@
+"""What the commands compare, report and demo share: showing and writing a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stanrovi_cli import console
+
+if TYPE_CHECKING:
+    from stanrovi import Comparison
+
+# Every verdict in one word, so that the table keeps within 80 columns.
+_WORDS = {"family cannot hold these modes": "cannot hold"}
+
+
+def passed(comparison: Comparison) -> bool:
+    """Whether the reference is trusted and every method is fine."""
+    verdicts = (method.verdict.name for method in comparison.methods.values())
+    return comparison.reference.trusted and all(name == "ok" for name in verdicts)
+
+
+def write_comparison(
+    comparison: Comparison,
+    folder: Path,
+    *,
+    draws: bool = True,
+    commands: Sequence[str] | None = None,
+) -> None:
+    """Write draws, JSON, plots and the report into a folder that is ours.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    folder : Path
+        An existing folder.
+    draws : bool
+        Write the draws as well; not where they came from files.
+    commands : sequence of str, optional
+        Commands that reproduce it, for the report.
+    """
+    from stanrovi import write_netcdf
+    from stanrovi.files import write_text
+    from stanrovi.plots import all_plots, save_plots
+    from stanrovi.report import write_report
+
+    if draws:
+        for name, fit in comparison.fits.items():
+            write_netcdf(fit, folder / f"{name}.nc")
+        reference = comparison.reference_draws
+        write_netcdf(reference, folder / f"{reference.method}.nc")
+    write_text(folder / "comparison.json", console.to_json(comparison.to_dict()) + "\n")
+    (folder / "plots").mkdir()
+    plots = all_plots(comparison)
+    save_plots(plots, folder / "plots")
+    write_report(comparison, folder / "report.html", plots=plots, commands=commands)
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """Print the reference, the table of methods, the modes, and the reasons."""
+    check = comparison.reference
+    console.facts(
+        [
+            ("model", f"{comparison.model}, {len(comparison.parameters)} parameters"),
+            ("reference", f"{check.method}, engine {check.engine}"),
+            ("trusted", f"{'yes' if check.trusted else 'NO'}. {check.reason}"),
+        ]
+    )
+    _show_methods(comparison)
+    if comparison.modes is not None and len(comparison.modes.weight) > 1:
+        _show_modes(comparison)
+    for name, method in comparison.methods.items():
+        reasons = " ".join(method.verdict.reasons)
+        console.say(f"{name}: {method.verdict.name}. {reasons}")
+
+
+def _show_methods(comparison: Comparison) -> None:
+    from stanrovi.comparison import summary_row
+
+    rows = []
+    for name, method in comparison.methods.items():
+        row = summary_row(method)
+        verdict = _WORDS.get(method.verdict.name, method.verdict.name)
+        numbers = ("w1_max", "floor", "mean_error_max", "sd_ratio", "khat", "n_gradients")
+        rows.append((name, verdict, *(row[key] for key in numbers), row["seconds"]))
+    check = comparison.reference
+    cost = (console.count(check.n_gradients), console.seconds(check.seconds))
+    rows.append((check.method, "(reference)", *["-"] * 5, *cost))
+    console.table(
+        ("method", "verdict", "W1", "floor", "|mean|", "sd ratio", "k-hat", "gradients", "s"),
+        rows,
+        "Largest differences, in sds of the reference",
+    )
+
+
+def _show_modes(comparison: Comparison) -> None:
+    modes = comparison.modes
+    assert modes is not None
+    columns = {"evidence": modes.weight}
+    if modes.reference_mass is not None:
+        columns[comparison.reference.method] = modes.reference_mass
+    columns |= dict(modes.mass)
+    console.table(
+        ("mode", *columns),
+        [
+            (str(i + 1), *(f"{share[i]:.1%}" for share in columns.values()))
+            for i in range(len(modes.weight))
+        ],
+        "Modes: share of the local evidence, and of each run's draws",
+    )

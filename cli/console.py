@@ -1,0 +1,120 @@
+"""What the commands print: JSON, or text and tables of at most 80 columns."""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH = 80
+
+
+def plain(value: Any) -> Any:
+    """Convert to what JSON knows: arrays to lists, numbers that are none to null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def to_json(value: Any) -> str:
+    """JSON text of a value; see `plain`."""
+    return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object."""
+    click.echo(to_json(value))
+
+
+def say(text: str) -> None:
+    """Print a paragraph, wrapped."""
+    click.echo(textwrap.fill(text, WIDTH, break_on_hyphens=False))
+
+
+def wrote(path: Path) -> None:
+    """Tell where the result is; on one line, however long, to be copied."""
+    click.echo(f"Wrote {path}")
+
+
+def warn(messages: Iterable[str]) -> None:
+    """Print warnings to standard error."""
+    for message in messages:
+        click.echo(f"Warning: {message}", err=True)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
+    """Print a table: the first column is text, the others are numbers or words to the right."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(
+        title=Text(title, style="bold") if title else None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for i, column in enumerate(columns):
+        made.add_column(Text(column), justify="right" if i else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*map(Text, row))
+    _console().print(made)
+
+
+def facts(rows: Iterable[tuple[str, str]]) -> None:
+    """Print names with their values below each other."""
+    rows = list(rows)
+    width = max(len(name) for name, _ in rows) + 2
+    for name, value in rows:
+        indent = " " * width
+        click.echo(
+            textwrap.fill(
+                value, WIDTH, initial_indent=f"{name:<{width}}", subsequent_indent=indent,
+                break_on_hyphens=False,
+            )
+        )  # fmt: skip
+
+
+def short(value: float) -> str:
+    """A number in about four characters that matter; ``-`` where unknown."""
+    if not math.isfinite(value):
+        return "-"
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        digits = 3 - max(0, math.floor(math.log10(abs(value)))) if value else 2
+        return f"{value:.{min(max(digits, 0), 3)}f}"
+    return f"{value:.2e}"
+
+
+def count(value: float) -> str:
+    """A whole number with separators; ``-`` where unknown."""
+    return f"{value:,.0f}" if math.isfinite(value) else "-"
+
+
+def seconds(value: float) -> str:
+    """A time in seconds; ``-`` where unknown."""
+    return f"{value:.2f}" if math.isfinite(value) else "-"
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console()
+    console.width = min(console.width, WIDTH)
+    return console

@@ -1,0 +1,147 @@
+"""``stanrovi fit``: one variational fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stanrovi_cli import console
+from stanrovi_cli.options import (
+    draws_option,
+    engine_option,
+    file_options,
+    json_option,
+    method_option,
+    model_options,
+    new_seed,
+    seed_option,
+    strict_option,
+)
+
+if TYPE_CHECKING:
+    from stanrovi import Fit
+
+
+@click.command("fit")
+@model_options
+@method_option
+@seed_option
+@draws_option
+@engine_option
+@file_options
+@strict_option
+@json_option
+def command(
+    model: str,
+    data: Path | None,
+    method: str,
+    seed: int | None,
+    draws: int,
+    engine: str,
+    output: Path | None,
+    overwrite: bool,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Fit a model by variational inference.
+
+    Prints a summary of the draws, the ELBO (up to the constant that Stan drops),
+    Pareto k-hat and a verdict on the fit. With --output the draws are written as
+    NetCDF, which ArviZ reads.
+    """
+    from stanrovi.files import check_output
+
+    if output is not None:
+        check_output(output, overwrite=overwrite)
+    fit = run_fit(model, data, method, new_seed(seed), draws, engine)
+    if output is not None:
+        from stanrovi import write_netcdf
+
+        write_netcdf(fit.draws, output, overwrite=overwrite)
+    if as_json:
+        console.print_json(_as_dict(fit, output))
+    else:
+        _show(fit, output)
+    if strict and fit.result.verdict.name != "ok":
+        click.get_current_context().exit(3)
+
+
+def run_fit(
+    model: Any, data: Path | None, method: Any, seed: int, draws: int, engine: Any = "auto"
+) -> Fit:
+    """Fit with progress on standard error; ``model`` is a `stanrovi.Model` or names one."""
+    import stanrovi as sr
+    from stanrovi_cli.progress import fit_progress, working
+
+    if not isinstance(model, sr.Model):
+        with working(f"loading {model}"):
+            model = sr.Model(model, data, engine=engine, seed=seed)
+    with fit_progress(method) as progress:
+        return sr.fit(model, method=method, seed=seed, draws=draws, progress=progress)
+
+
+def _as_dict(fit: Fit, output: Path | None) -> dict[str, Any]:
+    result = fit.result
+    return {
+        "model": fit.model_name,
+        "method": result.method,
+        "status": result.status,
+        "message": result.message,
+        "elbo": result.elbo,
+        "elbo_se": result.elbo_se,
+        "khat": result.khat,
+        "n_gradients": result.n_gradients,
+        "seconds": result.seconds,
+        "dim": result.dim,
+        "seed": result.seed,
+        "engine": fit.engine,
+        "modes": [
+            {
+                "weight": mode.weight,
+                "log_density": mode.log_density,
+                "mass": mode.mass,
+                "position": mode.position,
+            }
+            for mode in result.modes
+        ],
+        "verdict": result.verdict.name,
+        "reasons": result.verdict.reasons,
+        "warnings": result.warnings,
+        "output": output,
+    }
+
+
+def _show(fit: Fit, output: Path | None) -> None:
+    from stanrovi_cli.summary import print_summary
+
+    result = fit.result
+    console.warn(result.warnings)
+    console.facts(
+        [
+            ("model", f"{fit.model_name}, {result.dim} dimensions, engine {fit.engine}"),
+            ("method", f"{result.method}, seed {result.seed}"),
+            ("status", f"{result.status}: {result.message}"),
+            ("cost", f"{result.n_gradients:,} gradients, {result.seconds:.2f} s"),
+            ("ELBO", f"{result.elbo:.3f} +- {result.elbo_se:.3f} (up to a constant)"),
+            ("k-hat", f"{result.khat:.2f}"),
+            ("verdict", " ".join([result.verdict.name + ".", *result.verdict.reasons])),
+        ]
+    )
+    print_summary(fit.draws)
+    if len(result.modes) > 1:
+        _show_modes(fit)
+    if output is not None:
+        console.wrote(output)
+
+
+def _show_modes(fit: Fit) -> None:
+    console.table(
+        ("mode", "log density", "evidence", "draws"),
+        [
+            (str(i), f"{mode.log_density:.2f}", f"{mode.weight:.1%}", f"{mode.mass:.1%}")
+            for i, mode in enumerate(fit.result.modes, 1)
+        ],
+        "Modes: share of the local evidence, and of the draws",
+    )

@@ -1,0 +1,81 @@
+"""``stanrovi modes``: where the density has its modes, and whether a product can keep them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from stanrovi_cli import console
+from stanrovi_cli.options import engine_option, json_option, model_options, new_seed, seed_option
+
+if TYPE_CHECKING:
+    from stanrovi.separateness import ModeReport, Separateness
+
+_MAX_COORDINATES = 6
+
+
+@click.command("modes")
+@model_options
+@seed_option
+@engine_option
+@json_option
+def command(model: str, data: Path | None, seed: int | None, engine: str, as_json: bool) -> None:
+    """Search for modes, and tell whether mean field would lose some.
+
+    Shows each mode with its share of the local evidence; how well coordinates, original
+    and rotated, separate the two heaviest; and the largest mass that the best product
+    measure on those coordinates can leave to the smaller one.
+    """
+    import stanrovi as sr
+    from stanrovi_cli.progress import working
+
+    seed = new_seed(seed)
+    with working(f"searching for modes of {model}"):
+        loaded = sr.Model(model, data, engine=engine, seed=seed)  # type: ignore[arg-type]
+        report = sr.find_modes(loaded, seed=seed)
+    if as_json:
+        console.print_json(report.to_dict() | {"engine": loaded.engine, "seed": seed})
+    else:
+        _show(report, seed)
+
+
+def _show(report: ModeReport, seed: int) -> None:
+    console.facts(
+        [
+            ("model", report.model),
+            ("search", f"{report.n_starts} starts, {report.n_gradients:,} gradients, seed {seed}"),
+            ("original", _separated(report.original)),
+            ("rotated", _separated(report.rotated)),
+            *([("misfit", report.misfit)] if report.misfit else []),
+        ]
+    )
+    shown = report.names[:_MAX_COORDINATES]
+    console.table(
+        ("mode", "log density", "evidence", *shown),
+        [
+            (
+                str(i),
+                f"{mode.log_density:.2f}",
+                f"{mode.weight:.1%}",
+                *(console.short(float(x)) for x in mode.position[: len(shown)]),
+            )
+            for i, mode in enumerate(report.modes, 1)
+        ],
+        "Modes, on unconstrained coordinates",
+    )
+    if len(report.names) > len(shown):
+        console.say(f"... and {len(report.names) - len(shown)} more coordinates (--json has all).")
+
+
+def _separated(found: Separateness | None) -> str:
+    if found is None:
+        return "one mode, nothing to lose"
+    pair = " and ".join(found.coordinates)
+    if found.bound >= 0.5:
+        return f"coordinates {pair}: no bound on the smaller mode (epsilon {found.epsilon:.2g})"
+    return (
+        f"coordinates {pair} separate the modes up to epsilon {found.epsilon:.2g}: a product on "
+        f"them that beats a single mode leaves the smaller one at most {found.bound:.2%}"
+    )

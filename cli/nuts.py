@@ -1,0 +1,141 @@
+"""``stanrovi nuts``: the reference sampler."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stanrovi.errors import DrawsError
+from stanrovi_cli import console
+from stanrovi_cli.options import (
+    NUTS_ENGINES,
+    Name,
+    file_options,
+    json_option,
+    model_options,
+    new_seed,
+    nuts_options,
+    seed_option,
+    strict_option,
+)
+
+if TYPE_CHECKING:
+    from stanrovi import Draws, NutsRun
+    from stanrovi.diagnostics import ReferenceCheck
+
+
+@click.command("nuts")
+@model_options
+@click.option(
+    "--engine",
+    type=Name(NUTS_ENGINES),
+    default="auto",
+    show_default=True,
+    help="Sampler: CmdStan where it is installed, else the embedded engine.",
+)
+@nuts_options
+@seed_option
+@file_options
+@strict_option
+@json_option
+def command(
+    model: str,
+    data: Path | None,
+    engine: str,
+    seed: int | None,
+    output: Path | None,
+    overwrite: bool,
+    strict: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Sample from a model by NUTS, as CmdStan does.
+
+    Prints a summary with R-hat and effective sample sizes. With --output the draws
+    and the sampler's statistics are written as NetCDF, which ArviZ reads.
+    """
+    from stanrovi import write_netcdf
+    from stanrovi.files import check_output
+
+    if output is not None:
+        check_output(output, overwrite=overwrite)
+    run, name = run_nuts(model, data, new_seed(seed), engine=engine, **settings)
+    found = _check(run.draws)
+    if output is not None:
+        write_netcdf(run.draws, output, overwrite=overwrite)
+    if as_json:
+        console.print_json(_as_dict(run, found, name, output))
+    else:
+        _show(run, found, name, output)
+    if strict and not found.trusted:
+        click.get_current_context().exit(3)
+
+
+def run_nuts(model: Any, data: Path | None, seed: int, **settings: Any) -> tuple[NutsRun, str]:
+    """Sample with progress on standard error; returns the run and the name of the model."""
+    import stanrovi as sr
+    from stanrovi_cli.progress import nuts_progress, working
+
+    if not isinstance(model, sr.Model):
+        with working(f"loading {model}"):
+            model = sr.Model(model, data, seed=seed)
+    with nuts_progress(settings.get("chains", 4)) as progress:
+        return sr.nuts(model, seed=seed, progress=progress, **settings), model.name
+
+
+def _check(draws: Draws) -> ReferenceCheck:
+    """R-hat, ESS and divergences of the parameters that vary."""
+    import numpy as np
+
+    from stanrovi.diagnostics import check_reference
+
+    varying = {name: x for name, x in draws.scalars().items() if np.ptp(x) > 0}
+    if not varying:
+        raise DrawsError("Every parameter is constant over the draws; run more iterations.")
+    return check_reference(draws, np.stack(list(varying.values()), axis=-1), tuple(varying))
+
+
+def _as_dict(
+    run: NutsRun, found: ReferenceCheck, model: str, output: Path | None
+) -> dict[str, Any]:
+    return {
+        "model": model,
+        "method": "nuts",
+        "engine": run.engine,
+        "seed": run.seed,
+        "n_chains": found.n_chains,
+        "n_draws": found.n_draws,
+        "rhat_max": found.rhat_max,
+        "ess_min": found.ess_min,
+        "divergences": run.divergences,
+        "n_gradients": run.n_gradients,
+        "includes_warmup": run.includes_warmup,
+        "seconds": run.seconds,
+        "seconds_warmup": run.seconds_warmup,
+        "seconds_sampling": run.seconds_sampling,
+        "trusted": found.trusted,
+        "reason": found.reason,
+        "warnings": run.warnings,
+        "output": output,
+    }
+
+
+def _show(run: NutsRun, found: ReferenceCheck, model: str, output: Path | None) -> None:
+    from stanrovi_cli.summary import print_summary
+
+    console.warn(run.warnings)
+    warmup = "with" if run.includes_warmup else "without"
+    console.facts(
+        [
+            ("model", model),
+            ("method", f"NUTS, engine {run.engine}, seed {run.seed}"),
+            ("draws", f"{found.n_chains} chains of {found.n_draws}"),
+            ("cost", f"{run.n_gradients:,} gradients {warmup} warm-up, {run.seconds:.2f} s"),
+            ("trusted", f"{'yes' if found.trusted else 'NO'}. {found.reason}"),
+        ]
+    )
+    print_summary(run.draws, chains=True)
+    if output is not None:
+        console.wrote(output)

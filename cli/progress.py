@@ -1,0 +1,81 @@
+"""Progress on standard error; nothing at all where that is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
+
+    from stanrovi.vi.result import TracePoint
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """Show that something goes on that tells no progress itself."""
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with _bars(*columns) as bars:
+        if bars is not None:
+            bars.add_task(text, total=None)
+        yield
+
+
+@contextmanager
+def fit_progress(method: str) -> Iterator[Callable[[TracePoint], None] | None]:
+    """Show stage, gradients and ELBO of a fit; give what `stanrovi.vi` reports to."""
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with _bars(*columns) as bars:
+        if bars is None:
+            yield None
+            return
+        task = bars.add_task(method, total=None)
+
+        def show(point: TracePoint) -> None:
+            bars.update(
+                task,
+                description=f"{method}: {point.stage}, {point.n_gradients:,} gradients, "
+                f"ELBO {point.elbo:.2f}",
+            )
+
+        yield show
+
+
+@contextmanager
+def nuts_progress(chains: int) -> Iterator[Callable[[int, int, int], None] | None]:
+    """Show a bar for each chain; give what `stanrovi.sampler` reports to."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    )  # fmt: skip
+    with _bars(*columns) as bars:
+        if bars is None:
+            yield None
+            return
+        tasks = [bars.add_task(f"NUTS chain {i + 1}", total=None) for i in range(chains)]
+
+        def show(chain: int, done: int, total: int) -> None:
+            bars.update(tasks[chain - 1], completed=done, total=total)
+
+        yield show
+
+
+@contextmanager
+def _bars(*columns: ProgressColumn) -> Iterator[Progress | None]:
+    """Live bars on standard error, erased at the end; None where it is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    # Standard output stays as it is: NUTS engines print there, and results follow there.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bars:
+        yield bars

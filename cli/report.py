@@ -1,0 +1,67 @@
+"""``stanrovi report``: the comparison again, from files of draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from stanrovi.errors import UsageError
+from stanrovi_cli import console
+from stanrovi_cli.options import json_option, overwrite_option, path_option, strict_option
+
+if TYPE_CHECKING:
+    from stanrovi import Draws
+
+
+@click.command("report")
+@click.argument(
+    "files",
+    metavar="FIT.nc... REFERENCE.nc",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@path_option("--output", required=True, help="Folder for plots and report.html.")
+@overwrite_option
+@strict_option
+@json_option
+def command(
+    files: tuple[Path, ...], output: Path, overwrite: bool, strict: bool, as_json: bool
+) -> None:
+    """Compare fits and NUTS draws that are stored in files.
+
+    The last file is the reference: of `stanrovi nuts`, of any sampler that ArviZ
+    writes, or posteriordb's reference draws. The others are fits of the same model.
+    """
+    import stanrovi as sr
+    from stanrovi_cli.comparing import passed, show_comparison, write_comparison
+    from stanrovi_cli.output import filled_folder
+    from stanrovi_cli.progress import working
+
+    if len(files) < 2:
+        raise UsageError(f"A fit and a reference are needed, but {files[0]} is the only file.")
+    with filled_folder(output, overwrite=overwrite) as folder, working("comparing"):
+        fits = [sr.read_draws(file) for file in files[:-1]]
+        comparison = sr.compare(fits, _reference(files[-1]))
+        write_comparison(comparison, folder, draws=False)
+    if as_json:
+        console.print_json(comparison.to_dict())
+    else:
+        show_comparison(comparison)
+        console.wrote(output / "report.html")
+    if strict and not passed(comparison):
+        click.get_current_context().exit(3)
+
+
+def _reference(path: Path) -> Draws:
+    from stanrovi import read_draws
+
+    draws = read_draws(path)
+    if "log_q" in draws.sample_stats:
+        raise UsageError(
+            f"{path} holds a variational fit ({draws.method}), and the last file must be the "
+            "reference; put the NUTS run last."
+        )
+    return draws
