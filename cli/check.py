@@ -1,4 +1,4 @@
-"""``stanrovi check``: are program and data accepted, and what do they cost?"""
+"""``stanrovi check``: whether program and data are accepted, and what they cost."""
 
 from __future__ import annotations
 

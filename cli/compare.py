@@ -140,7 +140,7 @@ def _stored_reference(model: Model, path: Path | None, nuts_csv: str | None) -> 
 
 
 def _this_command(seed: int) -> str:
-    """The command line that repeats this run, with the seed that it took."""
+    """Spell the command line that repeats this run, with the seed that it took."""
     context = click.get_current_context()
     values = context.params | {"seed": seed}
     words = ["stanrovi", "compare", values["model"]]

@@ -93,7 +93,7 @@ def facts(rows: Iterable[tuple[str, str]]) -> None:
 
 
 def short(value: float) -> str:
-    """A number in about four characters that matter; ``-`` where unknown."""
+    """Format a number to about four characters that matter; ``-`` where unknown."""
     if not math.isfinite(value):
         return "-"
     if value == 0 or 1e-3 <= abs(value) < 1e5:
@@ -103,12 +103,12 @@ def short(value: float) -> str:
 
 
 def count(value: float) -> str:
-    """A whole number with separators; ``-`` where unknown."""
+    """Format a whole number with separators; ``-`` where unknown."""
     return f"{value:,.0f}" if math.isfinite(value) else "-"
 
 
 def seconds(value: float) -> str:
-    """A time in seconds; ``-`` where unknown."""
+    """Format a time in seconds; ``-`` where unknown."""
     return f"{value:.2f}" if math.isfinite(value) else "-"
 
 

@@ -25,7 +25,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def new_seed(seed: int | None) -> int:
-    """The seed asked for, or a random one to be recorded."""
+    """Take the seed asked for, or draw one, to be recorded."""
     return secrets.randbelow(MAX_SEED) if seed is None else seed
 
 

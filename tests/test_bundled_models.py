@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import stanli
-import stanrovi_stan_models as bundled
 from numpy.typing import NDArray
 from scipy.special import expit, logsumexp
 from scipy.stats import multivariate_normal, norm
 
+import stanrovi_stan_models as bundled
 from stanrovi.errors import UsageError
 
 Array = NDArray[np.float64]
