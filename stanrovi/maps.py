@@ -132,7 +132,7 @@ class SplineMap:
         return np.where(inside, z, tail)
 
     def score(self, z: Array) -> Array:
-        """Derivative of the marginal log density at ``y = T(z)``, shape (n, d).
+        """Give the derivative of the marginal log density at ``y = T(z)``, shape (n, d).
 
         ``d/dy log q(y) = (-z - T''(z) / T'(z)) / T'(z)``.
         """
@@ -323,5 +323,5 @@ def _cumulative(grid: Array, q: Array, dq: Array) -> tuple[Array, Array]:
 
 
 def standard_normal(u: Array) -> Array:
-    """Standard normal quantiles of uniforms, kept finite."""
+    """Turn uniforms into standard normal quantiles, kept finite."""
     return np.asarray(ndtri(np.clip(u, 1e-12, 1 - 1e-12)))

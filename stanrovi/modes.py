@@ -205,7 +205,7 @@ def local_evidence(mode: Mode) -> float:
 
 
 def _outward_starts(modes: tuple[Mode, ...], rng: np.random.Generator, n: int) -> Array:
-    """Starts 3 to 12 local standard deviations from a mode, modes taking turns.
+    """Place starts 3 to 12 local standard deviations from a mode, modes taking turns.
 
     Half in random whitened directions, half along the widest axes, where other
     modes hide behind a long, thin one.
@@ -331,7 +331,7 @@ class _Basins:
 def _explained(climb: Ascent, mode: Mode, factor: Array) -> Array:
     """Climbers whose value and gradient are those of the basin's quadratic."""
     i = np.flatnonzero(climb.active)
-    u = solve_triangular(factor, (climb.x[i] - mode.position).T, lower=True).T
+    u = (climb.x[i] - mode.position) @ np.linalg.inv(factor).T
     pull = climb.gradient[i] @ factor
     distance = np.linalg.norm(u, axis=1)
     residual = np.linalg.norm(pull + u, axis=1)

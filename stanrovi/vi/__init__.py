@@ -1,0 +1,1 @@
+"""Variational inference: the fits, on NumPy and SciPy alone."""

@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 
 from stanrovi.errors import DensityError, UsageError
+from stanrovi.modes import SearchResult, basin_shares, find_modes
+from stanrovi.target import Array, BudgetExhausted, Density, Target
 from stanrovi.vi.gaussian import fit_gaussian
 from stanrovi.vi.mfvi import fit_mfvi
 from stanrovi.vi.mixture import fit_auto, fit_mixture
@@ -17,8 +19,6 @@ from stanrovi.vi.result import FitResult, Mode
 from stanrovi.vi.rovi import FamilySettings, Outcome, fit_rovi, laplace
 from stanrovi.vi.run import FitRun, Progress
 from stanrovi.vi.verdict import judge
-from stanrovi.modes import SearchResult, basin_shares, find_modes
-from stanrovi.target import Array, BudgetExhausted, Density, Target
 
 Method = Literal["gaussian", "mfvi", "rovi", "mixture", "auto"]
 MethodFunction = Callable[[FitRun, tuple[Mode, ...], Array, FamilySettings], Outcome]
@@ -39,9 +39,6 @@ METHODS: dict[str, MethodFunction] = {
     "rovi": fit_rovi,
     "mixture": fit_mixture,
     "auto": fit_auto,
-}
-
-    "mfvi": SearchSettings(n_starts=8, n_outward=0),
 }
 
 

@@ -1,4 +1,4 @@
-"""Do the modes sit on a lattice of rotated axes, and which rotation shows it?
+"""Which rotation shows the modes on a lattice of levels, if any does.
 
 A product measure on rotated axes puts mass on a lattice: every combination of
 the levels along its axes. It can hold two modes anywhere, several on one line,

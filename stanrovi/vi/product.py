@@ -41,7 +41,7 @@ _RELIABLE = 0.3  # relative effective sample size of importance weights taken in
 _TURN_LIMIT = 0.7
 _TURN_DAMPING = 0.2  # curvature added to rotations between near-Gaussian coordinates
 _GAIN = 0.002  # nats; steps that promise less end the fit
-_MAX_BATCH = 1024
+_MAX_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class ProductSettings:
         A of ``A @ O``, for ``axes="rotation"``.
     frozen : tuple of int
         Coordinates whose marginal and location are left alone.
-    max_gradients : int
-        Spent at most.
+    max_gradients : int, optional
+        Spent at most; ``max(2500, 40 dim)`` by default.
     """
 
     axes: Axes = "free"
@@ -73,7 +73,7 @@ class ProductSettings:
     alternating: bool = False
     preconditioner: Array | None = None
     frozen: tuple[int, ...] = ()
-    max_gradients: int = 3000
+    max_gradients: int | None = None
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,9 @@ def fit_product(
     pool = pool or Pool()
     family = start.standardised()
     best: _Progress | None = None
+    budget = settings.max_gradients or max(2500, 40 * run.target.dim)
     spent = step = 0
-    while spent + n <= settings.max_gradients:
+    while spent + n <= budget:
         batch = run.evaluate("product", family, run.base(n))
         spent += n
         pool.add(batch)
@@ -157,7 +158,7 @@ def fit_product(
         if best.damping < 0.1:
             break
         if gain < 6.0 * noise or best.damping < 1.0:
-            n = min(2 * n, _MAX_BATCH)
+            n = min(2 * n, max(_MAX_BATCH, n))
         family = proposal
     if best is None:
         batch = run.evaluate("product", family, run.base(n))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from scipy.linalg import cho_factor, cho_solve
 
 from stanrovi.target import Array
 
@@ -76,25 +77,35 @@ def regress(z: Array, y: Array, residual: Array, weight: Array, *, smooth: bool)
     ScoreResidual
     """
     n, d = y.shape
-    root = np.sqrt(weight)[:, None]
-    q, r = np.linalg.qr(root * np.concatenate([np.ones((n, 1)), y], axis=1))
-    response = root * residual
-    left_over = response - q @ (q.T @ response)
+    design = np.concatenate([np.ones((n, 1)), y], axis=1)
+    weighted = weight[:, None] * design
+    factor = cho_factor(design.T @ weighted)
+    line_moment = weighted.T @ residual
+    coefficients = np.zeros((d, len(_KNOTS) - 2))
     n_effective = float(weight.sum())
-    m = len(_KNOTS) - 2
-    coefficients = np.zeros((d, m))
     if smooth:
-        features = root[:, :, None] * basis(z)
-        flat = features.reshape(n, d * m)
-        flat = (flat - q @ (q.T @ flat)).reshape(n, d, m)
-        degrees = max(n_effective - d - 1, 10.0)
-        coefficients = _penalised(flat, left_over, degrees)
-        fitted = np.einsum("ndm,dm->nd", features, coefficients)
-        response = response - fitted
-        left_over = response - q @ (q.T @ response)
-    beta = np.linalg.solve(r, q.T @ response)
-    noise = (left_over**2).sum(axis=0) / max(n_effective, 1.0)
+        features = basis(z)
+        cross = np.einsum("nk,ndm->kdm", weighted, features, optimize=True)
+        onto = cho_solve(factor, cross.reshape(d + 1, -1)).reshape(cross.shape)
+        coefficients = _penalised(
+            _gram(features, weight) - np.einsum("kdm,kdl->dml", cross, onto, optimize=True),
+            np.einsum("ndm,nd->dm", features, weight[:, None] * residual, optimize=True)
+            - np.einsum("kdm,kd->dm", onto, line_moment, optimize=True),
+            (weight[:, None] * residual**2).sum(axis=0)
+            - (line_moment * cho_solve(factor, line_moment)).sum(axis=0),
+            max(n_effective - d - 1, 10.0),
+        )
+        residual = residual - np.einsum("ndm,dm->nd", features, coefficients, optimize=True)
+    beta = cho_solve(factor, weighted.T @ residual)
+    left_over = residual - design @ beta
+    noise = (weight[:, None] * left_over**2).sum(axis=0) / max(n_effective, 1.0)
     return ScoreResidual(beta[0], beta[1:].T, coefficients, noise, n_effective)
+
+
+def _gram(features: Array, weight: Array) -> Array:
+    """Weighted inner products of each coordinate's features, shape (d, m, m)."""
+    by_coordinate = features.transpose(1, 0, 2)
+    return np.asarray(by_coordinate.transpose(0, 2, 1) @ (weight[:, None] * by_coordinate))
 
 
 def winsorised(residual: Array) -> Array:
@@ -109,33 +120,45 @@ def winsorised(residual: Array) -> Array:
     return np.clip(residual, center - limit, center + limit)
 
 
-def _penalised(features: Array, response: Array, degrees: float) -> Array:
-    """Ridge in the smoothness-ordered basis, its strength by generalised cross-validation."""
-    roughness = _demmler_reinsch()[1]
-    gram = np.einsum("ndm,ndk->dmk", features, features)
-    moment = np.einsum("ndm,nd->dm", features, response)
-    total = (response**2).sum(axis=0)
-    best = np.full(len(total), np.inf)
-    chosen = np.zeros_like(moment)
-    for penalty in _PENALTIES:
-        system = gram + degrees * penalty * np.diag(roughness)
-        solution = np.linalg.solve(system, np.stack([moment], axis=2))[..., 0]
-        freedom = np.trace(np.linalg.solve(system, gram), axis1=1, axis2=2)
-        fit = np.einsum("dm,dm->d", solution, moment)
-        quadratic = np.einsum("dm,dmk,dk->d", solution, gram, solution)
-        score = (total - 2 * fit + quadratic) / (1 - np.minimum(1.4 * freedom / degrees, 0.9)) ** 2
-        better = score < best
-        best = np.where(better, score, best)
-        chosen = np.where(better[:, None], solution, chosen)
-    return chosen
+def _penalised(gram: Array, moment: Array, total: Array, degrees: float) -> Array:
+    """Ridge in the smoothness-ordered basis, its strength by generalised cross-validation.
+
+    Parameters
+    ----------
+    gram : ndarray, shape (d, m, m)
+        Inner products of the features, lines projected out.
+    moment : ndarray, shape (d, m)
+        Inner products of features and response.
+    total : ndarray, shape (d,)
+        Squared length of the response.
+    degrees : float
+        Effective draws less the lines' parameters.
+    """
+    roughness = np.diag(_demmler_reinsch()[1])
+    systems = gram + degrees * _PENALTIES[:, None, None, None] * roughness
+    right = np.concatenate(
+        [
+            np.broadcast_to(gram, systems.shape),
+            np.broadcast_to(moment[..., None], (*systems.shape[:-1], 1)),
+        ],
+        axis=-1,
+    )
+    solved = np.linalg.solve(systems, right)
+    freedom = np.trace(solved[..., :-1], axis1=-2, axis2=-1)
+    solution = solved[..., -1]
+    rest = total - 2 * (solution * moment).sum(axis=-1)
+    rest = rest + (solution * (gram @ solution[..., None])[..., 0]).sum(axis=-1)
+    score = rest / (1 - np.minimum(1.4 * freedom / degrees, 0.9)) ** 2
+    best = np.argmin(score, axis=0)
+    return np.asarray(solution[best, np.arange(len(total))])
 
 
 def _natural_splines(z: Array) -> Array:
     """Truncated-power basis of natural cubic splines without 1 and z, trailing axis m."""
     k = _KNOTS
-    last = np.maximum(z - k[-1], 0.0) ** 3
-    cubes = np.maximum(z[..., None] - k[:-1], 0.0) ** 3 - last[..., None]
-    cubes = cubes / (k[-1] - k[:-1])
+    positive = np.maximum(z[..., None] - k, 0.0)
+    cubes = positive * positive * positive
+    cubes = (cubes[..., :-1] - cubes[..., -1:]) / (k[-1] - k[:-1])
     return np.asarray(cubes[..., :-1] - cubes[..., -1:])
 
 

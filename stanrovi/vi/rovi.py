@@ -177,6 +177,7 @@ def _worse(new: Batch, old: Batch) -> bool:
 
 
 def outcome(family: Product, check: Batch, converged: bool) -> Outcome:
+    """Put the end of a product fit into words."""
     if converged:
         return Outcome(family, "converged", "The last step promised no gain.", check)
     message = "The fit used its gradients before its steps stopped promising gains."
