@@ -23,7 +23,11 @@ test: $(VENV)/installed-tests
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	@# mypy looks packages up by their names as installed, and knows nothing of package-dir.
+	mkdir -p $(VENV)/types
+	ln -sfn $(CURDIR)/cli $(VENV)/types/stanrovi_cli
+	ln -sfn $(CURDIR)/stan_models $(VENV)/types/stanrovi_stan_models
+	MYPYPATH=$(VENV)/types $(BIN)/mypy
 
 clean:
 	rm -rf $(VENV) stanrovi-demo build dist

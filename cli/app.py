@@ -42,7 +42,7 @@ class LazyGroup(click.Group):
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run the group; as a program, leave with the exit code of the outcome."""
-        run = super().main
+        run: Callable[..., Any] = super().main
         if not standalone_mode:
             return run(*args, standalone_mode=False, **extra)
         sys.exit(_exit_code(lambda: run(*args, standalone_mode=False, **extra)))

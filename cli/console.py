@@ -64,18 +64,18 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = ""
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(
-        title=Text(title, style="bold") if title else None,
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for i, column in enumerate(columns):
         made.add_column(Text(column), justify="right" if i else "left", overflow="fold")
     for row in rows:
         made.add_row(*map(Text, row))
-    _console().print(made)
+    click.echo()
+    if title:
+        click.secho(title, bold=True)
+    console = _console()
+    with console.capture() as captured:
+        console.print(made)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> None:

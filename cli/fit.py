@@ -124,9 +124,10 @@ def _show(fit: Fit, output: Path | None) -> None:
             ("method", f"{result.method}, seed {result.seed}"),
             ("status", f"{result.status}: {result.message}"),
             ("cost", f"{result.n_gradients:,} gradients, {result.seconds:.2f} s"),
-            ("ELBO", f"{result.elbo:.3f} +- {result.elbo_se:.3f} (up to a constant)"),
+            ("ELBO", f"{result.elbo:.3f} ± {result.elbo_se:.3f} (up to a constant)"),
             ("k-hat", f"{result.khat:.2f}"),
-            ("verdict", " ".join([result.verdict.name + ".", *result.verdict.reasons])),
+            ("verdict", result.verdict.name),
+            *(("", reason) for reason in result.verdict.reasons),
         ]
     )
     print_summary(fit.draws)

@@ -13,7 +13,7 @@ from stanrovi_cli.options import engine_option, json_option, model_options, new_
 if TYPE_CHECKING:
     from stanrovi.separateness import ModeReport, Separateness
 
-_MAX_COORDINATES = 6
+_MAX_MODES, _MAX_COORDINATES = 6, 30
 
 
 @click.command("modes")
@@ -51,22 +51,29 @@ def _show(report: ModeReport, seed: int) -> None:
             *([("misfit", report.misfit)] if report.misfit else []),
         ]
     )
-    shown = report.names[:_MAX_COORDINATES]
     console.table(
-        ("mode", "log density", "evidence", *shown),
+        ("mode", "log density", "evidence"),
         [
-            (
-                str(i),
-                f"{mode.log_density:.2f}",
-                f"{mode.weight:.1%}",
-                *(console.short(float(x)) for x in mode.position[: len(shown)]),
-            )
+            (str(i), f"{mode.log_density:.2f}", f"{mode.weight:.1%}")
             for i, mode in enumerate(report.modes, 1)
         ],
-        "Modes, on unconstrained coordinates",
+        "Modes: share of the local evidence",
     )
-    if len(report.names) > len(shown):
-        console.say(f"... and {len(report.names) - len(shown)} more coordinates (--json has all).")
+    _show_positions(report)
+
+
+def _show_positions(report: ModeReport) -> None:
+    modes, names = report.modes[:_MAX_MODES], report.names[:_MAX_COORDINATES]
+    console.table(
+        ("coordinate", *(f"mode {i}" for i in range(1, len(modes) + 1))),
+        [
+            (name, *(console.short(float(mode.position[i])) for mode in modes))
+            for i, name in enumerate(names)
+        ],
+        "Positions, unconstrained",
+    )
+    if len(modes) < len(report.modes) or len(names) < len(report.names):
+        console.say("... and more, all of which --json tells.")
 
 
 def _separated(found: Separateness | None) -> str:
