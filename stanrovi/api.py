@@ -208,8 +208,7 @@ def _attrs(model: Model, result: FitResult) -> dict[str, str | int | float]:
     attrs: dict[str, str | int | float] = {
         "inference_library": "stanrovi",
         "inference_library_version": metadata.version("stanrovi"),
-        "model": model.source,
-        "data": model.data or "",
+        "model": model.name,
         "method": result.method,
         "engine": model.engine,
         "seed": result.seed,
