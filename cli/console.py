@@ -97,8 +97,8 @@ def short(value: float) -> str:
     if not math.isfinite(value):
         return "-"
     if value == 0 or 1e-3 <= abs(value) < 1e5:
-        digits = 3 - max(0, math.floor(math.log10(abs(value)))) if value else 2
-        return f"{value:.{min(max(digits, 0), 3)}f}"
+        whole = max(0, math.floor(math.log10(abs(value) or 1)))
+        return f"{value:.{max(0, 3 - whole)}f}"
     return f"{value:.2e}"
 
 

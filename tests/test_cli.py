@@ -1,0 +1,288 @@
+"""Commands that succeed: what they print, write and return."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+import stanrovi as sr
+from stanrovi_cli import console, options
+from stanrovi_cli.app import COMMANDS, cli
+
+SCHEMAS = Path(__file__).parent.parent / "docs" / "schemas"
+
+
+def run(*args: object, code: int = 0) -> Result:
+    """Run a command; it must exit with ``code``, and never by an exception of its own."""
+    result = CliRunner().invoke(cli, [str(arg) for arg in args])
+    assert isinstance(result.exception, SystemExit | None), result.exception
+    assert result.exit_code == code, result.output
+    return result
+
+
+def run_json(command: str, *args: object, schema: str = "", code: int = 0) -> dict:
+    """Run a command with --json; check its only output against the schema."""
+    result = run(command, *args, "--json", code=code)
+    value = json.loads(result.stdout)
+    text = (SCHEMAS / f"{schema or command}.schema.json").read_text(encoding="utf-8")
+    jsonschema.validate(value, json.loads(text))
+    return value
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> dict[str, Path]:
+    """A mean-field fit and a NUTS run of eight schools, as the commands write them."""
+    folder = tmp_path_factory.mktemp("with space")
+    paths = {"mfvi": folder / "mfvi.nc", "nuts": folder / "nuts.nc"}
+    run("fit", "eight_schools", "--method", "mfvi", "--seed", 1, "--output", paths["mfvi"])
+    run("nuts", "eight_schools", "--seed", 1, "--output", paths["nuts"])
+    return paths
+
+
+def test_help_lists_every_command():
+    text = run("--help").stdout
+    for name in COMMANDS:
+        assert f"\n  {name} " in text
+    assert "..." not in text.split("Commands:")[1]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_commands_fits_80_columns(name):
+    text = run(name, "--help").stdout
+    assert max(map(len, text.splitlines())) <= 80
+    assert "--json" in text
+
+
+def test_models():
+    lines = run("models").stdout.splitlines()
+    listed = run_json("models")["models"]
+    assert [line.split()[0] for line in lines] == [model["name"] for model in listed]
+    assert "eight_schools" in {model["name"] for model in listed}
+    assert all(Path(model["program"]).is_file() for model in listed)
+
+
+def test_check():
+    found = run_json("check", "eight_schools")
+    assert found["dim"] == 10
+    assert found["gradient_agrees"] is True
+    text = run("check", "eight_schools").stdout
+    assert "agrees with finite differences" in text
+
+
+def test_fit_json_has_the_fields_of_the_contract():
+    found = run_json("fit", "bimodal_gaussian", "--method", "rovi", "--seed", 0)
+    assert found["seed"] == 0
+    assert found["method"] == "rovi"
+    assert found["output"] is None
+    assert len(found["modes"]) == 2
+    assert all(0.45 < mode["mass"] < 0.55 for mode in found["modes"])
+
+
+def test_fit_text(files):
+    text = run("fit", "eight_schools", "--method", "mfvi", "--seed", 1).stdout
+    assert "mfvi, seed 1" in text
+    assert "theta[8]" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_fit_draws_a_seed_and_records_it():
+    seeds = {run_json("fit", "eight_schools", "--method", "gaussian")["seed"] for _ in range(2)}
+    assert len(seeds) == 2
+
+
+def test_fit_file_holds_draws_and_settings(files):
+    draws = sr.read_draws(files["mfvi"])
+    assert draws.posterior["theta"].shape == (1, 4000, 8)
+    assert draws.parameters == ("theta_trans", "mu", "tau")
+    assert draws.attrs["seed"] == 1
+    assert draws.attrs["model"] == "eight_schools"
+
+
+def test_same_seed_same_fit(tmp_path):
+    for name in ("a.nc", "b.nc"):
+        run("fit", "eight_schools", "--seed", 3, "--draws", 50, "--output", tmp_path / name)
+    a, b = (sr.read_draws(tmp_path / name).posterior["mu"] for name in ("a.nc", "b.nc"))
+    np.testing.assert_array_equal(a, b)
+    assert a.shape == (1, 50)
+
+
+def test_strict_fit_of_collapsed_mean_field():
+    result = run("fit", "bimodal_gaussian", "--method", "mfvi", "--strict", "--seed", 0, code=3)
+    assert "collapsed" in result.stdout
+    assert run("fit", "bimodal_gaussian", "--method", "mfvi", "--seed", 0).exit_code == 0
+
+
+def test_nuts_json_and_file(files, tmp_path):
+    found = run_json(
+        "nuts", "eight_schools", "--engine", "stanli", "--seed", 2, "--chains", 2,
+        "--iter-warmup", 300, "--iter-sampling", 200, "--output", tmp_path / "n.nc",
+    )  # fmt: skip
+    assert (found["n_chains"], found["n_draws"], found["engine"]) == (2, 200, "stanli")
+    assert found["includes_warmup"] is True
+    assert found["output"] == str(tmp_path / "n.nc")
+    assert sr.read_draws(tmp_path / "n.nc").n_chains == 2
+
+
+def test_nuts_strict_on_too_few_draws():
+    args = ("eight_schools", "--iter-warmup", 50, "--iter-sampling", 10, "--seed", 1)
+    result = run("nuts", *args, "--strict", code=3)
+    assert "trusted  NO" in result.stdout
+
+
+def test_nuts_single_chain_has_no_rhat():
+    found = run_json("nuts", "eight_schools", "--chains", 1, "--iter-sampling", 200, "--seed", 1)
+    assert found["rhat_max"] is None
+    assert found["trusted"] is False
+
+
+@pytest.mark.cmdstan
+def test_nuts_by_a_cmdstan_executable(prophet_folder, prophet_data, tmp_path):
+    data = tmp_path / "prophet.json"
+    data.write_text(console.to_json(prophet_data))
+    found = run_json(
+        "nuts", prophet_folder / "prophet.stan", "--data", data, "--seed", 1,
+        "--exe", prophet_folder / "prophet_model.bin", "--chains", 2,
+        "--iter-warmup", 300, "--iter-sampling", 200,
+    )  # fmt: skip
+    assert found["engine"] == "cmdstan"
+    assert found["n_gradients"] > 500
+
+
+def test_modes():
+    found = run_json("modes", "bimodal_gaussian", "--seed", 0)
+    assert len(found["modes"]) == 2
+    assert found["separateness"]["original"]["bound"] < 0.5
+    text = run("modes", "bimodal_gaussian", "--seed", 0).stdout
+    assert "mode 2" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_compare_with_stored_reference_writes_everything(files, tmp_path):
+    output = tmp_path / "a b"
+    found = run_json(
+        "compare", "eight_schools", "--methods", "mfvi", "--reference", files["nuts"],
+        "--seed", 1, "--output", output,
+    )  # fmt: skip
+    assert found["reference"]["trusted"] is True
+    assert found["methods"].keys() == {"mfvi"}
+    assert {path.name for path in output.iterdir()} == {
+        "mfvi.nc", "nuts.nc", "comparison.json", "plots", "report.html"
+    }  # fmt: skip
+    assert json.loads((output / "comparison.json").read_text()) == found
+    assert (output / "plots" / "marginals.png").stat().st_size > 10_000
+    html = (output / "report.html").read_text(encoding="utf-8")
+    assert "stanrovi compare eight_schools" in html
+    assert "--seed 1" in html
+
+
+def test_compare_with_fresh_nuts_prints_verdicts():
+    text = run(
+        "compare", "bimodal_gaussian", "--methods", "mfvi,rovi", "--seed", 1,
+        "--iter-warmup", 200, "--iter-sampling", 200,
+    ).stdout  # fmt: skip
+    assert "mfvi: collapsed" in text
+    assert "evidence" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_compare_strict_exits_3_on_a_collapse():
+    args = ("bimodal_gaussian", "--methods", "mfvi", "--seed", 1, "--iter-sampling", 200)
+    run("compare", *args, "--strict", code=3)
+
+
+@pytest.mark.cmdstan
+def test_compare_with_cmdstan_csv(prophet, prophet_folder, prophet_data, tmp_path):
+    import cmdstanpy
+
+    data = tmp_path / "prophet.json"
+    data.write_text(console.to_json(prophet_data))
+    model = cmdstanpy.CmdStanModel(exe_file=str(prophet_folder / "prophet_model.bin"))
+    model.sample(
+        data=str(data), chains=2, iter_warmup=300, iter_sampling=300, seed=1,
+        output_dir=str(tmp_path / "csv"), show_progress=False,
+    )  # fmt: skip
+    found = run_json(
+        "compare", prophet_folder / "prophet.stan", "--data", data, "--methods", "gaussian",
+        "--nuts-csv", tmp_path / "csv" / "*_?.csv", "--seed", 1,
+    )  # fmt: skip
+    assert found["reference"]["engine"] == "cmdstan"
+    assert found["reference"]["n_chains"] == 2
+
+
+def test_report_from_files(files, tmp_path):
+    output = tmp_path / "report"
+    found = run_json(
+        "report", files["mfvi"], files["nuts"], "--output", output, schema="compare"
+    )  # fmt: skip
+    assert found["model"] == "eight_schools"
+    assert {path.name for path in output.iterdir()} == {"comparison.json", "plots", "report.html"}
+
+
+def test_bench():
+    found = run_json(
+        "bench", "bimodal_gaussian", "eight_schools", "--methods", "gaussian,mfvi", "--seeds", "0-1"
+    )
+    keys = [(run["model"], run["method"], run["seed"]) for run in found["runs"]]
+    assert len(keys) == len(set(keys)) == 8
+    assert all(run["error"] is None for run in found["runs"])
+
+
+def test_bench_goes_on_after_a_failure(write):
+    write("bad.data.json", "{}")
+    program = write(
+        "bad.stan", 'parameters { real x; } model { x ~ std_normal(); reject("never"); }'
+    )
+    args = ("bench", program, "eight_schools", "--methods", "mfvi")
+    runs = run_json(*args, code=1)["runs"]
+    assert "never" in runs[0]["error"]
+    assert runs[1]["error"] is None
+    assert "never" in run(*args, code=1).stderr
+
+
+@pytest.mark.slow
+def test_demo(tmp_path):
+    output = tmp_path / "demo"
+    text = run("demo", "--output", output).stdout
+    assert "mfvi: collapsed" in text
+    for name in ("bimodal_gaussian", "eight_schools"):
+        assert (output / name / "report.html").is_file()
+        assert (output / name / "plots" / "marginals.png").is_file()
+        assert sr.read_draws(output / name / "rovi.nc").method == "rovi"
+        assert sr.read_draws(output / name / "nuts.nc").method == "nuts"
+    run("demo", "--output", output, code=2)
+
+
+def test_json_knows_no_nan():
+    value = {"a": np.array([1.0, np.nan]), "b": float("inf"), "c": np.int64(3), "d": (1, Path("x"))}
+    assert json.loads(console.to_json(value)) == {
+        "a": [1.0, None],
+        "b": None,
+        "c": 3,
+        "d": [1, "x"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0.000"), (1.23456, "1.235"), (-12.3456, "-12.35"), (99999.4, "99999"),
+     (1e6, "1.00e+06"), (1e-5, "1.00e-05"), (np.nan, "-"), (np.inf, "-")],
+)  # fmt: skip
+def test_short_numbers(value, text):
+    assert console.short(value) == text
+
+
+def test_names_of_methods_are_those_of_the_library():
+    from typing import get_args
+
+    from stanrovi.sampler import NutsChoice
+    from stanrovi.stan.engine import EngineChoice
+    from stanrovi.vi.driver import METHODS
+
+    assert set(options.METHODS) == set(METHODS)
+    assert set(options.NUTS_ENGINES) == set(get_args(NutsChoice))
+    assert set(options.MODEL_ENGINES) == set(get_args(EngineChoice))
