@@ -16,11 +16,24 @@ from typing import Protocol
 import numpy as np
 from scipy.linalg import lu_factor, lu_solve, qr
 from scipy.special import logsumexp
+from scipy.stats import qmc
 
-from stanrovi.maps import SplineMap
+from stanrovi.maps import SplineMap, standard_normal
 from stanrovi.target import Array
 
 _LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
+
+
+def base_draws(n: int, dim: int, rng: np.random.Generator) -> Array:
+    """Scrambled Sobol points through the normal quantile, shape (n, dim).
+
+    Owen scrambling: every point is standard normal, every set an unbiased
+    sample of its own, and averages over a set err less than over independent
+    draws (Owen 1997, doi:10.1214/aos/1031594731).
+    """
+    sobol = qmc.Sobol(dim, scramble=True, rng=rng)
+    exponent = int(np.ceil(np.log2(max(n, 2))))
+    return standard_normal(sobol.random_base2(exponent)[:n])
 
 
 class Family(Protocol):
@@ -31,7 +44,7 @@ class Family(Protocol):
         """Number of unconstrained parameters."""
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw ``n`` independent points, shape (n, dim)."""
+        """Draw ``n`` points, shape (n, dim): quasi-random, in random order."""
 
     def log_density_gradient(self, x: Array) -> tuple[Array, Array]:
         """Log density (n,) and its gradient (n, dim) at x of shape (n, dim)."""
@@ -93,8 +106,8 @@ class Product:
         return self.marginals.inverse(self.coordinates(x))
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw ``n`` independent points, shape (n, dim)."""
-        return self.from_base(rng.standard_normal((n, self.dim)))
+        """Draw ``n`` points, shape (n, dim): quasi-random, in random order."""
+        return self.from_base(rng.permutation(base_draws(n, self.dim, rng)))
 
     def log_density_base(self, z: Array) -> Array:
         """Log density (n,) at the points whose base points are z (n, dim)."""
@@ -169,8 +182,13 @@ class Mixture:
         return self.components[0].dim
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw ``n`` independent points, shape (n, dim), in random order."""
-        counts = rng.multinomial(n, self.weights)
+        """Draw ``n`` points, shape (n, dim): quasi-random, in random order.
+
+        Components get their share of ``n`` up to a randomly rounded point.
+        """
+        edges = np.floor(n * np.concatenate([[0.0], np.cumsum(self.weights)]) + rng.random())
+        edges[0], edges[-1] = 0, n
+        counts = np.diff(np.clip(edges, 0, n)).astype(int)
         parts = [c.sample(k, rng) for c, k in zip(self.components, counts, strict=True)]
         return np.asarray(rng.permutation(np.concatenate(parts)))
 

@@ -50,7 +50,7 @@ class SearchSettings:
     radius: float = 2.0
     n_outward: int = 8
     max_rounds: int = 6
-    max_iterations: int = 150
+    max_iterations: int = 100
 
 
 @dataclass(frozen=True)

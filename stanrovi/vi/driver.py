@@ -16,7 +16,7 @@ from stanrovi.vi.gaussian import fit_gaussian
 from stanrovi.vi.mfvi import fit_mfvi
 from stanrovi.vi.mixture import fit_auto, fit_mixture
 from stanrovi.vi.result import FitResult, Mode
-from stanrovi.vi.rovi import FamilySettings, Outcome, fit_rovi, laplace
+from stanrovi.vi.rovi import FamilySettings, Outcome, fit_rovi, laplace, starting_gaussian
 from stanrovi.vi.run import FitRun, Progress
 from stanrovi.vi.verdict import judge
 
@@ -27,7 +27,7 @@ MethodFunction = Callable[[FitRun, tuple[Mode, ...], Array, FamilySettings], Out
 def _gaussian(
     run: FitRun, modes: tuple[Mode, ...], start: Array, settings: FamilySettings
 ) -> Outcome:
-    family, _, converged = fit_gaussian(run, laplace(modes, start))
+    family, _, converged = fit_gaussian(run, starting_gaussian(run, modes, start))
     if converged:
         return Outcome(family, "converged", "The last natural-gradient step was below tolerance.")
     return Outcome(family, "max_iterations", "The natural-gradient steps did not settle.")

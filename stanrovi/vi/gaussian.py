@@ -13,7 +13,7 @@ import numpy as np
 
 from stanrovi.families import Product
 from stanrovi.target import Array
-from stanrovi.vi.pool import Pool
+from stanrovi.vi.pool import Batch, Pool
 from stanrovi.vi.regression import winsorised
 from stanrovi.vi.run import FitRun
 
@@ -41,25 +41,33 @@ def fit_gaussian(run: FitRun, start: Product) -> tuple[Product, Pool, bool]:
     converged : bool
     """
     n = max(32, 2 * run.target.dim + 16)
-    center, axes = start.center, start.axes
-    pool = Pool()
+    family, pool = start, Pool()
+    best: tuple[Product, Batch] | None = None
+    boldness = 1.0
     for step in range(_MAX_STEPS):
-        family = Product.gaussian(center, axes)
         half = run.base((n + 1) // 2)
         batch = run.evaluate("gaussian", family, np.concatenate([half, -half]))
-        if batch.n_rejected > 0.1 * n:
-            axes = axes * 0.5
-            pool = Pool()
+        if batch.n_rejected > 0.1 * n and best is None:
+            family = Product.gaussian(family.center, family.axes * 0.5)
             continue
-        run.family = family
         pool.add(batch)
-        shift, precision = _regress(family, pool)
-        center, axes, size = _natural_step(center, axes, shift, precision, _damping(step))
-        if size < _TOLERANCE:
+        if best is not None and _much_worse(batch, best[1]):
+            family, boldness = best[0], boldness / 2
+        else:
+            best, boldness = (family, batch), min(1.0, 1.5 * boldness)
+            run.family = family
+        family, size = _natural_step(family, pool, boldness * _damping(step))
+        if size < _TOLERANCE * boldness:
             if n > _POLISH * run.target.dim or step + 1 >= _MAX_STEPS // 2:
-                return Product.gaussian(center, axes), pool, True
+                return family, pool, True
             n *= 2  # a last look with more draws
-    return Product.gaussian(center, axes), pool, False
+    return family if best is None else best[0], pool, False
+
+
+def _much_worse(new: Batch, best: Batch) -> bool:
+    """Overshot: worse by a nat and by what a few draws in a far tail can explain."""
+    se = np.hypot(min(new.elbo_se, best.elbo_se), best.elbo_se)
+    return not new.elbo > best.elbo - max(1.0, 4.0 * se)
 
 
 def _damping(step: int) -> float:
@@ -77,15 +85,14 @@ def _regress(family: Product, pool: Pool) -> tuple[Array, Array]:
     return coefficients[0], -(slope + slope.T) / 2
 
 
-def _natural_step(
-    center: Array, axes: Array, shift: Array, precision: Array, damping: float
-) -> tuple[Array, Array, float]:
+def _natural_step(family: Product, pool: Pool, damping: float) -> tuple[Product, float]:
     """Damped, clipped natural-gradient step; its size is relative to the current axes."""
+    shift, precision = _regress(family, pool)
     spectrum, vectors = np.linalg.eigh(precision)
     clipped = (1 - damping) + damping * np.clip(spectrum, *_SPECTRUM)
     move = vectors @ (vectors.T @ shift / np.maximum(clipped, 0.3)) * damping
-    limit = max(3.0, 2.0 * np.sqrt(len(center)))
+    limit = max(3.0, 2.0 * np.sqrt(family.dim))
     move *= min(1.0, limit / max(float(np.linalg.norm(move)), 1e-300))
     size = max(float(np.linalg.norm(move)), float(np.abs(clipped - 1).max()))
-    new_axes = axes @ ((vectors * clipped**-0.5) @ vectors.T)
-    return center + axes @ move, new_axes, size
+    axes = family.axes @ ((vectors * clipped**-0.5) @ vectors.T)
+    return Product.gaussian(family.center + family.axes @ move, axes), size

@@ -8,7 +8,7 @@ from stanrovi.families import Product
 from stanrovi.target import Array
 from stanrovi.vi.product import ProductSettings, fit_product
 from stanrovi.vi.result import Mode
-from stanrovi.vi.rovi import FamilySettings, Outcome, laplace, outcome
+from stanrovi.vi.rovi import FamilySettings, Outcome, outcome, starting_gaussian
 from stanrovi.vi.run import FitRun
 
 
@@ -34,7 +34,7 @@ def fit_mfvi(
     -------
     Outcome
     """
-    gaussian = laplace(modes, start)
+    gaussian = starting_gaussian(run, modes, start)
     precision = np.linalg.inv(gaussian.covariance())
     family = Product.gaussian(gaussian.center, np.diag(np.diag(precision) ** -0.5))
     affine = ProductSettings(axes="fixed", flexible=False, forward=0.0)

@@ -10,24 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.stats import qmc
 
 from stanrovi.families import Product
-from stanrovi.maps import standard_normal
 from stanrovi.target import Array, Target
 
 # A batch whose effective size fell below this share no longer counts.
 _MIN_EFFICIENCY = 0.2
-
-
-def base_draws(n: int, dim: int, rng: np.random.Generator) -> Array:
-    """Scrambled Sobol points through the normal quantile, shape (n, dim).
-
-    Owen scrambling, so every batch is an unbiased sample of its own.
-    """
-    sobol = qmc.Sobol(dim, scramble=True, rng=rng)
-    exponent = int(np.ceil(np.log2(max(n, 2))))
-    return standard_normal(sobol.random_base2(exponent)[:n])
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from stanrovi.vi.run import FitRun
 from stanrovi.vi.scan import mixture_marginal, scan_axis, weigh_levels, with_marginal
 
 _SWEEPS = 2
+_TRIAL = 16
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,32 @@ class Outcome:
 
 
 def laplace(modes: tuple[Mode, ...], start: Array) -> Product:
-    """Gaussian to begin at: the heaviest mode's, or a unit one where there is no mode."""
+    """Gaussian of the heaviest mode, or a unit one at ``start`` where there is no mode."""
     if not modes:
         return Product.gaussian(start, np.eye(len(start)))
     return Product.gaussian(modes[0].position, np.linalg.cholesky(modes[0].covariance))
+
+
+def starting_gaussian(run: FitRun, modes: tuple[Mode, ...], start: Array) -> Product:
+    """Choose the Gaussian to begin at: Laplace, or a unit one where the search began.
+
+    A mode can be a poor place to start: in a funnel it lies deep in the neck,
+    far from where the mass is. The better of the two by the median of
+    ``log p - log q`` at a few draws.
+    """
+    candidates = [laplace(modes, start)]
+    if modes:
+        candidates.append(laplace((), start))
+        z = run.base(_TRIAL)
+        with run.target.stage("start"):
+            quality = [_median_ratio(run, c, z) for c in candidates]
+        candidates = [candidates[int(np.argmax(quality))]]
+    return candidates[0]
+
+
+def _median_ratio(run: FitRun, family: Product, z: Array) -> float:
+    log_p, _ = run.target.log_density_gradient(family.from_base(z))
+    return float(np.median(log_p - family.log_density_base(z)))
 
 
 def fit_rovi(
@@ -97,7 +120,7 @@ def fit_rovi(
     """
     if len(modes) >= 2:
         return _multimodal(run, modes, settings)
-    gaussian, pool, _ = fit_gaussian(run, laplace(modes, start))
+    gaussian, pool, _ = fit_gaussian(run, starting_gaussian(run, modes, start))
     covariance = gaussian.covariance()
     family = Product.gaussian(gaussian.center, symmetric_root(covariance))
     product = _product_settings(settings)
