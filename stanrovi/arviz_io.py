@@ -165,7 +165,9 @@ def psis(log_weights: Array) -> tuple[Array, float]:
     if np.ptp(ratios) < 1e-8:  # rounding noise has a tail, too, but no meaning
         smoothed[usable] = -np.log(ratios.size)
         return smoothed, 0.0
-    smoothed[usable], khat = _psislw(ratios)
+    # In nearly constant ratios ArviZ's fit of the tail overflows, to a weight that is rightly 0.
+    with np.errstate(over="ignore"):
+        smoothed[usable], khat = _psislw(ratios)
     return smoothed, float(khat)
 
 
