@@ -35,7 +35,7 @@ class DensityError(StanroviError):
 
 
 class SamplerError(StanroviError):
-    """A NUTS run failed."""
+    """A run of NUTS, or of another method of CmdStan, failed."""
 
 
 class DrawsError(StanroviError):

@@ -1,0 +1,1 @@
+"""What the fits are measured against: Langevin Monte Carlo, Laplace, CmdStan's VI."""

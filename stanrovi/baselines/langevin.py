@@ -25,7 +25,7 @@ LangevinMethod = Literal["lmc", "mala"]
 # Acceptance that warm-up aims at. MALA: the optimal one of Roberts and Rosenthal (1998). LMC:
 # the step whose proposals a Metropolis test would accept 99 times in 100, so that leaving the
 # test out costs little: 3% of the standard deviation of a Gaussian in the plane, less beyond.
-_ACCEPTANCE = {"mala": 0.574, "lmc": 0.99}
+_ACCEPTANCE = {"lmc": 0.99, "mala": 0.574}
 _MAX_START_ROUNDS = 100
 _MAX_DOUBLINGS = 100
 
@@ -164,7 +164,7 @@ class _State:
     gradient: Array
 
     def replaced(self, other: _State, rows: NDArray[np.bool_]) -> _State:
-        """The other state's rows where told."""
+        """Take the other state's rows where told."""
         return _State(
             np.where(rows[:, None], other.x, self.x),
             np.where(rows, other.log_density, self.log_density),

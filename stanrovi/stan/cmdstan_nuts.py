@@ -112,11 +112,11 @@ def sample_cmdstan(
         output.mkdir()
         watch = _watch(output, settings, progress) if progress else nullcontext()
         with own_logging(), _kept_environment("STAN_NUM_THREADS"), watch:
-            model = _model(exe)
+            model = open_executable(exe)
             try:
                 return chains_of(_sample(model, data_file, output, settings))
             except (RuntimeError, ValueError) as error:
-                reason = _console_reason(output) or str(error)
+                reason = console_reason(output) or str(error)
                 raise SamplerError(f"NUTS (CmdStan, {exe.name}) failed: {reason}") from error
             except KeyboardInterrupt:
                 _end_children(output)
@@ -149,7 +149,14 @@ def chains_of(fit: CmdStanMCMC) -> Chains:
     )
 
 
-def _model(exe: Path) -> CmdStanModel:
+def open_executable(exe: Path) -> CmdStanModel:
+    """Open a compiled executable.
+
+    Raises
+    ------
+    UsageError
+        If it is no CmdStan executable.
+    """
     import cmdstanpy
 
     if not exe.is_file():
@@ -194,7 +201,7 @@ def _sample(
     )
 
 
-def _console_reason(output: Path) -> str:
+def console_reason(output: Path) -> str:
     """Lines of the first chain's console that tell why it stopped."""
     for file in sorted(output.glob("*stdout*.txt")):
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
