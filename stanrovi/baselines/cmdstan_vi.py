@@ -7,7 +7,7 @@ import re
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -118,7 +118,7 @@ def _run(
     draws: int,
 ) -> tuple[Array, InferenceMetadata]:
     """Draws (n, columns) with the layout of the columns."""
-    common = {
+    common: dict[str, Any] = {
         "data": str(data_file),
         "seed": seed,
         "draws": draws,
