@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from stanrovi_cli import console
 
 if TYPE_CHECKING:
@@ -71,8 +73,8 @@ def show_comparison(comparison: Comparison) -> None:
     if comparison.modes is not None and len(comparison.modes.weight) > 1:
         _show_modes(comparison)
     for name, method in comparison.methods.items():
-        reasons = " ".join(method.verdict.reasons)
-        console.say(f"{name}: {method.verdict.name}. {reasons}")
+        click.echo(f"\n{name}: {method.verdict.name}")
+        console.points(method.verdict.reasons)
 
 
 def _show_methods(comparison: Comparison) -> None:

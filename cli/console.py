@@ -47,9 +47,21 @@ def say(text: str) -> None:
     click.echo(textwrap.fill(text, WIDTH, break_on_hyphens=False))
 
 
-def wrote(path: Path) -> None:
-    """Tell where the result is; on one line, however long, to be copied."""
-    click.echo(f"Wrote {path}")
+def points(sentences: Iterable[str]) -> None:
+    """Print a list, wrapped."""
+    for sentence in sentences:
+        click.echo(
+            textwrap.fill(
+                sentence, WIDTH, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False
+            )
+        )
+
+
+def wrote(*paths: Path) -> None:
+    """Tell where the results are; one on a line, however long, to be copied."""
+    click.echo()
+    for path in paths:
+        click.echo(f"Wrote {path}")
 
 
 def warn(messages: Iterable[str]) -> None:

@@ -51,8 +51,7 @@ def command(output: Path, overwrite: bool, as_json: bool) -> None:
         models = {name: comparison.to_dict() for name, comparison in comparisons.items()}
         console.print_json({"output": output, "models": models})
     else:
-        for name in MODELS:
-            console.wrote(output / name / "report.html")
+        console.wrote(*(output / name / "report.html" for name in MODELS))
 
 
 def _command(name: str) -> str:

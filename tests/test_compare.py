@@ -15,10 +15,10 @@ from comparison_cases import (
     stuck,
 )
 
-from stanrovi.compare import compare
+from stanrovi.comparison import compare
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError, UsageError
-from stanrovi.nuts import nuts as run_nuts
+from stanrovi.sampler import nuts as run_nuts
 
 SCHEMA = json.loads(
     (Path(__file__).parents[1] / "docs" / "schemas" / "compare.schema.json").read_text()

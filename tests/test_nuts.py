@@ -17,7 +17,7 @@ import pytest
 
 from stanrovi.arviz_io import ess, rhat
 from stanrovi.errors import DrawsError, ModelError, SamplerError, UsageError
-from stanrovi.nuts import NutsRun, nuts, nuts_from_csv
+from stanrovi.sampler import NutsRun, nuts, nuts_from_csv
 from stanrovi.stan import Model
 from stanrovi.stan.cmdstan_nuts import _processes_naming
 
@@ -363,7 +363,7 @@ def test_settings_that_make_no_sense(
 
 INTERRUPTED = """
 import sys
-from stanrovi.nuts import nuts
+from stanrovi.sampler import nuts
 from stanrovi.stan import Model
 model = Model(*sys.argv[1:3])
 def progress(chain, done, total):

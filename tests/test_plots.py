@@ -8,7 +8,7 @@ import pytest
 from comparison_cases import bimodal, collapsed_fit, fit_attrs, good_fit, nuts, run, stuck
 
 from stanrovi.arviz_io import forest
-from stanrovi.compare import compare
+from stanrovi.comparison import compare
 from stanrovi.errors import OutputError
 from stanrovi.plots import (
     all_plots,
@@ -175,7 +175,7 @@ def test_no_global_state_of_matplotlib_changes():
 import matplotlib as mpl, numpy as np, sys
 sys.path.insert(0, "tests")
 from comparison_cases import good_fit, bimodal, nuts
-from stanrovi.compare import compare
+from stanrovi.comparison import compare
 from stanrovi.plots import all_plots
 before = dict(mpl.rcParams)
 rng = np.random.default_rng(0)

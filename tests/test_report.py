@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from comparison_cases import bimodal, collapsed_fit, good_fit, nuts, run, stuck
 
-from stanrovi.compare import compare
+from stanrovi.comparison import compare
 from stanrovi.errors import OutputError
 from stanrovi.report import report_html, write_report
 
