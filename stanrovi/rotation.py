@@ -22,7 +22,8 @@ def with_first_axis(direction: Array) -> Array:
     d = len(direction)
     u = direction / np.linalg.norm(direction)
     v = u.copy()
-    v[0] -= 1.0
+    # u[0] - 1, without cancellation where the direction is nearly the first axis.
+    v[0] = -(u[1:] @ u[1:]) / (1.0 + u[0]) if u[0] > 0 else u[0] - 1.0
     size = v @ v
     reflection = np.eye(d) if size < 1e-30 else np.eye(d) - 2.0 * np.outer(v, v) / size
     if d > 1 and size >= 1e-30:

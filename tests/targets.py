@@ -1,0 +1,199 @@
+"""Densities in closed form, normalised where they can be, so that KL(q || p) is minus the ELBO."""
+
+import numpy as np
+from scipy.special import gammaln, logsumexp
+from scipy.stats import ortho_group
+
+from stanrovi.arviz_io import psis_khat
+from stanrovi.families import Product
+from stanrovi.target import FunctionDensity, Target
+from stanrovi.vi.driver import fit_density
+from stanrovi.vi.run import FitRun
+
+LOG_2PI = np.log(2 * np.pi)
+
+
+def fit(density, method, seed=0, **options):
+    """`fit_density` with the Pareto diagnostic of the package."""
+    return fit_density(density, method, seed=seed, pareto_k=psis_khat, **options)
+
+
+def run_on(density, seed=0, **budget):
+    """A `FitRun` for the stages below the driver."""
+    return FitRun(Target(density, **budget), np.random.default_rng(seed))
+
+
+def gaussian(mean, covariance):
+    return gaussian_mixture([1.0], [mean], [covariance])
+
+
+def gaussian_mixture(weights, means, covariances):
+    weights = np.asarray(weights, dtype=float)
+    means = [np.asarray(m, dtype=float) for m in means]
+    precisions = [np.linalg.inv(c) for c in covariances]
+    log_norms = [-0.5 * (np.linalg.slogdet(c)[1] + len(c) * LOG_2PI) for c in covariances]
+
+    def function(x):
+        pulls = [(m - x) @ p for m, p in zip(means, precisions, strict=True)]
+        parts = np.stack(
+            [
+                np.log(w) + n + 0.5 * (g * (x - m)).sum(axis=1)
+                for w, m, g, n in zip(weights, means, pulls, log_norms, strict=True)
+            ],
+            axis=1,
+        )
+        total = logsumexp(parts, axis=1)
+        share = np.exp(parts - total[:, None])
+        return total, sum(share[:, k, None] * g for k, g in enumerate(pulls))
+
+    return FunctionDensity(function, len(means[0]))
+
+
+def two_gaussians(separation, weight, covariance):
+    """Two equal shapes, ``separation`` standard deviations apart along (1, ..., 1)."""
+    covariance = np.asarray(covariance, dtype=float)
+    direction = np.ones(len(covariance))
+    sd = 1 / np.sqrt(direction @ np.linalg.solve(covariance, direction))
+    offset = separation / 2 * sd * direction
+    return gaussian_mixture([weight, 1 - weight], [-offset, offset], [covariance] * 2)
+
+
+def triangle(weights=(0.5, 0.3, 0.2)):
+    corners = [[0.0, 6.0], [-5.0, -3.0], [5.0, -3.0]]
+    return gaussian_mixture(weights, corners, [np.eye(2)] * 3)
+
+
+def student_t(df, dim):
+    """Independent Student-t coordinates."""
+    constant = gammaln((df + 1) / 2) - gammaln(df / 2) - 0.5 * np.log(df * np.pi)
+
+    def function(x):
+        log_density = constant - (df + 1) / 2 * np.log1p(x**2 / df)
+        return log_density.sum(axis=1), -(df + 1) * x / (df + x**2)
+
+    return FunctionDensity(function, dim)
+
+
+def gumbel(axes):
+    """Skew: independent standard Gumbel coordinates y, ``x = axes @ y``."""
+    axes = np.asarray(axes, dtype=float)
+    inverse = np.linalg.inv(axes)
+    log_volume = np.linalg.slogdet(axes)[1]
+
+    def function(x):
+        y = x @ inverse.T
+        with np.errstate(over="ignore"):
+            fall = np.exp(-y)
+        return -(y + fall).sum(axis=1) - log_volume, (fall - 1) @ inverse
+
+    return FunctionDensity(function, len(axes))
+
+
+def banana(bend):
+    """``x_1 ~ N(0, 1), x_2 ~ N(bend (x_1^2 - 1), 1)``."""
+
+    def function(x):
+        rest = x[:, 1] - bend * (x[:, 0] ** 2 - 1)
+        gradient = np.stack([-x[:, 0] + 2 * bend * x[:, 0] * rest, -rest], axis=1)
+        return -0.5 * (x[:, 0] ** 2 + rest**2) - LOG_2PI, gradient
+
+    return FunctionDensity(function, 2)
+
+
+def funnel(dim, scale=3.0):
+    """Neal's funnel: ``v ~ N(0, scale^2), x_i ~ N(0, exp(v))``."""
+
+    def function(x):
+        v, rest = x[:, 0], x[:, 1:]
+        with np.errstate(all="ignore"):
+            square = np.exp(-v) * (rest**2).sum(axis=1)
+            pull = -np.exp(-v)[:, None] * rest
+        value = -0.5 * ((v / scale) ** 2 + square + (dim - 1) * v + dim * LOG_2PI) - np.log(scale)
+        along = -v / scale**2 + 0.5 * square - 0.5 * (dim - 1)
+        return value, np.concatenate([along[:, None], pull], axis=1)
+
+    return FunctionDensity(function, dim)
+
+
+def flat(dim):
+    """Improper: constant everywhere."""
+    return FunctionDensity(lambda x: (np.zeros(len(x)), np.zeros_like(x)), dim)
+
+
+def ridge():
+    """Improper: a standard normal in ``x_1 + x_2``, constant along ``x_1 - x_2``."""
+
+    def function(x):
+        total = x.sum(axis=1)
+        return -0.5 * total**2, -np.repeat(total[:, None], 2, axis=1)
+
+    return FunctionDensity(function, 2)
+
+
+def unbounded():
+    """A density without a maximum: ``exp(x_2)`` in one direction."""
+
+    def function(x):
+        gradient = np.stack([-x[:, 0], np.ones(len(x))], axis=1)
+        return -0.5 * x[:, 0] ** 2 + x[:, 1], gradient
+
+    return FunctionDensity(function, 2)
+
+
+def nowhere_finite(dim):
+    return FunctionDensity(lambda x: (np.full(len(x), np.nan), np.full_like(x, np.nan)), dim)
+
+
+def rejecting(density, allowed):
+    """``density`` with NaN wherever ``allowed(x)`` is false."""
+
+    def function(x):
+        value, gradient = density.log_density_gradient(x)
+        ok = allowed(x)
+        return np.where(ok, value, np.nan), np.where(ok[:, None], gradient, np.nan)
+
+    return FunctionDensity(function, density.dim)
+
+
+def scaled(density, scale):
+    """The distribution of ``scale * x`` coordinatewise, x from ``density``."""
+    scale = np.asarray(scale, dtype=float)
+
+    def function(x):
+        value, gradient = density.log_density_gradient(np.ascontiguousarray(x / scale))
+        return value - np.log(scale).sum(), gradient / scale
+
+    return FunctionDensity(function, density.dim)
+
+
+def covariance_of(dim, condition, seed=0):
+    """Random axes, variances spread geometrically over ``condition``."""
+    rng = np.random.default_rng(seed)
+    axes = ortho_group.rvs(dim, random_state=rng) if dim > 1 else np.eye(1)
+    variances = np.geomspace(condition**-0.5, condition**0.5, dim)
+    covariance = (axes * variances) @ axes.T
+    return (covariance + covariance.T) / 2
+
+
+def gaussian_kl(family, mean, covariance):
+    """``KL(family || N(mean, covariance))`` for a family whose moments are exact and Gaussian."""
+    inverse = np.linalg.inv(covariance)
+    q = family.covariance()
+    offset = family.mean() - mean
+    log_det = np.linalg.slogdet(covariance)[1] - np.linalg.slogdet(q)[1]
+    return 0.5 * (np.trace(inverse @ q) + offset @ inverse @ offset - len(q) + log_det)
+
+
+def finite_difference(function, x, step=1e-6):
+    """Central differences of a scalar batch function, shape (n, dim)."""
+    columns = []
+    for j in range(x.shape[1]):
+        shift = np.zeros(x.shape[1])
+        shift[j] = step
+        columns.append((function(x + shift) - function(x - shift)) / (2 * step))
+    return np.stack(columns, axis=1)
+
+
+def standard(dim):
+    """Standard normal `Product`."""
+    return Product.gaussian(np.zeros(dim), np.eye(dim))
