@@ -43,10 +43,10 @@ def command(output: Path, overwrite: bool, as_json: bool) -> None:
             with working("drawing plots"):
                 (folder / name).mkdir()
                 write_comparison(comparison, folder / name, commands=[_command(name)])
-            comparisons[name] = comparison
             if not as_json:
+                click.echo("\n" if comparisons else "", nl=False)
                 show_comparison(comparison)
-                click.echo()
+            comparisons[name] = comparison
     if as_json:
         models = {name: comparison.to_dict() for name, comparison in comparisons.items()}
         console.print_json({"output": output, "models": models})

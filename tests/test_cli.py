@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import click
 import jsonschema
 import numpy as np
 import pytest
@@ -56,6 +57,15 @@ def test_help_of_commands_fits_80_columns(name):
     text = run(name, "--help").stdout
     assert max(map(len, text.splitlines())) <= 80
     assert "--json" in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_documented(name):
+    text = (SCHEMAS.parent / "command-line.md").read_text(encoding="utf-8")
+    assert f"### `stanrovi {name}" in text
+    command = cli.get_command(click.Context(cli), name)
+    options = [p.opts[0] for p in command.params if isinstance(p, click.Option)]
+    assert [option for option in options if option not in text] == []
 
 
 def test_models():
