@@ -109,9 +109,9 @@ def _show(runs: list[dict[str, Any]]) -> None:
                     f"{run['khat']:.2f}",
                     console.count(run["n_gradients"]),
                     console.seconds(run["seconds"]),
-                    run["verdict"],
+                    console.verdict(run["verdict"]),
                 )
             )
-    console.table(("model", "method", "seed", "ELBO", "k-hat", "gradients", "s", "verdict"), rows)
+    console.table(("model", "method", "seed", "ELBO", "k-hat", "grads", "s", "verdict"), rows)
     console.warn(f"{r['model']}, {r['method']}, seed {r['seed']}: {r['error']}"
                  for r in runs if r["error"])  # fmt: skip

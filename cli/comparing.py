@@ -13,9 +13,6 @@ from stanrovi_cli import console
 if TYPE_CHECKING:
     from stanrovi import Comparison
 
-# Every verdict in one word, so that the table keeps within 80 columns.
-_WORDS = {"family cannot hold these modes": "cannot hold"}
-
 
 def passed(comparison: Comparison) -> bool:
     """Whether the reference is trusted and every method is fine."""
@@ -83,7 +80,7 @@ def _show_methods(comparison: Comparison) -> None:
     rows = []
     for name, method in comparison.methods.items():
         row = summary_row(method)
-        verdict = _WORDS.get(method.verdict.name, method.verdict.name)
+        verdict = console.verdict(method.verdict.name)
         numbers = ("w1_max", "floor", "mean_error_max", "sd_ratio", "khat", "n_gradients")
         rows.append((name, verdict, *(row[key] for key in numbers), row["seconds"]))
     check = comparison.reference

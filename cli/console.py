@@ -124,9 +124,12 @@ def seconds(value: float) -> str:
     return f"{value:.2f}" if math.isfinite(value) else "-"
 
 
+def verdict(name: str) -> str:
+    """Shorten a verdict so that tables keep within 80 columns."""
+    return "cannot hold" if name == "family cannot hold these modes" else name
+
+
 def _console() -> Console:
     from rich.console import Console
 
-    console = Console()
-    console.width = min(console.width, WIDTH)
-    return console
+    return Console(width=WIDTH)

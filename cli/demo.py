@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from stanrovi_cli import console
 from stanrovi_cli.options import json_option, overwrite_option, path_option
+
+if TYPE_CHECKING:
+    from stanrovi import Comparison
 
 MODELS = ("bimodal_gaussian", "eight_schools")
 _METHODS = ("mfvi", "rovi")
@@ -36,7 +40,7 @@ def command(output: Path, overwrite: bool, as_json: bool) -> None:
     from stanrovi_cli.output import filled_folder
     from stanrovi_cli.progress import working
 
-    comparisons = {}
+    comparisons: dict[str, Comparison] = {}
     with filled_folder(output, overwrite=overwrite) as folder:
         for name in MODELS:
             comparison = run_comparison(sr.Model(name, seed=_SEED), _METHODS, _SEED)
