@@ -92,7 +92,7 @@ def fit(
     seed : int, optional
         Recorded in the result; drawn from the system when not given.
     draws : int
-        Independent draws returned.
+        Draws returned: quasi-random, in random order.
     marginals, preconditioner, updates
         See `stanrovi.vi.rovi.FamilySettings`.
     max_gradients, max_seconds : optional
@@ -128,6 +128,7 @@ def fit(
         max_seconds=max_seconds,
         pareto_k=psis_khat,
         progress=progress,
+        names=built.unconstrained_names,
     )
     result = _explained(built, run)
     return Fit(result, fit_draws(built, result), built.name, built.engine)
@@ -165,7 +166,7 @@ def find_modes(
 
 
 def fit_draws(model: Model, result: FitResult) -> Draws:
-    """Constrained draws of a fit, as one chain of independent draws."""
+    """Constrained draws of a fit, as one chain."""
     values = model.constrain(result.draws, seed=result.seed)
     return Draws(
         method=result.method,

@@ -24,7 +24,7 @@ class Draws:
     posterior : mapping of str to ndarray, shape (chain, draw, *shape)
         Constrained parameters, transformed parameters and generated
         quantities under their Stan names, in declaration order. Draws of a
-        variational fit are independent and form one chain.
+        variational fit form one chain, in random order.
     parameters : tuple of str
         The names in ``posterior`` that stand in the program's parameters block.
         Comparisons grade these.

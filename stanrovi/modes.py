@@ -25,6 +25,9 @@ _HOPELESS = 30.0
 # Two maxima are one basin if the path between them dips less than this (nats).
 _DIP = 0.1
 _MAX_HESSIANS = 6
+# Iterations after which Newton's method takes over from the best climber so far:
+# ill-conditioned densities stall L-BFGS.
+_PATIENCE = 40
 
 
 @dataclass(frozen=True)
@@ -258,14 +261,16 @@ class _Basins:
     def explore(self, starts: Array, max_iterations: int) -> Ascent:
         """Climb from every start, and examine where the climbs end."""
         climb = Ascent(self.target, starts)
-        self._seen = set()
-        for _ in range(max_iterations):
+        self._seen, self._improper = set(), set()
+        for iteration in range(max_iterations):
             self.absorb(climb)
             if not climb.active.any():
                 break
             climb.step()
+            if iteration % _PATIENCE == _PATIENCE - 1 and not self.modes:
+                self._examine(climb, int(np.argmax(climb.log_density)))
         self.finish(climb)
-        self.n_improper += int(climb.active.sum())
+        self.n_improper += len(self._improper | set(np.flatnonzero(climb.active)))
         return climb
 
     def absorb(self, climb: Ascent) -> None:
@@ -308,7 +313,7 @@ class _Basins:
         sd = np.where(sd > 0, sd, np.maximum(1.0, np.abs(climb.x[i])))
         mode = local_mode(self.target, climb.x[i], sd)
         if mode is None:
-            self.n_improper += 1
+            self._improper.add(i)
         elif not self._known(mode.position, mode.log_density):
             self.modes.append(mode)
             self.factors.append(np.linalg.cholesky(mode.covariance))
@@ -334,12 +339,11 @@ def _explained(climb: Ascent, mode: Mode, factor: Array) -> Array:
     u = (climb.x[i] - mode.position) @ np.linalg.inv(factor).T
     pull = climb.gradient[i] @ factor
     distance = np.linalg.norm(u, axis=1)
+    # Where a Newton step would end, as a distance from the mode.
     residual = np.linalg.norm(pull + u, axis=1)
+    near = residual < np.minimum(0.3 * distance + 0.1, 2.0 + 0.2 * np.sqrt(climb.x.shape[1]))
     drop = mode.log_density - climb.log_density[i]
-    d = climb.x.shape[1]
-    close = distance < 3.0 + 2.0 * np.sqrt(d)
-    same = (residual < 0.3 * distance + 0.1) & (np.abs(drop - distance**2 / 2) < 0.3 * drop + 0.1)
-    return i[close & same]
+    return i[near & (np.abs(drop - distance**2 / 2) < 0.3 * drop + 0.1)]
 
 
 def basin_labels(modes: tuple[Mode, ...], x: Array) -> Array:

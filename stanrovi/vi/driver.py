@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -15,6 +15,7 @@ from stanrovi.target import Array, BudgetExhausted, Density, Target
 from stanrovi.vi.gaussian import fit_gaussian
 from stanrovi.vi.mfvi import fit_mfvi
 from stanrovi.vi.mixture import fit_auto, fit_mixture
+from stanrovi.vi.notes import warnings
 from stanrovi.vi.result import FitResult, Mode
 from stanrovi.vi.rovi import FamilySettings, Outcome, fit_rovi, laplace, starting_gaussian
 from stanrovi.vi.run import FitRun, Progress
@@ -53,6 +54,7 @@ def fit_density(
     max_seconds: float | None = None,
     pareto_k: Callable[[Array], float],
     progress: Progress | None = None,
+    names: Sequence[str] | None = None,
 ) -> FitResult:
     """Fit a variational family to a density.
 
@@ -73,6 +75,8 @@ def fit_density(
         Pareto shape of log importance ratios (n,).
     progress : callable, optional
         Called with each `TracePoint`.
+    names : sequence of str, optional
+        Unconstrained parameters, for messages.
 
     Returns
     -------
@@ -94,14 +98,17 @@ def fit_density(
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3)]
     run = FitRun(target, streams[1], progress)
     search, outcome = _search_and_fit(run, streams[0], method, settings or FamilySettings())
-    seconds, density_seconds = time.perf_counter() - began, target.seconds
-    n_gradients, n_rejections = target.n_gradients, target.n_rejections
+    seconds = time.perf_counter() - began
     draws = outcome.family.sample(n_draws, streams[2])
     log_p, _ = Target(density).log_density_gradient(draws)
     log_q, _ = outcome.family.log_density_gradient(draws)
     modes = _with_masses(search.modes, draws)
     ratio = (log_p - log_q)[np.isfinite(log_p)]
     khat = pareto_k(ratio) if len(ratio) > 25 else float("nan")
+    if not len(ratio):
+        raise DensityError(
+            "The target rejects every draw of the fit, so nothing can be said of it."
+        )
     rejected = n_draws - len(ratio)
     return FitResult(
         method=method,
@@ -115,16 +122,16 @@ def fit_density(
         elbo_se=float(ratio.std(ddof=1) / np.sqrt(len(ratio))) if len(ratio) > 1 else float("nan"),
         khat=khat,
         trace=tuple(run.trace),
-        n_gradients=n_gradients,
-        n_rejections=n_rejections,
+        n_gradients=target.n_gradients,
+        n_rejections=target.n_rejections,
         gradients_by_stage={**target.by_stage, "draws": n_draws},
         seconds=seconds,
-        density_seconds=density_seconds,
+        density_seconds=target.seconds,
         dim=target.dim,
         seed=seed,
         modes=modes,
         verdict=judge(outcome, modes, ratio, khat, rejected, n_draws),
-        warnings=_warnings(search, n_rejections, n_gradients, rejected, n_draws),
+        warnings=warnings(search, target, run.trace, outcome.family, names),
     )
 
 
@@ -153,23 +160,3 @@ def _with_masses(modes: tuple[Mode, ...], draws: Array) -> tuple[Mode, ...]:
         return ()
     share = basin_shares(modes, draws)
     return tuple(replace(m, mass=float(s)) for m, s in zip(modes, share, strict=True))
-
-
-def _warnings(
-    search: SearchResult, n_rejections: int, n_gradients: int, rejected: int, n_draws: int
-) -> tuple[str, ...]:
-    found = []
-    if not search.modes:
-        found.append(
-            f"No proper mode: {search.n_improper} of {search.n_starts} climbs ended on a ridge, a "
-            "plateau or without bound (common for centred hierarchical models; consider the "
-            "non-centred form)."
-        )
-    if n_rejections > 0.05 * n_gradients:
-        found.append(
-            f"{n_rejections} of {n_gradients} evaluations were rejected: the program throws or "
-            "is not finite in part of the space."
-        )
-    if rejected:
-        found.append(f"The target rejects {rejected} of the {n_draws} draws.")
-    return tuple(found)

@@ -22,6 +22,7 @@ _SPECTRUM = (0.1, 10.0)
 _FULL_STEPS = 3
 _TOLERANCE = 0.1
 _POLISH = 4
+_MIN_DAMPING = 0.6
 
 
 def fit_gaussian(run: FitRun, start: Product) -> tuple[Product, Pool, bool]:
@@ -57,7 +58,7 @@ def fit_gaussian(run: FitRun, start: Product) -> tuple[Product, Pool, bool]:
             best, boldness = (family, batch), min(1.0, 1.5 * boldness)
             run.family = family
         family, size = _natural_step(family, pool, boldness * _damping(step))
-        if size < _TOLERANCE * boldness:
+        if size < _TOLERANCE:
             if n > _POLISH * run.target.dim or step + 1 >= _MAX_STEPS // 2:
                 return family, pool, True
             n *= 2  # a last look with more draws
@@ -71,7 +72,7 @@ def _much_worse(new: Batch, best: Batch) -> bool:
 
 
 def _damping(step: int) -> float:
-    return 1.0 if step < _FULL_STEPS else max(2.0 / (step + 1.0), 0.3)
+    return 1.0 if step < _FULL_STEPS else _MIN_DAMPING
 
 
 def _regress(family: Product, pool: Pool) -> tuple[Array, Array]:
@@ -86,13 +87,13 @@ def _regress(family: Product, pool: Pool) -> tuple[Array, Array]:
 
 
 def _natural_step(family: Product, pool: Pool, damping: float) -> tuple[Product, float]:
-    """Damped, clipped natural-gradient step; its size is relative to the current axes."""
+    """Damped, clipped natural-gradient step, and the size of the full one in current axes."""
     shift, precision = _regress(family, pool)
     spectrum, vectors = np.linalg.eigh(precision)
     clipped = (1 - damping) + damping * np.clip(spectrum, *_SPECTRUM)
     move = vectors @ (vectors.T @ shift / np.maximum(clipped, 0.3)) * damping
     limit = max(3.0, 2.0 * np.sqrt(family.dim))
     move *= min(1.0, limit / max(float(np.linalg.norm(move)), 1e-300))
-    size = max(float(np.linalg.norm(move)), float(np.abs(clipped - 1).max()))
+    size = max(float(np.linalg.norm(move)), float(np.abs(clipped - 1).max())) / damping
     axes = family.axes @ ((vectors * clipped**-0.5) @ vectors.T)
     return Product.gaussian(family.center + family.axes @ move, axes), size

@@ -194,10 +194,8 @@ def _as_batch(
     share = mixture.weights / mixture.weights.max()
     rows = [k * n + rng.permutation(n)[: max(2, round(n * s))] for k, s in enumerate(share)]
     keep = np.concatenate(rows)
-    ok = np.isfinite(log_p[keep])
-    keep = keep[ok]
     log_q = logsumexp(np.log(np.maximum(mixture.weights, 1e-300)) + log_parts[keep], axis=1)
-    return Batch(x[keep], gradient[keep], log_p[keep], log_q, int((~ok).sum()))
+    return Batch(x[keep], gradient[keep], log_p[keep], log_q)
 
 
 def _without_duplicates(mixture: Mixture, rng: np.random.Generator, notes: list[str]) -> Mixture:

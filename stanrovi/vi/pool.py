@@ -16,6 +16,8 @@ from stanrovi.target import Array, Target
 
 # A batch whose effective size fell below this share no longer counts.
 _MIN_EFFICIENCY = 0.2
+_PENALTY = 50.0  # nats, for an iterate all of whose draws are rejected
+_PUSH = 4.0  # in 1/sd
 
 
 @dataclass(frozen=True)
@@ -25,31 +27,40 @@ class Batch:
     Attributes
     ----------
     x, gradient : ndarray, shape (n, dim)
+        Where the target rejected a point, the gradient is a stand-in that
+        points back to the centre of the iterate: a wall for the regressions.
     log_p, log_q : ndarray, shape (n,)
-        Target and iterate log density; rejected points are left out.
-    n_rejected : int
+        Target (-inf where rejected) and iterate log density.
     """
 
     x: Array
     gradient: Array
     log_p: Array
     log_q: Array
-    n_rejected: int
+
+    @property
+    def n_rejected(self) -> int:
+        """Number of points that the target rejected."""
+        return int((~np.isfinite(self.log_p)).sum())
 
     @property
     def log_ratio(self) -> Array:
-        """``log p - log q``, whose mean is the ELBO."""
-        return self.log_p - self.log_q
+        """``log p - log q`` at accepted points; its mean is the ELBO if there are no others."""
+        ok = np.isfinite(self.log_p)
+        return self.log_p[ok] - self.log_q[ok]
 
     @property
     def elbo(self) -> float:
-        """ELBO estimate; -inf when a draw was rejected."""
-        return float(self.log_ratio.mean()) if self.n_rejected == 0 else -np.inf
+        """ELBO estimate, less `_PENALTY` nats per share of rejected points."""
+        if self.n_rejected == len(self.log_p):
+            return -np.inf
+        return float(self.log_ratio.mean()) - self._penalty()
 
     @property
     def elbo_se(self) -> float:
         """Standard error of the estimate (an upper bound for Sobol draws)."""
-        return float(self.log_ratio.std(ddof=1) / np.sqrt(len(self.log_p)))
+        r = self.log_ratio
+        return float(r.std(ddof=1) / np.sqrt(len(r))) if len(r) > 1 else np.inf
 
     def divergence(self) -> tuple[float, float]:
         """Jeffreys divergence ``KL(q || p) + KL(p || q)`` and its standard error.
@@ -58,23 +69,34 @@ class Batch:
         blind to what the draws do not reach; unlike the ELBO it needs no
         normalising constant, and it is zero only for an exact fit.
         """
-        if self.n_rejected:
-            return np.inf, 0.0
         r = self.log_ratio
+        if len(r) < 2:
+            return np.inf, 0.0
         w = np.exp(r - r.max())
         w /= w.sum()
         mean_p = float(w @ r)
         se_p = np.sqrt(w**2 @ (r - mean_p) ** 2)
-        return mean_p - self.elbo, float(np.hypot(se_p, self.elbo_se))
+        return mean_p - float(r.mean()) + self._penalty(), float(np.hypot(se_p, self.elbo_se))
+
+    def _penalty(self) -> float:
+        return _PENALTY * self.n_rejected / len(self.log_p)
 
 
 def evaluate(target: Target, family: Product, z: Array) -> Batch:
     """Evaluate the target at the image of base draws z, shape (n, dim)."""
     x = family.from_base(z)
     log_p, gradient = target.log_density_gradient(x)
-    ok = np.isfinite(log_p)
-    log_q = family.log_density_base(z)
-    return Batch(x[ok], gradient[ok], log_p[ok], log_q[ok], int((~ok).sum()))
+    rejected = ~np.isfinite(log_p)
+    if rejected.any():
+        gradient[rejected] = _wall(family, z[rejected])
+    return Batch(x, gradient, log_p, family.log_density_base(z))
+
+
+def _wall(family: Product, z: Array) -> Array:
+    """Gradients that are the iterate's own plus a push of `_PUSH` towards its centre."""
+    inward = -_PUSH * z / np.linalg.norm(z, axis=1, keepdims=True)
+    score = family.marginals.score(z) + inward / np.exp(family.marginals.log_slope(z))
+    return np.asarray(np.linalg.solve(family.axes.T, score.T).T)
 
 
 @dataclass
@@ -119,9 +141,11 @@ class Pool:
         out, start = [], 0
         for batch in self.batches:
             n = len(batch.log_p)
+            if n == 0:  # every draw was rejected
+                continue
             ratio = log_q[start : start + n] - batch.log_q
-            w = np.exp(ratio - ratio.max(initial=-np.inf))
-            efficiency = w.sum() ** 2 / (n * (w**2).sum()) if n else 0.0
+            w = np.exp(ratio - ratio.max())
+            efficiency = w.sum() ** 2 / (n * (w**2).sum())
             keep = efficiency if efficiency > _MIN_EFFICIENCY else 0.0
             out.append(w * (keep * n / w.sum()))
             start += n

@@ -42,6 +42,7 @@ _TURN_LIMIT = 0.7
 _TURN_DAMPING = 0.2  # curvature added to rotations between near-Gaussian coordinates
 _GAIN = 0.002  # nats; steps that promise less end the fit
 _MAX_BATCH = 256
+_MIN_DAMPING = 0.1
 
 
 @dataclass(frozen=True)
@@ -151,11 +152,11 @@ def fit_product(
         else:
             best.family, best.batch = family, batch
         run.family = best.family
-        proposal, gain, noise = improved(best.family, pool, settings, best.damping, step)
+        proposal, gain, noise = _attempt(best, pool, settings, step)
         step += 1
         if step > 1 and gain < max(2.0 * noise, _GAIN):
             return ProductFit(best.family, best.first, best.batch, True)
-        if best.damping < 0.1:
+        if best.damping < _MIN_DAMPING:
             break
         if gain < 6.0 * noise or best.damping < 1.0:
             n = min(2 * n, max(_MAX_BATCH, n))
@@ -164,6 +165,27 @@ def fit_product(
         batch = run.evaluate("product", family, run.base(n))
         best = _Progress(family, batch)
     return ProductFit(best.family, best.first, best.batch, False)
+
+
+def _attempt(
+    best: _Progress, pool: Pool, settings: ProductSettings, step: int
+) -> tuple[Product, float, float]:
+    """Take a step, ever shorter until what comes out is a distribution."""
+    while best.damping >= _MIN_DAMPING:
+        try:
+            proposal, gain, noise = improved(best.family, pool, settings, best.damping, step)
+        except np.linalg.LinAlgError:
+            proposal, gain, noise = best.family, np.inf, 0.0
+        else:
+            if _is_finite(proposal):
+                return proposal, gain, noise
+        best.damping /= 4
+    return best.family, np.inf, 0.0
+
+
+def _is_finite(family: Product) -> bool:
+    parts = (family.center, family.axes, family.marginals.z, family.marginals.y)
+    return all(np.isfinite(p).all() for p in parts)
 
 
 def improved(

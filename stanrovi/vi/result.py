@@ -93,7 +93,7 @@ class FitResult:
     family : Family
         The fitted distribution on unconstrained space.
     draws : ndarray, shape (n, dim)
-        Independent draws from ``family``, unconstrained space.
+        Draws from ``family``, unconstrained space: quasi-random, in random order.
     log_p, log_q : ndarray, shape (n,)
         Target (up to a constant) and family log density at the draws.
         ``log_p`` is -inf where the target rejects the draw.
