@@ -30,6 +30,8 @@ _TAIL = 1e-6
 # A marginal density is never let below this share of its maximum between two
 # modes, so that the map's knots stay distinct in double precision.
 _GAP_FLOOR = -25.0
+# Log of a share of the maximum that is still a normal number.
+_UNDERFLOW = -700.0
 
 
 @dataclass(frozen=True)
@@ -285,7 +287,7 @@ def _quantile_knots(grid: Array, log_density: Array, score: Array) -> tuple[Arra
         hermite = CubicHermiteSpline(grid, log_density, score)
         grid, log_density, score = trimmed, hermite(trimmed), hermite(trimmed, 1)
     q = np.exp(np.maximum(log_density - log_density.max(), _GAP_FLOOR))
-    left, right = _cumulative(grid, q, q * score)
+    left, right = _cumulative(grid, q, score)
     total = left[-1] + right[-1]
     below = left < right
     log_tail = np.log(np.where(below, left, right) / total)
@@ -296,27 +298,27 @@ def _quantile_knots(grid: Array, log_density: Array, score: Array) -> tuple[Arra
 
 def _trimmed(grid: Array, log_density: Array, score: Array) -> Array:
     """Equidistant grid between the tails of mass `_TAIL`."""
-    q = np.exp(log_density - log_density.max())
-    left, right = _cumulative(grid, q, q * score)
+    q = np.exp(np.maximum(log_density - log_density.max(), _UNDERFLOW))
+    left, right = _cumulative(grid, q, score)
     mass = _TAIL * left[-1]
     low = np.interp(np.log(mass), np.log(left), grid)
     high = -np.interp(np.log(mass), np.log(right[::-1]), -grid[::-1])
     return np.linspace(low, high, _N_KNOTS)
 
 
-def _cumulative(grid: Array, q: Array, dq: Array) -> tuple[Array, Array]:
+def _cumulative(grid: Array, q: Array, score: Array) -> tuple[Array, Array]:
     """Integrals of q from the left end and from the right end, Hermite-corrected.
 
     Both start from the Gaussian-like tail beyond the grid (density over rate).
     """
     h = np.diff(grid)
     trapezoid = h / 2 * (q[:-1] + q[1:])
-    piece = trapezoid + h**2 / 12 * (dq[:-1] - dq[1:])
+    piece = trapezoid - h**2 / 12 * np.diff(q * score)
     # The correction can overshoot where the density changes by orders within a step.
     piece = np.clip(piece, 0.3 * trapezoid, 1.5 * trapezoid)
     scale = grid[-1] - grid[0]
-    tail_left = q[0] / max(dq[0] / q[0], 1 / scale)
-    tail_right = q[-1] / max(-dq[-1] / q[-1], 1 / scale)
+    tail_left = q[0] / max(score[0], 1 / scale)
+    tail_right = q[-1] / max(-score[-1], 1 / scale)
     left = tail_left + np.concatenate([[0.0], np.cumsum(piece)])
     right = tail_right + np.concatenate([np.cumsum(piece[::-1])[::-1], [0.0]])
     return left, right

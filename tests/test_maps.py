@@ -211,3 +211,12 @@ def test_standard_normal_keeps_the_ends_finite():
     assert values[1] == 0.0
     assert values[2] == pytest.approx(7.03, abs=0.01)
     np.testing.assert_allclose(values[0], -values[2], rtol=1e-4)
+
+
+def test_a_grid_that_reaches_where_the_density_underflows_does_no_harm():
+    wide = np.linspace(-80, 80, 6401)
+    spline = from_function(normal, wide)
+    assert np.isfinite(spline.y).all()
+    mean, variance = spline.moments()
+    assert mean[0] == pytest.approx(0.0, abs=1e-6)
+    assert variance[0] == pytest.approx(1.0, rel=1e-4)

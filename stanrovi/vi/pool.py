@@ -140,15 +140,9 @@ class Pool:
         """
         out, start = [], 0
         for batch in self.batches:
-            n = len(batch.log_p)
-            if n == 0:  # every draw was rejected
-                continue
-            ratio = log_q[start : start + n] - batch.log_q
-            w = np.exp(ratio - ratio.max())
-            efficiency = w.sum() ** 2 / (n * (w**2).sum())
-            keep = efficiency if efficiency > _MIN_EFFICIENCY else 0.0
-            out.append(w * (keep * n / w.sum()))
-            start += n
+            stop = start + len(batch.log_p)
+            out.append(_importance(log_q[start:stop] - batch.log_q))
+            start = stop
         return np.concatenate(out)
 
     def forget(self, log_q: Array) -> None:
@@ -160,3 +154,13 @@ class Pool:
             for b, i, j in zip(self.batches, total[:-1], total[1:], strict=True)
             if w[i:j].sum() > 0
         ]
+
+
+def _importance(log_ratio: Array) -> Array:
+    """Weights that sum to their effective sample size, or to zero when that is too small."""
+    top = log_ratio.max()
+    if top == -np.inf:  # every point was rejected
+        return np.zeros_like(log_ratio)
+    w = np.exp(log_ratio - top)
+    size = w.sum() ** 2 / (w @ w)
+    return w * (size / w.sum()) if size > _MIN_EFFICIENCY * len(w) else np.zeros_like(w)
