@@ -49,9 +49,9 @@ class SearchSettings:
         dropped.
     """
 
-    n_starts: int = 16
+    n_starts: int = 12
     radius: float = 2.0
-    n_outward: int = 8
+    n_outward: int = 16
     max_rounds: int = 6
     max_iterations: int = 100
 
