@@ -213,15 +213,17 @@ def _outward_starts(modes: tuple[Mode, ...], rng: np.random.Generator, n: int) -
     Half in random whitened directions, half along the widest axes, where other
     modes hide behind a long, thin one.
     """
+    frames = [np.linalg.eigh(m.covariance) for m in modes]
     starts = []
     for i in range(n):
-        mode = modes[i % len(modes)]
-        spectrum, vectors = np.linalg.eigh(mode.covariance)
+        k = i % len(modes)
+        spectrum, vectors = frames[k]
         direction = rng.standard_normal(len(spectrum))
         if (i // len(modes)) % 2 == 1:
             direction *= spectrum / spectrum[-1]
         direction *= rng.uniform(3.0, 12.0) / np.linalg.norm(direction)
-        starts.append(mode.position + vectors @ (np.sqrt(np.maximum(spectrum, 0.0)) * direction))
+        step = vectors @ (np.sqrt(np.maximum(spectrum, 0.0)) * direction)
+        starts.append(modes[k].position + step)
     return np.stack(starts)
 
 
