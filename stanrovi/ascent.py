@@ -57,11 +57,13 @@ class Ascent:
         self._backtrack(i[~accept], value[~accept], slope[~accept])
         self._accept(i[accept], trial[accept], value[accept], gradient[accept])
 
-    def inverse_hessian_diagonal(self, i: int) -> Array:
-        """Diagonal of climber i's L-BFGS approximation to ``(-H)^{-1}``, shape (dim,)."""
+    def inverse_hessian(self, i: int) -> Array:
+        """Climber i's L-BFGS approximation to ``(-H)^{-1}``, positive definite, (dim, dim)."""
         d = self.x.shape[1]
-        rows = np.full(d, i)
-        return np.maximum(np.diag(self._two_loop(rows, np.eye(d))), 0.0)
+        matrix = self._two_loop(np.full(d, i), np.eye(d))
+        spectrum, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+        floor = max(1e-12 * float(spectrum[-1]), 1e-300)
+        return np.asarray((vectors * np.maximum(spectrum, floor)) @ vectors.T)
 
     def _backtrack(self, i: Array, value: Array, slope: Array) -> None:
         t = self._t[i]

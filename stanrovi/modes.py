@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.linalg import cho_solve, solve_triangular
+from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
 from stanrovi.ascent import Ascent
 from stanrovi.errors import DensityError
+from stanrovi.local import local_evidence, local_mode
 from stanrovi.target import Array, Target
 from stanrovi.vi.result import Mode
 
@@ -24,7 +25,6 @@ _NEGLIGIBLE = 9.0
 _HOPELESS = 30.0
 # Two maxima are one basin if the path between them dips less than this (nats).
 _DIP = 0.1
-_MAX_HESSIANS = 6
 # Iterations after which Newton's method takes over from the best climber so far:
 # ill-conditioned densities stall L-BFGS.
 _PATIENCE = 40
@@ -64,8 +64,11 @@ class SearchResult:
     ----------
     modes : tuple of Mode
         Heaviest first; empty when no start ended at a proper maximum.
+    peak : Mode
+        The highest point reached, proper maximum or not, with the climb's own
+        (L-BFGS) estimate of the covariance and weight zero.
     start : ndarray, shape (dim,)
-        Where a fit may begin when there is no mode: the best starting point.
+        The best starting point.
     n_starts, n_usable, n_improper : int
         Starts made; starts with a finite density; climbs that did not end at
         a maximum with a negative definite Hessian (a ridge, a plateau, an
@@ -73,6 +76,7 @@ class SearchResult:
     """
 
     modes: tuple[Mode, ...]
+    peak: Mode
     start: Array
     n_starts: int
     n_usable: int
@@ -107,6 +111,10 @@ def find_modes(
         starts = _usable_starts(target, rng, settings)
         climb = basins.explore(starts, settings.max_iterations)
         start = climb.first[np.argmax(climb.first_log_density)]
+        top = int(np.argmax(climb.log_density))
+        peak = Mode(
+            climb.x[top].copy(), float(climb.log_density[top]), climb.inverse_hessian(top), 0.0
+        )
         n_starts, n_usable = settings.n_starts, len(starts)
         for _ in range(settings.max_rounds):
             known = basins.weighted()
@@ -117,94 +125,7 @@ def find_modes(
             n_starts, n_usable = n_starts + n_outward, n_usable + n_outward
             if len(basins.weighted()) <= len(known):
                 break
-    return SearchResult(basins.weighted(), start, n_starts, n_usable, basins.n_improper)
-
-
-def local_mode(target: Target, x: Array, sd: Array) -> Mode | None:
-    """Polish a maximum and measure its curvature.
-
-    Parameters
-    ----------
-    target : Target
-    x : ndarray, shape (dim,)
-        A point near the maximum.
-    sd : ndarray, shape (dim,)
-        Rough local standard deviations, for finite differences.
-
-    Returns
-    -------
-    Mode or None
-        With weight zero; None if the Hessian is not negative definite.
-    """
-    for _ in range(_MAX_HESSIANS):
-        precision = -hessian(target, x, sd)
-        curvature = np.diag(precision)
-        if not (np.isfinite(precision).all() and (curvature > 0).all()):
-            return None
-        measured = curvature**-0.5
-        if (np.abs(np.log(measured / sd)) > np.log(30)).any():
-            sd = measured  # the step was off by orders of magnitude: measure again
-            continue
-        try:
-            factor = np.linalg.cholesky(precision)
-        except np.linalg.LinAlgError:
-            return None
-        origin, sd = x, measured
-        x, log_density, promised = _newton_steps(target, x, factor)
-        moved = np.linalg.norm(factor.T @ (x - origin))
-        if promised < 0.01 and moved < 0.5:
-            covariance = cho_solve((factor, True), np.eye(len(x)))
-            return Mode(x, log_density, (covariance + covariance.T) / 2, 0.0)
-    return None
-
-
-def _newton_steps(target: Target, x: Array, factor: Array) -> tuple[Array, float, float]:
-    """Newton steps with one Hessian (given by its Cholesky factor), halved where needed.
-
-    Returns the point, its log density and the gain that one more step promises.
-    """
-    value, gradient = (a[0] for a in target.log_density_gradient(x[None]))
-    t = 1.0
-    for _ in range(12):
-        step = cho_solve((factor, True), gradient)
-        if step @ gradient / 2 < 1e-3 or t < 0.1:
-            break
-        new_value, new_gradient = (a[0] for a in target.log_density_gradient((x + t * step)[None]))
-        if new_value > value:
-            x, value, gradient, t = x + t * step, new_value, new_gradient, 1.0
-        else:
-            t /= 4
-    return x, float(value), float(step @ gradient / 2)
-
-
-def hessian(target: Target, x: Array, sd: Array) -> Array:
-    """Hessian of the log density by central differences of gradients.
-
-    Parameters
-    ----------
-    target : Target
-    x : ndarray, shape (dim,)
-    sd : ndarray, shape (dim,)
-        Local scales; steps are a hundredth of them, and never below rounding.
-
-    Returns
-    -------
-    ndarray, shape (dim, dim)
-        Symmetric; NaN where a point was rejected. Costs ``2 * dim`` gradients.
-    """
-    step = np.maximum(1e-2 * sd, 1e-7 * np.maximum(np.abs(x), 1e-300))
-    shift = np.diag(step)
-    value, gradient = target.log_density_gradient(np.concatenate([x + shift, x - shift]))
-    gradient = np.where(np.isfinite(value)[:, None], gradient, np.nan)
-    d = len(x)
-    full = (gradient[:d] - gradient[d:]) / (2 * step[:, None])
-    return np.asarray((full + full.T) / 2)
-
-
-def local_evidence(mode: Mode) -> float:
-    """Laplace estimate of the log evidence of a basin, up to a shared constant."""
-    sign, log_det = np.linalg.slogdet(mode.covariance)
-    return mode.log_density + 0.5 * float(log_det) if sign > 0 else -np.inf
+    return SearchResult(basins.weighted(), peak, start, n_starts, n_usable, basins.n_improper)
 
 
 def _outward_starts(modes: tuple[Mode, ...], rng: np.random.Generator, n: int) -> Array:
@@ -311,8 +232,7 @@ class _Basins:
         self._seen.add(i)
         if self._known(climb.x[i], climb.log_density[i]):
             return
-        sd = np.sqrt(climb.inverse_hessian_diagonal(i))
-        sd = np.where(sd > 0, sd, np.maximum(1.0, np.abs(climb.x[i])))
+        sd = np.sqrt(np.diag(climb.inverse_hessian(i)))
         mode = local_mode(self.target, climb.x[i], sd)
         if mode is None:
             self._improper.add(i)

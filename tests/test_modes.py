@@ -16,14 +16,12 @@ from targets import (
 )
 
 from stanrovi.errors import DensityError
+from stanrovi.local import hessian, local_evidence, local_mode
 from stanrovi.modes import (
     SearchSettings,
     basin_labels,
     basin_shares,
     find_modes,
-    hessian,
-    local_evidence,
-    local_mode,
 )
 from stanrovi.target import BudgetExhausted, FunctionDensity, Target
 

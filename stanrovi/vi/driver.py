@@ -22,13 +22,11 @@ from stanrovi.vi.run import FitRun, Progress
 from stanrovi.vi.verdict import judge
 
 Method = Literal["gaussian", "mfvi", "rovi", "mixture", "auto"]
-MethodFunction = Callable[[FitRun, tuple[Mode, ...], Array, FamilySettings], Outcome]
+MethodFunction = Callable[[FitRun, SearchResult, FamilySettings], Outcome]
 
 
-def _gaussian(
-    run: FitRun, modes: tuple[Mode, ...], start: Array, settings: FamilySettings
-) -> Outcome:
-    family, _, converged = fit_gaussian(run, starting_gaussian(run, modes, start))
+def _gaussian(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome:
+    family, _, converged = fit_gaussian(run, starting_gaussian(run, search))
     if converged:
         return Outcome(family, "converged", "The last natural-gradient step was below tolerance.")
     return Outcome(family, "max_iterations", "The natural-gradient steps did not settle.")
@@ -142,8 +140,8 @@ def _search_and_fit(
     try:
         search = find_modes(run.target, rng)
         if search.modes:
-            run.family = laplace(search.modes, search.start)
-        return search, METHODS[method](run, search.modes, search.start, settings)
+            run.family = laplace(search.modes[0])
+        return search, METHODS[method](run, search, settings)
     except BudgetExhausted:
         if run.family is None or search is None:
             raise DensityError(

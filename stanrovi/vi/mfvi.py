@@ -5,16 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from stanrovi.families import Product
-from stanrovi.target import Array
+from stanrovi.modes import SearchResult
 from stanrovi.vi.product import ProductSettings, fit_product
-from stanrovi.vi.result import Mode
 from stanrovi.vi.rovi import FamilySettings, Outcome, outcome, starting_gaussian
 from stanrovi.vi.run import FitRun
 
 
-def fit_mfvi(
-    run: FitRun, modes: tuple[Mode, ...], start: Array, settings: FamilySettings
-) -> Outcome:
+def fit_mfvi(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome:
     """Fit mean field, from the heaviest mode, by maximising the ELBO.
 
     Begins at the exact optimum for a Gaussian target: variances one over the
@@ -23,10 +20,8 @@ def fit_mfvi(
     Parameters
     ----------
     run : FitRun
-    modes : tuple of Mode
-        From the mode search, heaviest first; may be empty.
-    start : ndarray, shape (dim,)
-        Where to begin if there is no mode.
+    search : SearchResult
+        Modes, if there are any, and where to begin.
     settings : FamilySettings
         Only ``marginals`` matters.
 
@@ -34,7 +29,7 @@ def fit_mfvi(
     -------
     Outcome
     """
-    gaussian = starting_gaussian(run, modes, start)
+    gaussian = starting_gaussian(run, search)
     precision = np.linalg.inv(gaussian.covariance())
     family = Product.gaussian(gaussian.center, np.diag(np.diag(precision) ** -0.5))
     affine = ProductSettings(axes="fixed", flexible=False, forward=0.0)

@@ -17,13 +17,13 @@ import numpy as np
 from scipy.special import logsumexp
 
 from stanrovi.families import Mixture, Product
+from stanrovi.modes import SearchResult
 from stanrovi.rotation import symmetric_root
 from stanrovi.target import Array, Target
 from stanrovi.vi.gaussian import fit_gaussian
 from stanrovi.vi.lattice import find_lattice
 from stanrovi.vi.pool import Batch
 from stanrovi.vi.product import ProductSettings, fit_product
-from stanrovi.vi.result import Mode
 from stanrovi.vi.rovi import FamilySettings, Outcome, fit_rovi
 from stanrovi.vi.run import FitRun
 
@@ -55,29 +55,26 @@ class _Localised(Target):
         return self._target.stage("mixture")
 
 
-def fit_mixture(
-    run: FitRun, modes: tuple[Mode, ...], start: Array, settings: FamilySettings
-) -> Outcome:
+def fit_mixture(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome:
     """Fit one rotated product per basin, with weights from the whole mixture.
 
     Parameters
     ----------
     run : FitRun
-    modes : tuple of Mode
-        From the mode search; with fewer than two this is `fit_rovi`.
-    start : ndarray, shape (dim,)
+    search : SearchResult
+        With fewer than two modes this is `fit_rovi`.
     settings : FamilySettings
 
     Returns
     -------
     Outcome
     """
-    if len(modes) < 2:
-        single = fit_rovi(run, modes, start, settings)
+    if len(search.modes) < 2:
+        single = fit_rovi(run, search, settings)
         note = "One basin was found, so the mixture has one component. "
         return replace(single, message=note + single.message)
-    weights = np.array([m.weight for m in modes])
-    parts = tuple(Product.gaussian(m.position, symmetric_root(m.covariance)) for m in modes)
+    weights = np.array([m.weight for m in search.modes])
+    parts = tuple(Product.gaussian(m.position, symmetric_root(m.covariance)) for m in search.modes)
     mixture = Mixture(weights / weights.sum(), parts)
     notes: list[str] = []
     product = ProductSettings(flexible=settings.marginals == "flexible", max_gradients=1500)
@@ -96,9 +93,7 @@ def fit_mixture(
     return Outcome(mixture, "converged" if converged else "max_iterations", message, check)
 
 
-def fit_auto(
-    run: FitRun, modes: tuple[Mode, ...], start: Array, settings: FamilySettings
-) -> Outcome:
+def fit_auto(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome:
     """Choose between one rotated product and a mixture.
 
     One basin, or basins on a lattice of rotated axes: RoVI. Where it cannot
@@ -107,7 +102,7 @@ def fit_auto(
 
     Parameters
     ----------
-    run, modes, start, settings
+    run, search, settings
         See `fit_mixture`.
 
     Returns
@@ -115,20 +110,20 @@ def fit_auto(
     Outcome
         Its message begins with the reason for the choice.
     """
-    if len(modes) < 2:
-        single = fit_rovi(run, modes, start, settings)
+    if len(search.modes) < 2:
+        single = fit_rovi(run, search, settings)
         return replace(single, message="rovi, since one basin was found. " + single.message)
-    misfit = find_lattice(modes).misfit
+    misfit = find_lattice(search.modes).misfit
     if misfit is not None:
-        mixed = fit_mixture(run, modes, start, settings)
+        mixed = fit_mixture(run, search, settings)
         return replace(mixed, message=f"mixture, since {misfit}. {mixed.message}")
-    single = fit_rovi(run, modes, start, settings)
+    single = fit_rovi(run, search, settings)
     assert single.check is not None
     divergence = single.check.divergence()[0]
     if divergence < _GOOD:
         reason = "rovi, since the basins lie on rotated axes and its draws agree with the target. "
         return replace(single, message=reason + single.message)
-    mixed = fit_mixture(run, modes, start, settings)
+    mixed = fit_mixture(run, search, settings)
     assert mixed.check is not None
     if mixed.check.elbo > single.check.elbo:
         reason = (

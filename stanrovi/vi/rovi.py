@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from stanrovi.families import Family, Product
+from stanrovi.modes import SearchResult
 from stanrovi.rotation import symmetric_root
 from stanrovi.target import Array
 from stanrovi.vi.gaussian import fit_gaussian
@@ -71,28 +72,25 @@ class Outcome:
     misfit: str | None = None
 
 
-def laplace(modes: tuple[Mode, ...], start: Array) -> Product:
-    """Gaussian of the heaviest mode, or a unit one at ``start`` where there is no mode."""
-    if not modes:
-        return Product.gaussian(start, np.eye(len(start)))
-    return Product.gaussian(modes[0].position, np.linalg.cholesky(modes[0].covariance))
+def laplace(mode: Mode) -> Product:
+    """Give the Gaussian of a mode's local quadratic."""
+    return Product.gaussian(mode.position, np.linalg.cholesky(mode.covariance))
 
 
-def starting_gaussian(run: FitRun, modes: tuple[Mode, ...], start: Array) -> Product:
-    """Choose the Gaussian to begin at: Laplace, or a unit one where the search began.
+def starting_gaussian(run: FitRun, search: SearchResult) -> Product:
+    """Choose the Gaussian to begin at, by the median of ``log p - log q`` at a few draws.
 
-    A mode can be a poor place to start: in a funnel it lies deep in the neck,
-    far from where the mass is. The better of the two by the median of
-    ``log p - log q`` at a few draws.
+    The candidates are the local quadratic at the heaviest mode (at the highest
+    point reached, where there is no proper mode) and a unit Gaussian where the
+    search began: a mode can be a poor place to start. In a funnel it lies deep
+    in the neck, far from where the mass is.
     """
-    candidates = [laplace(modes, start)]
-    if modes:
-        candidates.append(laplace((), start))
-        z = run.base(_TRIAL)
-        with run.target.stage("start"):
-            quality = [_median_ratio(run, c, z) for c in candidates]
-        candidates = [candidates[int(np.argmax(quality))]]
-    return candidates[0]
+    top = search.modes[0] if search.modes else search.peak
+    candidates = [laplace(top), Product.gaussian(search.start, np.eye(len(search.start)))]
+    z = run.base(_TRIAL)
+    with run.target.stage("start"):
+        quality = [_median_ratio(run, c, z) for c in candidates]
+    return candidates[int(np.argmax(quality))]
 
 
 def _median_ratio(run: FitRun, family: Product, z: Array) -> float:
@@ -100,27 +98,23 @@ def _median_ratio(run: FitRun, family: Product, z: Array) -> float:
     return float(np.median(log_p - family.log_density_base(z)))
 
 
-def fit_rovi(
-    run: FitRun, modes: tuple[Mode, ...], start: Array, settings: FamilySettings
-) -> Outcome:
+def fit_rovi(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome:
     """Fit RoVI.
 
     Parameters
     ----------
     run : FitRun
-    modes : tuple of Mode
-        From the mode search, heaviest first; may be empty.
-    start : ndarray, shape (dim,)
-        Where to begin if there is no mode.
+    search : SearchResult
+        Modes, if there are any, and where to begin.
     settings : FamilySettings
 
     Returns
     -------
     Outcome
     """
-    if len(modes) >= 2:
-        return _multimodal(run, modes, settings)
-    gaussian, pool, _ = fit_gaussian(run, starting_gaussian(run, modes, start))
+    if len(search.modes) >= 2:
+        return _multimodal(run, search.modes, settings)
+    gaussian, pool, _ = fit_gaussian(run, starting_gaussian(run, search))
     covariance = gaussian.covariance()
     family = Product.gaussian(gaussian.center, symmetric_root(covariance))
     product = _product_settings(settings)
