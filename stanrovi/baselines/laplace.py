@@ -45,7 +45,7 @@ def laplace_draws(model: Model, *, seed: int, draws: int = 4000) -> Draws:
             f"{model.name} ended at one; use a variational fit or NUTS."
         )
     seconds, n_gradients = time.perf_counter() - began, target.n_gradients
-    family = laplace(search.modes, search.start)
+    family = laplace(search.modes[0])
     x = family.sample(draws, sampling)
     log_p, _ = target.log_density_gradient(x)
     return constrained_draws(
