@@ -222,7 +222,7 @@ def improved(
     shift = _solve_clipped(np.diag(fisher) - (fit.linear + fit.linear.T) / 2, fit.intercept)
     shift[list(settings.frozen)] = 0.0
     turn = _axis_step(fit.linear, fisher, family, settings)
-    gain, noise = _promise(fit, shift, turn, settings)
+    gain, noise = _promise(fit, shift, _relative(turn, family, settings), settings)
     turning = not settings.alternating or step % 2 == 1
     shaping = not settings.alternating or step % 2 == 0
     center, axes, marginals = family.center, family.axes, family.marginals
@@ -265,7 +265,7 @@ def _solve_clipped(precision: Array, vector: Array) -> Array:
 
 
 def _axis_step(linear: Array, fisher: Array, family: Product, settings: ProductSettings) -> Array:
-    """Relative change of the axes, ``B <- B (I + step)``, zero diagonal.
+    """Relative change of the axes, ``B <- B (I + step)``, zero diagonal; or the skew W.
 
     For the pair (i, j) the objective changes by ``l_ij e_ij + l_ji e_ji -
     (f_i e_ij^2 + f_j e_ji^2 + 2 e_ij e_ji) / 2``; split into a symmetric part
@@ -284,6 +284,14 @@ def _axis_step(linear: Array, fisher: Array, family: Product, settings: ProductS
     step = ((aa - sa) * s_gradient + (ss - sa) * a_gradient) / determinant
     np.fill_diagonal(step, 0.0)
     return np.asarray(step * min(1.0, _TURN_LIMIT / max(np.linalg.norm(step), 1e-300)))
+
+
+def _relative(turn: Array, family: Product, settings: ProductSettings) -> Array:
+    """Relative change of the axes by a step: ``D^-1 W D`` where the step is a skew W."""
+    if settings.axes != "rotation":
+        return turn
+    scale = _scales(family, settings)
+    return turn * scale[None, :] / scale[:, None]
 
 
 def _scales(family: Product, settings: ProductSettings) -> Array:
