@@ -16,7 +16,18 @@ PACKAGES = {
     "stanrovi": Path(stanrovi.__file__).parent,
     "stanrovi_cli": Path(stanrovi_cli.__file__).parent,
 }
-CORE = ("errors", "target", "maps", "rotation", "families", "ascent", "modes", "separateness", "vi")
+CORE = (
+    "errors",
+    "target",
+    "maps",
+    "rotation",
+    "families",
+    "ascent",
+    "local",
+    "modes",
+    "separateness",
+    "vi",
+)
 # Third-party packages, and the modules of stanrovi (prefixes) that may import them.
 HOMES = {
     "numpy": ("stanrovi", "stanrovi_cli"),
