@@ -82,9 +82,9 @@ def gumbel(axes):
 
     def function(x):
         y = x @ inverse.T
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             fall = np.exp(-y)
-        return -(y + fall).sum(axis=1) - log_volume, (fall - 1) @ inverse
+            return -(y + fall).sum(axis=1) - log_volume, (fall - 1) @ inverse
 
     return FunctionDensity(function, len(axes))
 

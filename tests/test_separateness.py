@@ -116,7 +116,7 @@ def report(density, names, seed=0):
 
 
 def test_rotation_leaves_one_separated_axis():
-    found = report(two_gaussians(9.0, 0.4, [[1.0, 0.3], [0.3, 1.0]]), NAMES)
+    found = report(two_gaussians(12.0, 0.4, [[1.0, 0.3], [0.3, 1.0]]), NAMES)
     assert found.original is not None
     assert found.rotated is not None
     assert found.original.bound < 0.1

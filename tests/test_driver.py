@@ -1,0 +1,191 @@
+import time
+
+import numpy as np
+import pytest
+from targets import (
+    banana,
+    fit,
+    flat,
+    funnel,
+    gaussian,
+    gumbel,
+    nowhere_finite,
+    rejecting,
+    triangle,
+    two_gaussians,
+    unbounded,
+)
+
+from stanrovi.arviz_io import psis_khat
+from stanrovi.errors import DensityError, UsageError
+from stanrovi.separateness import separateness
+from stanrovi.target import FunctionDensity
+from stanrovi.vi.driver import METHODS
+
+SKEW = gumbel([[1.0, 0.5], [0.0, 1.0]])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("density", [SKEW, triangle()], ids=["skew", "triangle"])
+def test_the_same_seed_gives_the_same_fit_to_the_last_bit(method, density):
+    first, second = fit(density, method, 5), fit(density, method, 5)
+    np.testing.assert_array_equal(first.draws, second.draws)
+    assert first.elbo == second.elbo
+    assert first.khat == second.khat
+    assert first.trace == second.trace
+    assert not np.array_equal(first.draws, fit(density, method, 6).draws)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_result_agrees_with_itself(method):
+    density = two_gaussians(4.0, 0.4, np.eye(2))
+    result = fit(density, method, n_draws=1000)
+    assert result.method == method
+    assert result.dim == 2
+    assert result.seed == 0
+    assert result.draws.shape == (1000, 2)
+    log_p = density.log_density_gradient(result.draws)[0]
+    log_q = result.family.log_density_gradient(result.draws)[0]
+    np.testing.assert_array_equal(result.log_p, log_p)
+    np.testing.assert_array_equal(result.log_q, log_q)
+    assert result.elbo == pytest.approx((log_p - log_q).mean())
+    assert result.elbo_se == pytest.approx((log_p - log_q).std(ddof=1) / np.sqrt(1000))
+    assert result.khat == psis_khat(log_p - log_q)
+    assert sum(m.mass for m in result.modes) == pytest.approx(1.0)
+    assert 0 <= result.density_seconds <= result.seconds
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_gradient_is_counted_by_stage(method):
+    calls = 0
+
+    def counted(x):
+        nonlocal calls
+        calls += len(x)
+        return triangle().log_density_gradient(x)
+
+    result = fit(FunctionDensity(counted, 2), method, n_draws=500)
+    stages = dict(result.gradients_by_stage)
+    assert stages.pop("draws") == 500
+    assert sum(stages.values()) == result.n_gradients
+    assert calls == result.n_gradients + 500
+    assert "other" not in stages
+    counts = [p.n_gradients for p in result.trace]
+    assert counts == sorted(counts)
+    assert counts[-1] <= result.n_gradients
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_spent_budget_returns_the_best_so_far(method):
+    full = fit(triangle(), method)
+    search = full.gradients_by_stage["modes"]
+    budget = search + (full.n_gradients - search) * 2 // 3
+    result = fit(triangle(), method, max_gradients=budget)
+    assert result.status == "budget"
+    assert "budget" in result.message
+    assert result.n_gradients <= budget
+    assert result.verdict.name != "ok"
+    assert np.isfinite(result.elbo)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_budget_that_suffices_changes_nothing(method):
+    full = fit(SKEW, method)
+    result = fit(SKEW, method, max_gradients=full.n_gradients)
+    np.testing.assert_array_equal(result.draws, full.draws)
+    assert result.status == full.status
+
+
+def test_more_budget_is_no_worse():
+    elbos = [fit(banana(1.0), "rovi", max_gradients=n).elbo for n in (400, 700, 1500, 4000)]
+    assert (np.diff(elbos) > -0.02).all()
+    assert elbos[-1] > elbos[0] + 0.1
+
+
+def test_a_budget_below_the_mode_search_is_an_error_with_a_cure():
+    with pytest.raises(DensityError, match="allow more gradients"):
+        fit(SKEW, "rovi", max_gradients=20)
+
+
+def test_a_time_limit_ends_the_fit():
+    calls = 0
+
+    def slow_after_the_search(x):
+        nonlocal calls
+        calls += len(x)
+        if calls > 1000:
+            time.sleep(2.0)
+        return triangle().log_density_gradient(x)
+
+    result = fit(FunctionDensity(slow_after_the_search, 2), "mixture", max_seconds=2.0)
+    assert result.status == "budget"
+    assert result.n_gradients < fit(triangle(), "mixture").n_gradients
+
+
+def test_progress_hears_the_trace():
+    heard = []
+    result = fit(SKEW, "rovi", progress=heard.append)
+    assert tuple(heard) == result.trace
+
+
+def test_an_unknown_method_is_refused_with_the_choices():
+    with pytest.raises(UsageError, match=r"'vi'.*gaussian, mfvi, rovi, mixture, auto"):
+        fit(SKEW, "vi")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_density_that_is_finite_nowhere_is_refused(method):
+    with pytest.raises(DensityError, match="not finite at any"):
+        fit(nowhere_finite(2), method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("density", [flat(2), unbounded()], ids=["flat", "unbounded"])
+def test_an_improper_density_is_never_ok(method, density):
+    try:
+        result = fit(density, method)
+    except DensityError:
+        return
+    assert result.modes == ()
+    assert result.verdict.name == "suspect"
+    assert result.warnings
+
+
+def test_rejected_draws_are_said():
+    density = rejecting(gaussian(np.zeros(2), np.eye(2)), lambda x: x[:, 0] > -0.5)
+    result = fit(density, "gaussian")
+    rejected = int((~np.isfinite(result.log_p)).sum())
+    assert rejected > 0
+    assert result.elbo == -np.inf
+    assert result.verdict.name == "suspect"
+    assert any("rejects" in r for r in result.verdict.reasons)
+    assert result.n_rejections > 0
+
+
+def test_a_funnel_is_suspect_for_every_family():
+    for method in METHODS:
+        assert fit(funnel(5), method).verdict.name == "suspect"
+
+
+@pytest.mark.parametrize("weight", [0.5, 0.3, 0.1])
+@pytest.mark.parametrize("m", [2.0, 3.0, 6.0])
+def test_mean_field_collapses_below_the_computed_bound(m, weight):
+    density = two_gaussians(2 * m * np.sqrt(2), weight, np.eye(2))
+    for seed in range(3):
+        result = fit(density, "mfvi", seed)
+        bound = separateness(result.modes, ("a", "b")).bound
+        smaller = min((result.draws > 0).mean(axis=0).min(), (result.draws < 0).mean(axis=0).min())
+        assert smaller <= bound
+        assert min(mode.mass for mode in result.modes) <= bound
+        if m >= 3:
+            assert result.verdict.name == "collapsed"
+            # The bigger mode is kept: its loss is smaller.
+            assert result.elbo == pytest.approx(np.log(max(weight, 1 - weight)), abs=0.01)
+
+
+def test_a_collapse_is_always_flagged_although_khat_is_often_small():
+    density = two_gaussians(6 * np.sqrt(2), 0.5, np.eye(2))
+    results = [fit(density, "mfvi", seed, n_draws=1000) for seed in range(50)]
+    assert {r.verdict.name for r in results} == {"collapsed"}
+    assert {r.status for r in results} == {"converged"}
+    assert sum(r.khat < 0.7 for r in results) >= 1

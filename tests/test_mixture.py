@@ -1,0 +1,179 @@
+import numpy as np
+import pytest
+from targets import (
+    fit,
+    gaussian,
+    gaussian_mixture,
+    gumbel,
+    run_on,
+    standard,
+    student_t,
+    triangle,
+    two_gaussians,
+)
+
+from stanrovi.families import Mixture, Product
+from stanrovi.modes import SearchResult
+from stanrovi.target import FunctionDensity, Target
+from stanrovi.vi import mixture as module
+from stanrovi.vi.result import Mode
+from stanrovi.vi.rovi import FamilySettings
+
+
+def sum_of(densities, weights, offsets):
+    """Mixture of shifted densities."""
+    dim = densities[0].dim
+
+    def function(x):
+        parts = [
+            d.log_density_gradient(np.ascontiguousarray(x - o))
+            for d, o in zip(densities, offsets, strict=True)
+        ]
+        # Two components that overflow leave a point that is as good as rejected.
+        log_parts = np.maximum(np.stack([p[0] for p in parts], axis=1), -1e300)
+        joint = np.log(weights) + log_parts
+        total = np.logaddexp.reduce(joint, axis=1)
+        share = np.exp(joint - total[:, None])
+        return total, sum(share[:, k, None] * p[1] for k, p in enumerate(parts))
+
+    return FunctionDensity(function, dim)
+
+
+def masses(result):
+    return [m.mass for m in result.modes]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_auto_takes_a_mixture_for_a_triangle_and_weighs_it(seed):
+    result = fit(triangle(), "auto", seed, n_draws=8000)
+    assert isinstance(result.family, Mixture)
+    assert result.message.startswith("mixture, since the 3 modes")
+    assert np.sort(result.family.weights)[::-1] == pytest.approx([0.5, 0.3, 0.2], abs=0.02)
+    assert masses(result) == pytest.approx([0.5, 0.3, 0.2], abs=0.02)
+    assert -result.elbo < 0.005
+    assert result.verdict.name == "ok"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_auto_takes_rovi_where_the_modes_lie_on_a_lattice(seed):
+    result = fit(two_gaussians(6.0, 0.3, np.eye(2)), "auto", seed)
+    assert isinstance(result.family, Product)
+    assert result.message.startswith("rovi, since the basins lie on rotated axes")
+    assert masses(result) == pytest.approx([0.7, 0.3], abs=0.02)
+
+
+def test_auto_takes_rovi_for_one_basin_and_spends_no_more():
+    density = gumbel([[1.0, 0.5], [0.0, 1.0]])
+    auto, rovi = fit(density, "auto"), fit(density, "rovi")
+    assert auto.message.startswith("rovi, since one basin was found")
+    assert auto.n_gradients == rovi.n_gradients
+    np.testing.assert_array_equal(auto.draws, rovi.draws)
+
+
+def test_a_mixture_of_one_basin_is_rovi():
+    density = gumbel([[1.0, 0.5], [0.0, 1.0]])
+    result = fit(density, "mixture")
+    assert isinstance(result.family, Product)
+    assert result.message.startswith("One basin was found")
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_opposite_correlations(seed):
+    shapes = [np.array([[1.0, c], [c, 1.0]]) for c in (0.8, -0.8)]
+    density = gaussian_mixture([0.5, 0.5], [[-3, 0], [3, 0]], shapes)
+    result = fit(density, "auto", seed)
+    assert isinstance(result.family, Mixture)
+    assert -result.elbo < 0.01
+    assert result.verdict.name == "ok"
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("separation", [1.0, 1.5, 2.0])
+def test_overlapping_components(separation, seed):
+    result = fit(two_gaussians(separation, 0.5, np.eye(2)), "auto", seed)
+    assert -result.elbo < 0.05
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(
+    "part",
+    [student_t(5, 2), gumbel(np.array([[1.0, 0.6], [0.0, 0.8]]))],
+    ids=["student", "skewed"],
+)
+def test_components_that_are_not_gaussian(part, seed):
+    density = sum_of([part, part], [0.4, 0.6], [np.full(2, -3.0), np.full(2, 3.0)])
+    result = fit(density, "auto", seed)
+    assert -result.elbo < 0.05 or result.verdict.name != "ok"
+    assert len(result.modes) == 2
+
+
+def test_affine_marginals_give_a_mixture_of_gaussians():
+    result = fit(triangle(), "mixture", settings=FamilySettings(marginals="affine"))
+    assert all(c.marginals.is_affine for c in result.family.components)
+    assert -result.elbo < 0.005
+
+
+def test_overlap_is_not_counted_twice_in_the_weights():
+    """Two components on one Gaussian each: weights come from the whole, not from each part."""
+    density = two_gaussians(3.0, 0.3, np.eye(2))
+    parts = tuple(
+        Product.gaussian(np.array(s) * 1.5 / np.sqrt(2), np.eye(2)) for s in ([-1, -1], [1, 1])
+    )
+    mixture, batch = module._weighed(run_on(density), Mixture(np.array([0.5, 0.5]), parts))
+    np.testing.assert_allclose(mixture.weights, [0.3, 0.7], atol=0.01)
+    assert batch.elbo == pytest.approx(0.0, abs=0.01)
+    assert batch.n_rejected == 0
+
+
+def test_the_localised_target_is_the_target_times_a_share():
+    density = two_gaussians(3.0, 0.3, np.eye(2))
+    parts = tuple(Product.gaussian(np.full(2, s), np.eye(2)) for s in (-1.0, 1.0))
+    family = Mixture(np.array([0.4, 0.6]), parts)
+    target = Target(density)
+    local = module._Localised(target, family, 1)
+    x = np.random.default_rng(0).standard_normal((50, 2))
+    value, _ = local.log_density_gradient(x)
+    share = parts[1].log_density(x) - family.log_density(x)
+    np.testing.assert_allclose(value, density.log_density_gradient(x)[0] + share)
+    assert local.n_gradients == target.n_gradients == 50
+    assert local.dim == 2
+
+
+def search_with(*positions):
+    """Outcome of a search that took these points for modes of unit width."""
+    weight = 1 / len(positions)
+    modes = tuple(Mode(np.array(p), 0.0, np.eye(len(p)), weight) for p in positions)
+    return SearchResult(modes, modes[0], modes[0].position, 16, 16, 0)
+
+
+def test_components_that_become_one_are_merged():
+    run = run_on(gaussian(np.zeros(2), np.eye(2)))
+    outcome = module.fit_mixture(run, search_with([-0.2, 0.0], [0.2, 0.0]), FamilySettings())
+    assert len(outcome.family.weights) == 1
+    assert "merged" in outcome.message
+    np.testing.assert_allclose(outcome.family.covariance(), np.eye(2), atol=0.1)
+
+
+def test_a_component_without_mass_is_dropped_with_a_note():
+    notes = []
+    parts = (standard(2), Product.gaussian(np.full(2, 9.0), np.eye(2)))
+    kept = module._without_tiny(Mixture(np.array([0.999, 0.001]), parts), notes)
+    assert kept.components == parts[:1]
+    assert kept.weights.tolist() == [1.0]
+    assert "negligible" in notes[0]
+    same = Mixture(np.array([0.9, 0.1]), parts)
+    assert module._without_tiny(same, notes) is same
+
+
+@pytest.mark.slow
+def test_nineteen_of_twenty_seeds_weigh_the_triangle():
+    good = 0
+    for seed in range(20):
+        result = fit(triangle(), "auto", seed, n_draws=8000)
+        masses_ok = (
+            len(result.modes) == 3
+            and np.abs(np.subtract(masses(result), [0.5, 0.3, 0.2])).max() <= 0.02
+        )
+        forced = fit(triangle(), "rovi", seed).verdict.name
+        good += bool(masses_ok and forced == "family cannot hold these modes")
+    assert good >= 19
