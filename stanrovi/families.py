@@ -36,6 +36,11 @@ def base_draws(n: int, dim: int, rng: np.random.Generator) -> Array:
     return standard_normal(sobol.random_base2(exponent)[:n])
 
 
+def normal_log_density(z: Array) -> Array:
+    """Log density (n,) of the standard normal at z (n, d)."""
+    return np.asarray(-0.5 * (z**2).sum(axis=1) - z.shape[1] * _LOG_SQRT_2PI)
+
+
 class Family(Protocol):
     """A normalised distribution on unconstrained R^dim."""
 
@@ -111,18 +116,19 @@ class Product:
 
     def log_density_base(self, z: Array) -> Array:
         """Log density (n,) at the points whose base points are z (n, dim)."""
-        normal = -0.5 * (z**2).sum(axis=1) - self.dim * _LOG_SQRT_2PI
-        return np.asarray(normal - self.marginals.log_slope(z).sum(axis=1) - self.log_volume)
+        slopes = self.marginals.log_slope(z).sum(axis=1)
+        return np.asarray(normal_log_density(z) - slopes - self.log_volume)
 
     def log_density(self, x: Array) -> Array:
         """Log density (n,) at x of shape (n, dim)."""
-        return self.log_density_base(self.to_base(x))
+        z, log_slope, _ = self.marginals.pull_back(self.coordinates(x))
+        return np.asarray(normal_log_density(z) - log_slope.sum(axis=1) - self.log_volume)
 
     def log_density_gradient(self, x: Array) -> tuple[Array, Array]:
         """Log density (n,) and its gradient (n, dim) at x of shape (n, dim)."""
-        z = self.to_base(x)
-        score = self.marginals.score(z)
-        return self.log_density_base(z), np.asarray(lu_solve(self._lu, score.T, trans=1).T)
+        z, log_slope, score = self.marginals.pull_back(self.coordinates(x))
+        log_q = normal_log_density(z) - log_slope.sum(axis=1) - self.log_volume
+        return log_q, np.asarray(lu_solve(self._lu, score.T, trans=1).T)
 
     def entropy(self) -> float:
         """Differential entropy in nats."""

@@ -16,6 +16,7 @@ sums of ramps with fixed knots.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
@@ -92,67 +93,34 @@ class SplineMap:
         """Return the coordinates ``order`` (indices), in that order."""
         return SplineMap(self.z[order], self.y[order], self.slope[order])
 
-    def replaced(self, coordinate: int, other: SplineMap) -> SplineMap:
-        """Exchange one coordinate for the first coordinate of ``other``."""
-        rows = [self.select(np.array([i])) for i in range(self.dim)]
-        rows[coordinate] = other
-        return stack(rows)
-
     def value(self, z: Array) -> Array:
         """``T(z)`` for z of shape (n, d)."""
-        k, xi, inside = self._locate(self.z, z)
-        p = _Piece.of(self, k)
-        theta = xi * (1 - xi)
-        y = p.y0 + p.h * (p.s * xi**2 + p.d0 * theta) / (p.s + p.kappa * theta)
-        return np.where(inside, y, self._tail_value(z))
+        return self._at(z).value()
 
     def log_slope(self, z: Array) -> Array:
         """``log T'(z)`` for z of shape (n, d)."""
-        k, xi, inside = self._locate(self.z, z)
-        p = _Piece.of(self, k)
-        theta = xi * (1 - xi)
-        numerator = p.d1 * xi**2 + 2 * p.s * theta + p.d0 * (1 - xi) ** 2
-        log_slope = 2 * np.log(p.s / (p.s + p.kappa * theta)) + np.log(numerator)
-        return np.where(inside, log_slope, np.log(self._tail_slope(z)))
-
-    def inverse(self, y: Array) -> Array:
-        """``T^{-1}(y)`` for y of shape (n, d), exact up to rounding."""
-        k, _, inside = self._locate(self.y, y)
-        p = _Piece.of(self, k)
-        t = np.where(inside, y - p.y0, 0.0)
-        a = p.h * (p.s - p.d0) + t * p.kappa
-        b = p.h * p.d0 - t * p.kappa
-        c = -p.s * t
-        root = np.sqrt(np.maximum(b * b - 4 * a * c, 0.0))
-        z = p.z0 + p.w * (2 * c / (-b - root))
-        low = y < self.y[:, 0]
-        tail = np.where(
-            low,
-            self.z[:, 0] + (y - self.y[:, 0]) / self.slope[:, 0],
-            self.z[:, -1] + (y - self.y[:, -1]) / self.slope[:, -1],
-        )
-        return np.where(inside, z, tail)
+        return np.log(self._at(z).slope())
 
     def score(self, z: Array) -> Array:
         """Give the derivative of the marginal log density at ``y = T(z)``, shape (n, d).
 
         ``d/dy log q(y) = (-z - T''(z) / T'(z)) / T'(z)``.
         """
-        k, xi, inside = self._locate(self.z, z)
-        p = _Piece.of(self, k)
-        theta = xi * (1 - xi)
-        numerator = p.d1 * xi**2 + 2 * p.s * theta + p.d0 * (1 - xi) ** 2
-        denominator = p.s + p.kappa * theta
-        d_numerator = 2 * (p.d1 * xi + p.s * (1 - 2 * xi) - p.d0 * (1 - xi))
-        curvature = d_numerator / numerator - 2 * p.kappa * (1 - 2 * xi) / denominator
-        slope = p.s**2 * numerator / denominator**2
-        curvature = np.where(inside, curvature / p.w, 0.0)
-        return (-z - curvature) / np.where(inside, slope, self._tail_slope(z))
+        return self._at(z).score()
+
+    def inverse(self, y: Array) -> Array:
+        """``T^{-1}(y)`` for y of shape (n, d), exact up to rounding."""
+        return self._at_value(y).z
+
+    def pull_back(self, y: Array) -> tuple[Array, Array, Array]:
+        """``T^{-1}(y)`` with log slope and score there, shape (n, d) each."""
+        point = self._at_value(y)
+        return point.z, np.log(point.slope()), point.score()
 
     def log_density(self, y: Array) -> Array:
         """Marginal log densities at y of shape (n, d), normalised."""
-        z = self.inverse(y)
-        return -0.5 * z**2 - _LOG_SQRT_2PI - self.log_slope(z)
+        z, log_slope, _ = self.pull_back(y)
+        return -0.5 * z**2 - _LOG_SQRT_2PI - log_slope
 
     def quadrature(self) -> tuple[Array, Array]:
         """Nodes and weights for expectations under the standard normal.
@@ -212,55 +180,86 @@ class SplineMap:
         )
         return standard, mean, sd
 
-    def _locate(self, knots: Array, v: Array) -> tuple[NDIndex, Array, NDBool]:
-        columns = [
-            np.searchsorted(knots[i, 1:-1], v[:, i], side="right") for i in range(v.shape[1])
-        ]
-        k = np.stack(columns, axis=1)
-        row = np.arange(v.shape[1])
-        low, high = knots[row, k], knots[row, k + 1]
-        position = (v - low) / (high - low)
-        inside = (position >= 0) & (position <= 1)
-        return k, np.clip(position, 0.0, 1.0), inside
+    @cached_property
+    def _pieces(self) -> Array:
+        """Coefficients of every piece, straight tails included, shape (d, K + 1, 7).
 
-    def _tail_value(self, z: Array) -> Array:
-        left = self.y[:, 0] + self.slope[:, 0] * (z - self.z[:, 0])
-        right = self.y[:, -1] + self.slope[:, -1] * (z - self.z[:, -1])
-        return np.where(z < self.z[:, 0], left, right)
+        Per piece: z0, y0 (left end), w, h (widths), d0, d1 (end slopes) and
+        the mean slope s = h / w.
+        """
+        w, h = np.diff(self.z, axis=1), np.diff(self.y, axis=1)
+        inner = [self.z[:, :-1], self.y[:, :-1], w, h, self.slope[:, :-1], self.slope[:, 1:], h / w]
+        ends = []
+        for k, sign in ((0, -1.0), (-1, 1.0)):
+            slope = self.slope[:, k]
+            one = np.ones_like(slope)
+            start_z = self.z[:, k] + min(sign, 0.0)
+            start_y = self.y[:, k] + min(sign, 0.0) * slope
+            ends.append(np.stack([start_z, start_y, one, slope, slope, slope, slope], axis=-1))
+        middle = np.stack(inner, axis=-1)
+        return np.concatenate([ends[0][:, None], middle, ends[1][:, None]], axis=1)
 
-    def _tail_slope(self, z: Array) -> Array:
-        return np.where(z < self.z[:, 0], self.slope[:, 0], self.slope[:, -1])
+    def _at(self, z: Array) -> _Point:
+        coefficients = self._gather(self.z, z)
+        xi = (z - coefficients[0]) / coefficients[2]
+        return _Point(z, xi, *coefficients)
 
+    def _at_value(self, y: Array) -> _Point:
+        z0, y0, w, h, d0, d1, s = self._gather(self.y, y)
+        t, kappa = y - y0, d0 + d1 - 2 * s
+        a, b, c = h * (s - d0) + t * kappa, h * d0 - t * kappa, -s * t
+        root = np.sqrt(np.maximum(b * b - 4 * a * c, 0.0))
+        xi = 2 * c / (-b - root)
+        return _Point(z0 + w * xi, xi, z0, y0, w, h, d0, d1, s)
 
-NDIndex = np.ndarray
-NDBool = np.ndarray
+    def _gather(self, knots: Array, v: Array) -> tuple[Array, ...]:
+        """Coefficients (n, d) of the pieces in which the points v (n, d) lie."""
+        columns = [np.searchsorted(knots[i], v[:, i], side="right") for i in range(v.shape[1])]
+        found = self._pieces[np.arange(v.shape[1]), np.stack(columns, axis=1)]
+        return tuple(np.moveaxis(found, -1, 0))
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """Spline coefficients gathered for each evaluation point, shape (n, d) each."""
+class _Point:
+    """Evaluation points with the coefficients of their pieces, shape (n, d) each.
 
+    ``xi`` is the relative position in the piece; a straight tail is the piece
+    with equal slopes, where xi may leave [0, 1].
+    """
+
+    z: Array
+    xi: Array
     z0: Array
     y0: Array
     w: Array
     h: Array
-    s: Array
     d0: Array
     d1: Array
-    kappa: Array
+    s: Array
 
-    @classmethod
-    def of(cls, spline: SplineMap, k: NDIndex) -> _Piece:
-        row = np.arange(k.shape[1])
-        z0, y0, d0, d1 = (
-            spline.z[row, k],
-            spline.y[row, k],
-            spline.slope[row, k],
-            spline.slope[row, k + 1],
-        )
-        w, h = spline.z[row, k + 1] - z0, spline.y[row, k + 1] - y0
-        s = h / w
-        return cls(z0, y0, w, h, s, d0, d1, d0 + d1 - 2 * s)
+    def value(self) -> Array:
+        theta = self.xi * (1 - self.xi)
+        share = (self.s * self.xi**2 + self.d0 * theta) / self._denominator(theta)
+        return np.asarray(self.y0 + self.h * share)
+
+    def slope(self) -> Array:
+        theta = self.xi * (1 - self.xi)
+        ratio = self.s / self._denominator(theta)
+        return np.asarray(ratio * ratio * self._numerator(theta))
+
+    def score(self) -> Array:
+        xi, theta = self.xi, self.xi * (1 - self.xi)
+        numerator, denominator = self._numerator(theta), self._denominator(theta)
+        bend = 2 * (self.d1 * xi + self.s * (1 - 2 * xi) - self.d0 * (1 - xi)) / numerator
+        bend -= 2 * (self.d0 + self.d1 - 2 * self.s) * (1 - 2 * xi) / denominator
+        ratio = self.s / denominator
+        return np.asarray((-self.z - bend / self.w) / (ratio * ratio * numerator))
+
+    def _numerator(self, theta: Array) -> Array:
+        return self.d1 * self.xi**2 + 2 * self.s * theta + self.d0 * (1 - self.xi) ** 2
+
+    def _denominator(self, theta: Array) -> Array:
+        return self.s + (self.d0 + self.d1 - 2 * self.s) * theta
 
 
 def stack(maps: list[SplineMap]) -> SplineMap:

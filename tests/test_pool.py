@@ -103,7 +103,7 @@ def test_weights_turn_old_draws_into_a_sample_of_the_current_iterate():
     np.testing.assert_allclose(sizes, expected, rtol=0.15)
 
 
-def test_batches_from_far_away_do_not_count_and_are_forgotten():
+def test_batches_from_far_away_do_not_count():
     pool = Pool()
     far, near = batch_from(shifted(4.0), 128), batch_from(shifted(0.1), 128)
     pool.add(far)
@@ -112,8 +112,6 @@ def test_batches_from_far_away_do_not_count_and_are_forgotten():
     weight = pool.weights(log_q)
     assert (weight[:128] == 0).all()
     assert weight[128:].sum() > 100
-    pool.forget(log_q)
-    assert pool.batches == [near]
 
 
 def test_a_run_traces_every_evaluation():

@@ -145,16 +145,6 @@ class Pool:
             start = stop
         return np.concatenate(out)
 
-    def forget(self, log_q: Array) -> None:
-        """Drop batches that no longer count for the current iterate."""
-        total = np.cumsum([0, *(len(b.log_p) for b in self.batches)])
-        w = self.weights(log_q)
-        self.batches = [
-            b
-            for b, i, j in zip(self.batches, total[:-1], total[1:], strict=True)
-            if w[i:j].sum() > 0
-        ]
-
 
 def _importance(log_ratio: Array) -> Array:
     """Weights that sum to their effective sample size, or to zero when that is too small."""

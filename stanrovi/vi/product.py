@@ -25,7 +25,7 @@ from typing import Literal
 
 import numpy as np
 
-from stanrovi.families import Product
+from stanrovi.families import Product, normal_log_density
 from stanrovi.maps import SplineMap, stack
 from stanrovi.rotation import rotate
 from stanrovi.target import Array
@@ -214,9 +214,10 @@ def improved(
         predict (nats).
     """
     y = family.coordinates(pool.x)
-    z = family.marginals.inverse(y)
-    weight = _weights(pool, family.log_density_base(z), settings.forward)
-    residual = winsorised(pool.gradient @ family.axes - family.marginals.score(z))
+    z, log_slope, score = family.marginals.pull_back(y)
+    log_q = normal_log_density(z) - log_slope.sum(axis=1) - family.log_volume
+    weight = _weights(pool, log_q, settings.forward)
+    residual = winsorised(pool.gradient @ family.axes - score)
     fit = regress(z, y, residual, weight, smooth=settings.flexible)
     fisher = family.marginals.fisher_information()
     shift = _solve_clipped(np.diag(fisher) - (fit.linear + fit.linear.T) / 2, fit.intercept)
@@ -339,12 +340,11 @@ def _reshaped(
         return SplineMap.affine(np.zeros(len(scale)), scale)
     ends = marginals.value(np.array([[-6.5], [6.5]]) * np.ones(marginals.dim))
     grid = np.linspace(ends[0], ends[1], _GRID)
-    z = marginals.inverse(grid)
-    score = marginals.score(z)
+    z, log_slope, score = marginals.pull_back(grid)
     change = damping * (np.einsum("gdm,dm->gd", basis(z), fit.smooth) + grid * own)
     change = _bounded(change, score, z)
     steps = np.diff(grid, axis=0) * (change[1:] + change[:-1]) / 2
-    log_density = marginals.log_density(grid)
+    log_density = -0.5 * z**2 - log_slope
     log_density[1:] += np.cumsum(steps, axis=0)
     new = SplineMap.from_log_density(grid.T, log_density.T, (score + change).T)
     if not settings.frozen:

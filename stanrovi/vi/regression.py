@@ -22,6 +22,7 @@ from stanrovi.target import Array
 _KNOTS = np.array([-2.6, -1.9, -1.3, -0.8, -0.4, 0.0, 0.4, 0.8, 1.3, 1.9, 2.6])
 _PENALTIES = 10.0 ** np.arange(-4.0, 3.0, 0.5)
 _LARGE = 4.0
+_TABLE_END, _TABLE_STEP = 4.0, 0.002
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,14 @@ def basis(z: Array) -> Array:
     """Smooth functions at z (any shape), trailing axis m.
 
     Natural cubic splines, orthonormal under N(0, 1), orthogonal to 1 and z,
-    smoothest first (Demmler and Reinsch 1975, doi:10.1007/BF01437407).
+    smoothest first (Demmler and Reinsch 1975, doi:10.1007/BF01437407). Read
+    from a table, whose last interval continues them as the lines they are.
     """
-    return np.asarray(_natural_splines(z) @ _demmler_reinsch()[0] + _lines(z))
+    table = _table()
+    position = (z + _TABLE_END) / _TABLE_STEP
+    k = np.clip(position.astype(int), 0, len(table) - 2)
+    t = (position - k)[..., None]
+    return np.asarray((1 - t) * table[k] + t * table[k + 1])
 
 
 def regress(z: Array, y: Array, residual: Array, weight: Array, *, smooth: bool) -> ScoreResidual:
@@ -181,6 +187,9 @@ def _demmler_reinsch() -> tuple[Array, Array, Array]:
     return transform, roughness, line_part @ transform
 
 
-def _lines(z: Array) -> Array:
-    constant, slope = _demmler_reinsch()[2]
-    return -(constant + z[..., None] * slope)
+@cache
+def _table() -> Array:
+    """Values of the basis on a grid of spacing `_TABLE_STEP`, shape (n, m)."""
+    grid = np.arange(-_TABLE_END, _TABLE_END + _TABLE_STEP / 2, _TABLE_STEP)
+    transform, _, (constant, slope) = _demmler_reinsch()
+    return np.asarray(_natural_splines(grid) @ transform - constant - grid[:, None] * slope)
