@@ -1,0 +1,193 @@
+"""The Python API on the bundled programs, in the embedded engine."""
+
+import json
+
+import numpy as np
+import pytest
+
+import stanrovi as sr
+from stanrovi.errors import DensityError, UsageError
+from stanrovi.stan import Model
+from stanrovi.vi.driver import METHODS
+
+
+@pytest.fixture(scope="module")
+def bimodal():
+    return Model("bimodal_gaussian", engine="stanli")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_returns_constrained_draws(eight_schools, method):
+    fit = sr.fit(eight_schools, method=method, seed=1, draws=1000)
+    assert fit.result.method == method
+    assert fit.result.draws.shape == (1000, eight_schools.dim)
+    tau = fit.draws.posterior["tau"]
+    assert tau.shape == (1, 1000)
+    assert (tau > 0).all()
+    assert set(fit.draws.parameters) <= set(fit.draws.posterior)
+    np.testing.assert_array_equal(fit.draws.unconstrained[0], fit.result.draws)
+    np.testing.assert_array_equal(fit.draws.sample_stats["lp"][0], fit.result.log_p)
+    assert method in repr(fit)
+
+
+def test_constrained_draws_are_the_images_of_the_unconstrained_ones(eight_schools):
+    fit = sr.fit(eight_schools, seed=2, draws=50)
+    again = eight_schools.constrain(fit.result.draws, seed=2)
+    for name, values in again.items():
+        np.testing.assert_array_equal(fit.draws.posterior[name][0], values)
+
+
+def test_the_same_seed_gives_the_same_draws(eight_schools):
+    first, second = (sr.fit(eight_schools, seed=3, draws=200) for _ in range(2))
+    for name in first.draws.posterior:
+        np.testing.assert_array_equal(first.draws.posterior[name], second.draws.posterior[name])
+
+
+def test_a_seed_that_is_not_given_is_drawn_and_recorded(bimodal):
+    first, second = (sr.fit(bimodal, draws=50) for _ in range(2))
+    assert first.result.seed != second.result.seed
+    again = sr.fit(bimodal, draws=50, seed=first.result.seed)
+    np.testing.assert_array_equal(again.result.draws, first.result.draws)
+
+
+def test_seed_zero_is_a_seed(bimodal):
+    assert sr.fit(bimodal, draws=50, seed=0).result.seed == 0
+
+
+def test_rovi_holds_the_two_modes_of_the_paper(bimodal):
+    fit = sr.fit(bimodal, seed=0, draws=8000)
+    assert fit.result.verdict.name == "ok"
+    assert [m.mass for m in fit.result.modes] == pytest.approx([0.5, 0.5], abs=0.02)
+    assert abs(fit.result.elbo) < 0.02
+    assert np.corrcoef(fit.draws.posterior["x"][0].T)[0, 1] == pytest.approx(0.9, abs=0.02)
+
+
+def test_mean_field_loses_one_of_them_and_the_verdict_says_so(bimodal):
+    fit = sr.fit(bimodal, method="mfvi", seed=0)
+    assert fit.result.verdict.name == "collapsed"
+    assert fit.result.elbo == pytest.approx(-np.log(2), abs=1e-2)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_labels_that_can_be_exchanged_share_the_mass(seed):
+    fit = sr.fit("label_switching", method="auto", seed=seed, draws=8000)
+    first, second = np.moveaxis(fit.draws.posterior["mu"][0], -1, 0)
+    assert (first > second).mean() == pytest.approx(0.5, abs=0.02)
+    assert fit.result.verdict.name == "ok"
+
+
+def test_three_modes_need_a_mixture():
+    auto = sr.fit("three_modes", method="auto", seed=0, draws=8000)
+    assert auto.result.message.startswith("mixture")
+    assert [m.mass for m in auto.result.modes] == pytest.approx([0.5, 0.3, 0.2], abs=0.02)
+    forced = sr.fit("three_modes", method="rovi", seed=0)
+    assert forced.result.verdict.name == "family cannot hold these modes"
+
+
+def test_two_modes_in_more_dimensions():
+    fit = sr.fit("gaussian_mixture_nd", seed=0, draws=8000)
+    assert fit.result.verdict.name == "ok"
+    assert [m.mass for m in fit.result.modes] == pytest.approx([0.7, 0.3], abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["ar", "challenger", "eight_schools", "garch", "kidscore"])
+def test_well_behaved_posteriors_are_fitted_and_rotation_does_no_harm(name):
+    gaussian, rovi = (sr.fit(name, method=m, seed=0).result for m in ("gaussian", "rovi"))
+    for result in (gaussian, rovi):
+        assert len(result.modes) == 1
+        assert result.verdict.name in ("ok", "suspect")
+        assert result.n_rejections < 0.05 * result.n_gradients
+        assert result.n_gradients < 6000
+    assert rovi.elbo > gaussian.elbo - 2 * np.hypot(rovi.elbo_se, gaussian.elbo_se)
+
+
+@pytest.mark.parametrize("name", ["eight_schools_centered", "neals_funnel"])
+def test_funnels_are_suspect(name):
+    assert sr.fit(name, seed=0).result.verdict.name == "suspect"
+
+
+def test_data_change_the_posterior():
+    far = sr.fit("bimodal_gaussian", {"m": 6, "w": 0.3}, seed=0, draws=8000)
+    assert (far.draws.posterior["x"][0, :, 0] < 0).mean() == pytest.approx(0.3, abs=0.02)
+
+
+def test_settings_reach_the_family(bimodal):
+    fit = sr.fit(bimodal, method="mfvi", marginals="affine", seed=0, draws=50)
+    assert fit.result.family.marginals.is_affine
+
+
+def test_a_budget_reaches_the_fit(eight_schools):
+    full = sr.fit(eight_schools, seed=0, draws=50).result
+    budget = full.gradients_by_stage["modes"] + 300
+    limited = sr.fit(eight_schools, seed=0, draws=50, max_gradients=budget).result
+    assert limited.status == "budget"
+    assert limited.n_gradients <= budget
+    assert sr.fit(eight_schools, seed=0, draws=50, max_seconds=60).result.status == full.status
+
+
+def test_progress_is_reported(bimodal):
+    heard = []
+    fit = sr.fit(bimodal, seed=0, draws=50, progress=heard.append)
+    assert tuple(heard) == fit.result.trace
+
+
+def test_attributes_carry_the_run(bimodal):
+    fit = sr.fit(bimodal, seed=4, draws=50)
+    attrs = fit.draws.attrs
+    assert attrs["method"] == "rovi"
+    assert attrs["seed"] == 4
+    assert attrs["verdict"] == "ok"
+    assert [row["mass"] for row in json.loads(attrs["modes"])] == [m.mass for m in fit.result.modes]
+    assert len(json.loads(attrs["trace"])) == len(fit.result.trace)
+    axes = np.array(json.loads(attrs["axes"])["matrix"])
+    np.testing.assert_allclose(axes @ axes.T, fit.result.family.covariance(), rtol=1e-6)
+
+
+def test_a_fit_becomes_arviz_data(bimodal):
+    data = sr.fit(bimodal, seed=0, draws=50).to_arviz()
+    assert data["posterior"]["x"].shape == (1, 50, 2)
+
+
+def test_modes_are_reported_in_both_coordinates(bimodal):
+    report = sr.find_modes(bimodal, seed=0)
+    assert report.names == tuple(bimodal.unconstrained_names)
+    assert [m.weight for m in report.modes] == pytest.approx([0.5, 0.5], abs=1e-3)
+    assert report.original is not None
+    assert report.rotated is not None
+    assert report.original.bound < 0.25
+    assert report.rotated.bound == 0.5
+    assert report.n_gradients < 1000
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "rov"}, "did you mean 'rovi'"),
+        ({"method": "x"}, "Choose from gaussian"),
+        ({"draws": 1}, "at least 2, not 1"),
+        ({"max_gradients": 0}, "max_gradients must be positive, not 0"),
+        ({"max_seconds": -1.0}, "max_seconds must be positive, not -1"),
+        ({"data": {"m": 1, "w": 0.5}}, "has its data already"),
+    ],
+)
+def test_impossible_options_are_refused(bimodal, options, message):
+    with pytest.raises(UsageError, match=message):
+        sr.fit(bimodal, **options)
+
+
+def test_a_program_that_rejects_everything_is_quoted(write):
+    program = write(
+        "hopeless.stan",
+        'parameters { real x; } model { if (x < 1e9) reject("x is too small"); x ~ normal(0, 1); }',
+    )
+    model = Model(program, engine="stanli")
+    with pytest.raises(DensityError, match="x is too small"):
+        sr.fit(model, seed=0)
+    with pytest.raises(DensityError, match="x is too small"):
+        sr.find_modes(model, seed=0)
+
+
+@pytest.mark.slow
+def test_every_collapse_of_mean_field_is_flagged(bimodal):
+    verdicts = {sr.fit(bimodal, method="mfvi", seed=s).result.verdict.name for s in range(50)}
+    assert verdicts == {"collapsed"}
