@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ import numpy as np
 import pytest
 
 from stanrovi.stan import Model
+
+# A job in the background of a shell ignores Ctrl-C, and so would all that tests start from it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Write = Callable[[str, str], Path]
 
