@@ -151,6 +151,28 @@ def test_an_improper_density_is_never_ok(method, density):
     assert result.warnings
 
 
+def test_an_unbounded_density_names_the_direction():
+    result = fit(unbounded(), "gaussian", names=("a", "b"))
+    assert any("No proper mode" in w for w in result.warnings)
+    assert any("widest along b (unconstrained)" in w for w in result.warnings)
+    anonymous = fit(unbounded(), "gaussian")
+    assert any("coordinate 2" in w for w in anonymous.warnings)
+
+
+def test_a_density_that_changes_its_mind_about_everything_is_refused():
+    usual = fit(SKEW, "gaussian").n_gradients
+    calls = 0
+
+    def fickle(x):
+        nonlocal calls
+        calls += len(x)
+        value, gradient = SKEW.log_density_gradient(x)
+        return np.where(calls > usual, np.nan, value), gradient
+
+    with pytest.raises(DensityError, match="rejects every draw"):
+        fit(FunctionDensity(fickle, 2), "gaussian")
+
+
 def test_rejected_draws_are_said():
     density = rejecting(gaussian(np.zeros(2), np.eye(2)), lambda x: x[:, 0] > -0.5)
     result = fit(density, "gaussian")

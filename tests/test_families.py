@@ -179,6 +179,13 @@ def test_preconditioner_and_rotation_multiply_to_the_axes(build, dim):
     )
 
 
+def test_a_reflection_is_absorbed_by_an_axis():
+    family = Product(np.zeros(2), np.diag([1.0, -2.0]), skewed(2))
+    lower, rotation = family.preconditioner_rotation()
+    np.testing.assert_allclose(lower, np.diag([1.0, 2.0]), atol=1e-6)
+    assert np.linalg.det(rotation) == pytest.approx(1.0)
+
+
 def test_a_gaussian_far_from_unit_scale_stays_exact():
     scale = 10.0 ** np.arange(-6, 7, 2)
     family = Product.gaussian(1e3 * scale, np.diag(scale) @ ortho_group.rvs(7, random_state=0))

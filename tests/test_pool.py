@@ -54,6 +54,17 @@ def test_elbo_and_divergence_of_a_shifted_gaussian():
     np.testing.assert_allclose(batch.log_ratio, batch.log_p - batch.log_q)
 
 
+def test_worse_means_by_more_than_noise_and_wild_ratios_are_no_excuse():
+    good = batch_from(shifted(0.1), 256)
+    assert not good.worse_than(good)
+    assert not batch_from(shifted(0.1), 256, seed=1).worse_than(good)
+    wide = Product.gaussian(np.zeros(2), 30.0 * np.eye(2))
+    bad = batch_from(wide, 8)
+    assert bad.elbo > good.elbo - 6 * bad.elbo_se  # its own noise would nearly excuse it
+    assert bad.worse_than(good)
+    assert not good.worse_than(bad)
+
+
 def half_space(dim=2):
     return rejecting(gaussian(np.zeros(dim), np.eye(dim)), lambda x: x[:, 0] > 0)
 

@@ -14,6 +14,9 @@ from targets import (
     two_gaussians,
 )
 
+from stanrovi.families import Product
+from stanrovi.vi import rovi
+from stanrovi.vi.product import ProductFit
 from stanrovi.vi.rovi import FamilySettings
 
 SKEW = np.array([[1.0, 0.5, 0.0], [0.0, 1.0, 0.5], [0.3, 0.0, 1.0]])
@@ -101,6 +104,20 @@ def test_plain_axes_are_a_rotation_of_the_standardised_parameters():
     assert miss < 1e-9
     assert (weights > 0).all()
     assert rescaling_that_makes_orthogonal(fit(density, "rovi").family.axes)[1] > 1e-4
+
+
+def test_a_product_fit_that_is_worse_than_the_gaussian_is_not_returned(monkeypatch):
+    def too_wide(run, start, settings, pool=None):
+        first = run.evaluate("product", start, run.base(256))
+        wide = Product(start.center, 3.0 * start.axes, start.marginals)
+        return ProductFit(wide, first, run.evaluate("product", wide, run.base(256)), True)
+
+    monkeypatch.setattr(rovi, "fit_product", too_wide)
+    density = gumbel(SKEW)
+    result = fit(density, "rovi")
+    assert result.status == "fallback"
+    assert "not better than the Gaussian" in result.message
+    assert not_worse(result, fit(density, "gaussian"))
 
 
 def test_affine_marginals_are_gaussian():

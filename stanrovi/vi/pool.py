@@ -62,6 +62,15 @@ class Batch:
         r = self.log_ratio
         return float(r.std(ddof=1) / np.sqrt(len(r))) if len(r) > 1 else np.inf
 
+    def worse_than(self, other: Batch) -> bool:
+        """Whether the ELBO is lower by more than two standard errors.
+
+        The own standard error counts for three times the other's at most: a
+        fit with wild ratios must not pass because of them.
+        """
+        se = np.hypot(min(self.elbo_se, 3 * other.elbo_se), other.elbo_se)
+        return not self.elbo > other.elbo - 2 * se
+
     def divergence(self) -> tuple[float, float]:
         """Jeffreys divergence ``KL(q || p) + KL(p || q)`` and its standard error.
 

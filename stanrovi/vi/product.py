@@ -111,8 +111,7 @@ class _Progress:
     def worse(self, batch: Batch, forward: float) -> bool:
         """Whether a batch is worse than the best by more than noise."""
         if forward == 0.0:
-            se = min(batch.elbo_se, 3 * self.batch.elbo_se)
-            return not batch.elbo > self.batch.elbo - 2 * np.hypot(se, self.batch.elbo_se)
+            return batch.worse_than(self.batch)
         new, old = batch.divergence(), self.batch.divergence()
         se = np.hypot(min(new[1], 3 * old[1]), old[1])
         return not new[0] < old[0] + 2 * se

@@ -126,7 +126,7 @@ def fit_rovi(run: FitRun, search: SearchResult, settings: FamilySettings) -> Out
         family = Product.gaussian(gaussian.center, axes)
         product = _product_settings(settings, preconditioner=np.diag(sd))
     fit = fit_product(run, family, product, pool)
-    if _worse(fit.last, fit.first):
+    if fit.last.worse_than(fit.first):
         message = "The product fit was not better than the Gaussian on fresh draws."
         return Outcome(gaussian, "fallback", message, fit.first)
     return outcome(fit.family, fit.last, fit.converged)
@@ -187,10 +187,6 @@ def _product_settings(
 def _moved(first: Batch, last: Batch) -> bool:
     """Whether the product fit changed the approximation beyond noise."""
     return abs(last.elbo - first.elbo) > 0.02 + 2 * np.hypot(first.elbo_se, last.elbo_se)
-
-
-def _worse(new: Batch, old: Batch) -> bool:
-    return not new.elbo > old.elbo - 2 * np.hypot(new.elbo_se, old.elbo_se)
 
 
 def outcome(family: Product, check: Batch, converged: bool) -> Outcome:
