@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from targets import (
+    finite_difference,
     fit,
     gaussian,
     gaussian_mixture,
@@ -132,10 +133,12 @@ def test_the_localised_target_is_the_target_times_a_share():
     target = Target(density)
     local = module._Localised(target, family, 1)
     x = np.random.default_rng(0).standard_normal((50, 2))
-    value, _ = local.log_density_gradient(x)
+    value, gradient = local.log_density_gradient(x)
     share = parts[1].log_density(x) - family.log_density(x)
     np.testing.assert_allclose(value, density.log_density_gradient(x)[0] + share)
     assert local.n_gradients == target.n_gradients == 50
+    numeric = finite_difference(lambda p: local.log_density_gradient(p)[0], x)
+    np.testing.assert_allclose(gradient, numeric, atol=1e-6)
     assert local.dim == 2
 
 

@@ -4,6 +4,7 @@ from scipy.stats import special_ortho_group
 from targets import (
     banana,
     covariance_of,
+    flat,
     gaussian,
     gumbel,
     rejecting,
@@ -129,6 +130,17 @@ def test_the_promise_is_kept():
     assert true_gain > 0.05
     assert noise < gain
     assert 0.3 * true_gain < gain < 5 * true_gain
+
+
+def test_tails_keep_falling_where_the_target_does_not():
+    family = standard(1)
+    run = run_on(flat(1))
+    pool = Pool([evaluate(run.target, family, run.base(256))])
+    moved, _, _ = improved(family, pool, MEAN_FIELD)
+    # A full step would make the marginal flat; three tenths of the old rate of fall remain.
+    log_density = moved.log_density(np.array([[-6.0], [0.0], [6.0]]))
+    assert log_density[1] - log_density[0] > 3.0
+    assert log_density[1] - log_density[2] > 3.0
 
 
 @pytest.mark.parametrize("center", [[5.0, -5.0], [0.0, 20.0]])

@@ -58,6 +58,18 @@ def test_known_conditional_expectations_are_recovered(shape):
     assert fit.n_effective == n
 
 
+def test_pure_noise_has_hardly_any_shape():
+    probe = np.linspace(-2, 2, 41)
+    size = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        z = base_draws(128, 2, rng)
+        fit = regress(z, z, rng.standard_normal((128, 2)), np.ones(128), smooth=True)
+        size.append((basis(probe) @ fit.smooth.T).std(axis=0))
+    # Unpenalised, nine functions on 128 draws would wander by sqrt(9 / 128) = 0.27.
+    assert np.median(size) < 0.05
+
+
 def test_weights_act_as_repetitions():
     rng = np.random.default_rng(1)
     z, residual = rng.standard_normal((200, 2)), rng.standard_normal((200, 2))

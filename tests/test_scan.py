@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+from scipy.stats import norm
+from targets import gaussian_mixture, run_on, standard, two_gaussians
+
+from stanrovi.families import Product
+from stanrovi.vi.pool import Pool, evaluate
+from stanrovi.vi.scan import mixture_marginal, scan_axis, weigh_levels, with_marginal
+
+LEVELS = np.array([-4.0, 4.0])
+MODES = np.array([[-4.0, 0.0], [4.0, 0.0]])
+ALONG_FIRST = gaussian_mixture([0.3, 0.7], MODES, [np.eye(2)] * 2)
+
+
+def bimodal(weights, dim=2):
+    """Unit normals at -4 and 4 along the first axis."""
+    return with_marginal(standard(dim), 0, mixture_marginal(LEVELS, np.array(weights)))
+
+
+def weight_right(family, axis=0):
+    """Mass of the axis's marginal above zero."""
+    return norm.sf(family.marginals.inverse(np.zeros((1, family.dim)))[0, axis])
+
+
+@pytest.mark.parametrize("weights", [[0.5, 0.5], [0.9, 0.1], [0.2, 0.3, 0.5]])
+def test_a_mixture_marginal_is_its_mixture(weights):
+    levels = np.linspace(-8, 8, len(weights))
+    marginal = mixture_marginal(levels, np.array(weights))
+    y = np.concatenate([level + np.linspace(-3, 3, 41) for level in levels])
+    expected = np.log(np.array(weights) @ norm.pdf(y[None] - levels[:, None]))
+    np.testing.assert_allclose(marginal.log_density(y[:, None])[:, 0], expected, atol=0.03)
+
+
+def test_with_marginal_exchanges_one_and_keeps_the_others():
+    family = bimodal([0.3, 0.7], dim=3)
+    z = np.linspace(-3, 3, 21)[:, None] * np.ones(3)
+    np.testing.assert_allclose(family.marginals.value(z)[:, 1:], z[:, 1:], atol=1e-9)
+    assert weight_right(family) == pytest.approx(0.7, abs=1e-3)
+
+
+@pytest.mark.parametrize("start", [[0.5, 0.5], [0.95, 0.05]])
+def test_a_scan_finds_the_marginal_of_a_product_target_whatever_the_start(start):
+    run = run_on(ALONG_FIRST)
+    family = scan_axis(run, bimodal(start), 0, MODES)
+    assert weight_right(family) == pytest.approx(0.7, abs=2e-3)
+    y = np.concatenate([level + np.linspace(-3, 3, 41) for level in LEVELS])
+    one = family.marginals.select(np.array([0]))
+    expected = np.log(np.array([0.3, 0.7]) @ norm.pdf(y[None] - LEVELS[:, None]))
+    np.testing.assert_allclose(one.log_density(y[:, None])[:, 0], expected, atol=0.05)
+    assert run.target.by_stage == {"scan": run.target.n_gradients}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_heights_that_differ_from_draw_to_draw_get_more_draws(seed):
+    """Shapes that differ across the axis make the log odds a noisy quadratic of the others."""
+    modes = np.zeros((2, 6))
+    modes[:, 0] = LEVELS
+    wide = np.diag([1.0, 3.0, 3.0, 1.0, 1.0, 1.0])
+    density = gaussian_mixture([0.5, 0.5], modes, [np.eye(6), wide])
+    others = np.random.default_rng(99).standard_normal((100_000, 6))
+    height = []
+    for level in LEVELS:
+        others[:, 0] = level
+        height.append(density.log_density_gradient(others)[0].mean())
+    family = scan_axis(run_on(density, seed), bimodal([0.5, 0.5], dim=6), 0, modes)
+    odds = np.log(weight_right(family) / (1 - weight_right(family)))
+    assert odds == pytest.approx(height[1] - height[0], abs=0.15)
+
+
+def pool_from(density, family, n=512):
+    run = run_on(density)
+    return Pool([evaluate(run.target, family, run.base(n))])
+
+
+@pytest.mark.parametrize("wrong", [0.6, 0.65, 0.8])
+def test_levels_are_weighed_by_the_mass_around_them(wrong):
+    family = bimodal([1 - wrong, wrong])
+    fixed = weigh_levels(family, 0, MODES, pool_from(ALONG_FIRST, family, 4096))
+    assert weight_right(fixed) == pytest.approx(0.7, abs=0.02)
+
+
+def test_levels_keep_their_weights_where_importance_weights_say_nothing():
+    far = Product.gaussian(np.full(2, 30.0), np.eye(2))
+    family = bimodal([0.6, 0.4])
+    pool = pool_from(two_gaussians(8.0, 0.3, np.eye(2)), far)
+    assert weigh_levels(family, 0, MODES, pool) is family
+
+
+def test_a_level_that_no_draw_reached_keeps_its_weight():
+    family = bimodal([0.6, 0.4])
+    pool = pool_from(ALONG_FIRST, Product.gaussian(MODES[0], np.eye(2)))
+    assert weigh_levels(family, 0, MODES, pool) is family
