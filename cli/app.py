@@ -14,7 +14,9 @@ from stanrovi.errors import StanroviError
 from stanrovi_cli.options import suggestion
 
 # One module each, which holds its command as ``command``.
-COMMANDS = ("models", "check", "fit", "nuts", "modes", "compare", "report", "bench", "demo")
+COMMANDS = (
+    "models", "check", "fit", "nuts", "modes", "compare", "report", "bench", "sbc", "demo"
+)  # fmt: skip
 EXIT_INTERRUPTED = 130
 
 

@@ -47,6 +47,22 @@ def fit_progress(method: str) -> Iterator[Callable[[TracePoint], None] | None]:
 
 
 @contextmanager
+def steps_progress(text: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a bar of steps done; give what is called with their number, and that of all."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    )  # fmt: skip
+    with _bars(*columns) as bars:
+        if bars is None:
+            yield None
+            return
+        task = bars.add_task(text, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+@contextmanager
 def nuts_progress(chains: int) -> Iterator[Callable[[int, int, int], None] | None]:
     """Show a bar for each chain; give what `stanrovi.sampler` reports to."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn

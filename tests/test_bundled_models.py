@@ -29,6 +29,7 @@ EXPECTED = (
     "kidscore",
     "label_switching",
     "neals_funnel",
+    "sbc_regression",
     "three_modes",
 )
 

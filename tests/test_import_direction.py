@@ -39,6 +39,7 @@ HOMES = {
         "stanrovi.plots",
         "stanrovi.plots_fit",
         "stanrovi.plot_style",
+        "stanrovi.sbc_plots",
         "stanrovi.arviz_io",
     ),
     "pandas": ("stanrovi.comparison",),

@@ -124,6 +124,27 @@ class Model:
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.source, self.data, self.engine, self.seed)
 
+    def rebuild(self, *, seed: int, data: Mapping[str, Any] | None = None) -> Model:
+        """Build the same program again, on the same engine.
+
+        Parameters
+        ----------
+        seed : int
+            Seed of random numbers in the transformed data block.
+        data : mapping, optional
+            Values that replace those of the same names.
+
+        Returns
+        -------
+        Model
+
+        Raises
+        ------
+        DataError
+            If the new data do not fit the data block.
+        """
+        return _rebuild(type(self), self.source, self.data | read_data(data), self.engine, seed)
+
     def __repr__(self) -> str:
         return f"Model({self.name!r}, engine={self.engine!r}, dim={self.dim})"
 

@@ -1,0 +1,135 @@
+"""``stanrovi sbc``: simulation-based calibration of a method on a model."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stanrovi_cli import console
+from stanrovi_cli.options import (
+    METHODS,
+    Name,
+    json_option,
+    model_options,
+    new_seed,
+    overwrite_option,
+    path_option,
+    seed_option,
+    strict_option,
+)
+
+if TYPE_CHECKING:
+    from stanrovi.calibration import CalibrationResult
+
+
+@click.command("sbc")
+@model_options
+@click.option(
+    "--method",
+    type=Name((*METHODS, "nuts")),
+    default="rovi",
+    show_default=True,
+    help="Method to check; nuts is that of the embedded engine.",
+)
+@click.option(
+    "--simulations",
+    type=click.IntRange(min=10),
+    default=200,
+    show_default=True,
+    help="Fits to make, each to data of its own.",
+)
+@click.option(
+    "--draws",
+    type=click.IntRange(min=2),
+    default=99,
+    show_default=True,
+    help="Draws that each true value is ranked among.",
+)
+@seed_option
+@path_option("--output", help="Folder for plots and sbc.json.")
+@overwrite_option
+@strict_option
+@json_option
+def command(
+    model: str,
+    data: Path | None,
+    method: Any,
+    simulations: int,
+    draws: int,
+    seed: int | None,
+    output: Path | None,
+    overwrite: bool,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Check by simulation whether a method is calibrated on a model.
+
+    The program draws parameters and data in its transformed data, and its generated
+    quantities hold the true values (pars_) or comparisons with them (ranks_). Each
+    simulation fits the model with another seed and ranks the true values among the
+    draws. Ranks of a calibrated method are uniform.
+    """
+    from stanrovi.sbc import sbc
+    from stanrovi_cli.output import filled_folder
+    from stanrovi_cli.progress import steps_progress
+
+    place = nullcontext() if output is None else filled_folder(output, overwrite=overwrite)
+    with place as folder:
+        with steps_progress(f"{method}: simulations") as progress:
+            result = sbc(
+                model, data, method=method, simulations=simulations, draws=draws,
+                seed=new_seed(seed), progress=progress,
+            )  # fmt: skip
+        found = result.to_dict() | {"output": output}
+        if folder is not None:
+            _write(result, found, folder)
+    if as_json:
+        console.print_json(found)
+    else:
+        _show(result)
+        if output is not None:
+            console.wrote(*(output / name for name in ("sbc.json", "ranks.png", "ecdf.png")))
+    if strict and not result.calibrated:
+        click.get_current_context().exit(3)
+
+
+def _write(result: CalibrationResult, found: dict[str, Any], folder: Path) -> None:
+    from stanrovi.files import write_text
+    from stanrovi.plots import save_plots
+    from stanrovi.sbc_plots import calibration_plots
+
+    write_text(folder / "sbc.json", console.to_json(found) + "\n")
+    save_plots(calibration_plots(result), folder)
+
+
+def _show(result: CalibrationResult) -> None:
+    console.warn(result.failures)
+    n = result.n_simulations
+    console.facts(
+        [
+            ("model", f"{result.model}, engine {result.engine}"),
+            ("method", f"{result.method}, seed {result.seed}"),
+            ("ranks", f"{n} simulations, each among {result.draws} draws"),
+            ("doubted", f"{result.n_doubted} of {n} fits, by their own diagnostics"),
+            ("cost", f"{result.n_gradients:,} gradients, {result.seconds:.1f} s"),
+            ("calibrated", "yes" if result.calibrated else "NO"),
+        ]
+    )
+    console.table(
+        ("parameter", "p (ECDF)", "p (chi2)", "mean rank", "spread", "verdict"),
+        [
+            (
+                name,
+                f"{p.ecdf_p:.4f}",
+                f"{p.chi_square_p:.4f}",
+                f"{p.mean:.3f}",
+                f"{p.spread:.3f}",
+                p.verdict,
+            )
+            for name, p in result.parameters.items()
+        ],
+        "Ranks of the true values: mean 0.5 and spread 1 if uniform",
+    )
