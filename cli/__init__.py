@@ -5,6 +5,7 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command ``stanrovi``."""
-    from stanrovi_cli.app import cli
+    from stanrovi_cli.app import cli, heed_termination
 
+    heed_termination()
     cli(prog_name="stanrovi")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from types import FrameType
 from typing import Any
 
 import click
@@ -18,6 +20,26 @@ COMMANDS = (
     "models", "check", "fit", "nuts", "modes", "compare", "report", "bench", "sbc", "demo"
 )  # fmt: skip
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+_terminated = False
+
+
+def heed_termination() -> None:
+    """Make SIGTERM end this process as Ctrl-C does, but with its own exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(_number: int, frame: FrameType | None) -> None:
+    global _terminated
+    _terminated = True
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # cleaning up takes a moment
+    # Engines put in a handler of their own while they run: an exception would be lost there.
+    interrupt = signal.getsignal(signal.SIGINT)
+    if not callable(interrupt):  # a job in the background ignores Ctrl-C
+        raise KeyboardInterrupt
+    interrupt(signal.SIGINT, frame)
 
 
 class LazyGroup(click.Group):
@@ -61,8 +83,8 @@ def _exit_code(run: Callable[[], Any]) -> int:
         click.echo(f"Error: {error}", err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
-        return EXIT_INTERRUPTED
+        click.echo("Terminated." if _terminated else "Interrupted.", err=True)
+        return EXIT_TERMINATED if _terminated else EXIT_INTERRUPTED
 
 
 class _WarningsOnStderr(logging.Handler):
@@ -84,7 +106,7 @@ def cli() -> None:
 
     Results go to standard output, progress and warnings to standard error. Exit
     codes: 0 done, 1 the run failed, 2 the request is wrong, 3 done but the
-    diagnostics failed (with --strict), 130 interrupted.
+    diagnostics failed (with --strict), 130 interrupted, 143 terminated.
     """
     logger = logging.getLogger("stanrovi")
     logger.handlers = [_WarningsOnStderr(logging.WARNING)]

@@ -9,6 +9,7 @@ import click
 
 from stanrovi_cli import console
 from stanrovi_cli.options import (
+    budget_options,
     draws_option,
     engine_option,
     file_options,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @method_option
 @seed_option
 @draws_option
+@budget_options
 @engine_option
 @file_options
 @strict_option
@@ -39,6 +41,8 @@ def command(
     method: str,
     seed: int | None,
     draws: int,
+    max_gradients: int | None,
+    max_seconds: float | None,
     engine: str,
     output: Path | None,
     overwrite: bool,
@@ -55,7 +59,8 @@ def command(
 
     if output is not None:
         check_output(output, overwrite=overwrite)
-    fit = run_fit(model, data, method, new_seed(seed), draws, engine)
+    budget = {"max_gradients": max_gradients, "max_seconds": max_seconds}
+    fit = run_fit(model, data, method, new_seed(seed), draws, engine, **budget)
     if output is not None:
         from stanrovi import write_netcdf
 
@@ -69,7 +74,13 @@ def command(
 
 
 def run_fit(
-    model: Any, data: Path | None, method: Any, seed: int, draws: int, engine: Any = "auto"
+    model: Any,
+    data: Path | None,
+    method: Any,
+    seed: int,
+    draws: int,
+    engine: Any = "auto",
+    **budget: Any,
 ) -> Fit:
     """Fit with progress on standard error; ``model`` is a `stanrovi.Model` or names one."""
     import stanrovi as sr
@@ -79,7 +90,7 @@ def run_fit(
         with working(f"loading {model}"):
             model = sr.Model(model, data, engine=engine, seed=seed)
     with fit_progress(method) as progress:
-        return sr.fit(model, method=method, seed=seed, draws=draws, progress=progress)
+        return sr.fit(model, method=method, seed=seed, draws=draws, progress=progress, **budget)
 
 
 def _as_dict(fit: Fit, output: Path | None) -> dict[str, Any]:

@@ -113,6 +113,18 @@ draws_option = click.option(
     show_default=True,
     help="Draws from each fit.",
 )
+budget_options = together(
+    click.option(
+        "--max-gradients",
+        type=click.IntRange(min=1),
+        help="Gradients to spend on the fit; the best approximation so far is returned.",
+    ),
+    click.option(
+        "--max-seconds",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Seconds to spend on the fit; likewise.",
+    ),
+)
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."

@@ -19,7 +19,7 @@ from stanrovi.arviz_io import ess, rhat
 from stanrovi.errors import DrawsError, ModelError, SamplerError, UsageError
 from stanrovi.sampler import NutsRun, nuts, nuts_from_csv
 from stanrovi.stan import Model
-from stanrovi.stan.cmdstan_nuts import _processes_naming
+from stanrovi.stan.processes import processes_naming
 
 Write = Callable[[str, str], Path]
 
@@ -393,7 +393,7 @@ def test_interrupt_ends_the_run(
     assert process.stdout is not None
     try:
         assert process.stdout.readline() == "running\n"
-        chains = _processes_naming(str(tmp_path / "stanrovi-nuts"))
+        chains = processes_naming(str(tmp_path / "stanrovi-nuts"))
         assert bool(chains) == (engine == "cmdstan")
         start = time.monotonic()
         process.send_signal(signal.SIGINT)
@@ -404,4 +404,4 @@ def test_interrupt_ends_the_run(
     assert process.returncode == 0
     assert time.monotonic() - start < 10
     assert list(tmp_path.glob("stanrovi-*")) == []
-    assert list(_processes_naming(str(tmp_path / "stanrovi-nuts"))) == []
+    assert list(processes_naming(str(tmp_path / "stanrovi-nuts"))) == []

@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from stanrovi.errors import OutputError
+from stanrovi.stan.processes import end_processes
 from stanrovi.stan.program import Program
 
 
@@ -33,15 +35,20 @@ def compiled(program: Program, compiler: str, suffix: str, build: Callable[[Path
     Returns
     -------
     Path
+
+    Raises
+    ------
+    OutputError
+        If the cache folder belongs to somebody else.
     """
     import filelock
     import platformdirs
 
     key = hashlib.sha256(f"{compiler}\0{program.code}".encode()).hexdigest()[:16]
     stem = re.sub(r"\W", "_", program.name)  # make splits names at blanks
-    folder = platformdirs.user_cache_path("stanrovi") / f"{stem}-{key}"
+    folder = _own_folder(platformdirs.user_cache_path("stanrovi")) / f"{stem}-{key}"
     target = folder / f"{stem}{suffix}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     with filelock.FileLock(folder / "lock"):
         if not target.exists():
             work = folder / "build"
@@ -49,5 +56,24 @@ def compiled(program: Program, compiler: str, suffix: str, build: Callable[[Path
             source = work / f"{stem}.stan"
             source.write_text(program.code, encoding="utf-8")
             # Moved only when complete: an interrupted build leaves no half library.
-            os.replace(build(source), target)
+            try:
+                os.replace(build(source), target)
+            except KeyboardInterrupt:
+                end_processes(str(work))  # compilers outlive the make that started them
+                raise
     return target
+
+
+def _own_folder(path: Path) -> Path:
+    """Create a folder that nobody else may write to: what lies in it is loaded and run."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if os.name == "posix":
+        status = path.stat()
+        if status.st_uid != os.geteuid():
+            raise OutputError(
+                f"The cache folder {path} belongs to another user, so programs in it are not "
+                "run; set XDG_CACHE_HOME to a folder of your own."
+            )
+        if status.st_mode & 0o077:
+            path.chmod(0o700)
+    return path

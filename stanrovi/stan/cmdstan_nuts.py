@@ -6,12 +6,10 @@ import logging
 import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +20,7 @@ from stanrovi.errors import ModelError, SamplerError, UsageError
 from stanrovi.stan.cache import compiled
 from stanrovi.stan.chains import Chains, NutsSettings, Progress
 from stanrovi.stan.constrain import plain, split
+from stanrovi.stan.processes import end_processes
 from stanrovi.stan.program import Program
 from stanrovi.target import Array
 
@@ -119,7 +118,10 @@ def sample_cmdstan(
                 reason = console_reason(output) or str(error)
                 raise SamplerError(f"NUTS (CmdStan, {exe.name}) failed: {reason}") from error
             except KeyboardInterrupt:
-                _end_children(output)
+                # cmdstanpy keeps its processes to itself and goes on starting queued
+                # chains; without their folder those cannot start.
+                shutil.rmtree(output, ignore_errors=True)
+                end_processes(str(output))
                 raise
 
 
@@ -285,39 +287,3 @@ class _RowCounter:
             rows = sum(line[:1] in b"-0123456789" for line in complete.splitlines() if line)
             self._rows[chain] = self._rows.get(chain, 0) + rows
         return {chain: rows for chain, rows in self._rows.items() if rows}
-
-
-def _end_children(output: Path) -> None:
-    """End the executables of an interrupted run, known by the folder they write to.
-
-    cmdstanpy keeps its processes to itself and goes on starting queued
-    chains; without their folder those cannot start.
-    """
-    shutil.rmtree(output, ignore_errors=True)
-    for _ in range(3):
-        for pid in _processes_naming(str(output)):
-            try:
-                os.kill(pid, signal.SIGTERM)
-            except OSError:
-                logger.debug("process %d had ended already", pid)
-        time.sleep(0.1)
-
-
-def _processes_naming(text: str) -> Sequence[int]:
-    """Find processes whose command line holds the text."""
-    proc = Path("/proc")
-    if (proc / "self/cmdline").exists():
-        return [int(p.parent.name) for p in proc.glob("[0-9]*/cmdline") if text in _contents(p)]
-    if shutil.which("ps") is None:
-        return []
-    listing = subprocess.run(
-        ["ps", "-A", "-ww", "-o", "pid=,args="], capture_output=True, text=True, check=False
-    ).stdout
-    return [int(line.split()[0]) for line in listing.splitlines() if text in line]
-
-
-def _contents(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8", "replace")
-    except OSError:
-        return ""  # the process has ended

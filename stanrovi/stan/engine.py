@@ -35,7 +35,7 @@ LIBRARY_SUFFIXES = (".so", ".dylib", ".dll")
 
 # What the embedded engine says when the fault lies with the data. Its other
 # complaints under its own name mean that it does not know a feature of Stan.
-_DATA_FAULT = re.compile(r"^(?!stanli|embedded)|prepare_data|MIR check|negative|unknown int")
+_DATA_FAULT = re.compile(r"^(?!stanli|embedded|mir:)|prepare_data|MIR check|negative|unknown int")
 _DIMENSIONS = re.compile(
     r"mismatch in .*? declared and found in context;.*?variable name=(?P<name>[^;]+);.*?"
     r"dims declared=\((?P<declared>[^)]*)\); dims found=\((?P<found>[^)]*)\)"
@@ -248,7 +248,13 @@ def _data_message(message: str, program: str) -> str:
     return f"{program} rejected the data: {message}"
 
 
-@ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_char), ctypes.c_int)
+_PRINT = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_char), ctypes.c_int)
+# A receiver of prints that does nothing, and runs no Python: a Ctrl-C that arrives inside a
+# callback of ctypes is lost, and programs that print do so in every evaluation.
+_nowhere = _PRINT(("strnlen", ctypes.CDLL("msvcrt" if os.name == "nt" else None)))
+
+
+@_PRINT
 def _log_print(text: ctypes._Pointer[ctypes.c_char], length: int) -> None:
     """Receive a print statement of a program: to the log, not to the terminal."""
     if print_logger.isEnabledFor(logging.DEBUG):
@@ -256,13 +262,18 @@ def _log_print(text: ctypes._Pointer[ctypes.c_char], length: int) -> None:
 
 
 def _log_prints(library: ctypes.CDLL) -> None:
-    library.bs_set_print_callback(_log_print, None)
+    heard = print_logger.isEnabledFor(logging.DEBUG)
+    library.bs_set_print_callback(_log_print if heard else _nowhere, None)
+
+
+def log_prints() -> None:
+    """Send print statements that run in the embedded engine to the log, if that is heard now."""
+    _log_prints(_embedded_library())
 
 
 @cache
-def log_prints() -> None:
-    """Send print statements that run in the embedded engine to the log."""
-    # The callback belongs to the library, which only a model gives access to.
+def _embedded_library() -> ctypes.CDLL:
+    # Only a model gives access to it.
     import stanli
 
-    _log_prints(stanli.bridgestan_model(stan_code="", capture_stan_prints=False).stanlib)
+    return stanli.bridgestan_model(stan_code="", capture_stan_prints=False).stanlib
