@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from stanrovi.arviz_io import psis_khat, to_arviz
-from stanrovi.draws import Draws
+from stanrovi.draws import Draws, require_finite
 from stanrovi.errors import DensityError, UsageError
 from stanrovi.families import Product
 from stanrovi.modes import SearchSettings
@@ -111,7 +111,8 @@ def fit(
     ModelError, DataError
         If the model cannot be built.
     DensityError
-        If the density is finite nowhere, or the budget was too small.
+        If the density is finite nowhere, the budget was too small, or draws of a
+        parameter leave the range of floating-point numbers.
     """
     _check_options(method, draws, max_gradients, max_seconds)
     built = _model(model, data)
@@ -130,7 +131,10 @@ def fit(
         progress=progress,
         names=built.unconstrained_names,
     )
-    result = _explained(built, run)
+    # Climbs on densities without bound run out of floating-point numbers. What comes of
+    # it is judged by the result's own numbers.
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        result = _explained(built, run)
     return Fit(result, fit_draws(built, result), built.name, built.engine)
 
 
@@ -166,8 +170,15 @@ def find_modes(
 
 
 def fit_draws(model: Model, result: FitResult) -> Draws:
-    """Constrained draws of a fit, as one chain."""
+    """Constrained draws of a fit, as one chain.
+
+    Raises
+    ------
+    DensityError
+        If draws of a parameter are NaN or infinite.
+    """
     values = model.constrain(result.draws, seed=result.seed)
+    require_finite(values, model.parameters, DensityError, f"the fit of {model.name}")
     return Draws(
         method=result.method,
         posterior={name: np.asarray(v, dtype=float)[None] for name, v in values.items()},

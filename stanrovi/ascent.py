@@ -106,7 +106,7 @@ class Ascent:
         direction = self._two_loop(i, self.gradient[i])
         limit = 100.0 * np.maximum(1.0, np.linalg.norm(self.x[i], axis=1))
         norm = np.linalg.norm(direction, axis=1)
-        return direction * np.minimum(1.0, limit / np.maximum(norm, 1e-300))[:, None]
+        return direction * (limit / np.maximum(norm, limit))[:, None]
 
     def _two_loop(self, i: Array, vector: Array) -> Array:
         steps, changes, rho = self._steps[i], self._changes[i], self._rho[i]

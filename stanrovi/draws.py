@@ -6,11 +6,13 @@ Everything from here on (ArviZ files, comparison, plots, report) works on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stanrovi.errors import StanroviError
 
 
 @dataclass(frozen=True)
@@ -80,3 +82,42 @@ class Draws:
                 label = ",".join(str(i + 1) for i in index)
                 out[f"{name}[{label}]"] = values[(slice(None), slice(None), *index)]
         return out
+
+
+def require_finite(
+    values: Mapping[str, NDArray[np.float64]],
+    parameters: Sequence[str],
+    error: type[StanroviError],
+    origin: str,
+) -> None:
+    """Refuse parameters whose draws are NaN or infinite.
+
+    Parameters
+    ----------
+    values : mapping of str to ndarray
+        Draws by variable, any shape.
+    parameters : sequence of str
+        The variables to look at; generated quantities may be NaN.
+    error : type
+        What to raise.
+    origin : str
+        What the message calls the draws.
+
+    Raises
+    ------
+    StanroviError
+        Of the type given, naming the first such parameter.
+    """
+    for name in parameters:
+        bad = int((~np.isfinite(values[name])).sum())
+        if bad:
+            raise error(
+                f"{bad} of {values[name].size} values of {name} in {origin} are NaN or infinite: "
+                "the posterior reaches beyond floating-point numbers (it is improper there), or "
+                f"a bound of {name} is NaN. Give {name} a proper prior, or check its bounds."
+            )
+
+
+def nan_variables(values: Mapping[str, NDArray[np.float64]]) -> list[str]:
+    """Names of the variables that are NaN in some draw."""
+    return [name for name, x in values.items() if np.isnan(x).any()]

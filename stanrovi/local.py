@@ -10,6 +10,9 @@ from stanrovi.vi.result import Mode
 
 _MAX_HESSIANS = 10
 _FINE, _COARSE = 1e-2, 1.0  # finite-difference steps, in local sd
+# A coordinate whose curvature is explained by the others to this share is a ridge: what is
+# left is the rounding of the finite differences, and its inverse no covariance.
+_RIDGE = 1e-12
 # Fine Hessians tried before coarse ones: at a kink (a Laplace prior, say) the
 # fine Hessian depends on its step, and only one over the width of the mode means something.
 _PATIENCE = 4
@@ -44,6 +47,8 @@ def local_mode(target: Target, x: Array, sd: Array) -> Mode | None:
         try:
             factor = np.linalg.cholesky(precision)
         except np.linalg.LinAlgError:
+            return None
+        if (np.diag(factor) ** 2 < _RIDGE * curvature).any():
             return None
         origin, sd = x, measured
         x, log_density, gain, promised = _newton_steps(target, x, factor)

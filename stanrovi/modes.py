@@ -165,9 +165,10 @@ def _usable_starts(target: Target, rng: np.random.Generator, settings: SearchSet
     if not len(starts):
         raise DensityError(
             f"The log density is not finite at any of {8 * settings.n_starts} points within "
-            f"{2 * settings.radius:g} of the origin of unconstrained space. Check the data and "
-            "the constraints of the program: a parameter without its bounds, a division by "
-            "zero, or data outside the likelihood's support are the usual causes."
+            f"{2 * settings.radius:g} of the origin of unconstrained space, or its gradient is "
+            "beyond 1e30 there. Check the data and the constraints of the program: a parameter "
+            "without its bounds, a division by zero, or data outside the likelihood's support "
+            "are the usual causes. Parameters on scales far from 1 want an offset and multiplier."
         )
     return starts
 

@@ -15,7 +15,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from stanrovi.draws import Draws
+from stanrovi.draws import Draws, nan_variables, require_finite
 from stanrovi.errors import DrawsError, ModelError, SamplerError, StanroviError, UsageError
 from stanrovi.stan import Model
 from stanrovi.stan.chains import Chains, NutsSettings, Progress
@@ -116,7 +116,7 @@ def nuts(
     ModelError
         If the engine cannot run or compile the program.
     SamplerError
-        If the run fails.
+        If the run fails, or draws of a parameter are NaN or infinite.
     """
     model = _as_model(model, data)
     settings = _settings(
@@ -132,6 +132,7 @@ def nuts(
     else:
         result = _sample_embedded(model, settings, progress)
     seconds = time.perf_counter() - start
+    require_finite(result.variables, model.parameters, SamplerError, "the NUTS draws")
     notes += _seed_note(model, settings.seed)
     notes += _sampler_notes(result, settings.max_treedepth)
     return _run(model, result, chosen, settings.seed, seconds, notes)
@@ -170,6 +171,7 @@ def nuts_from_csv(
     fit = read_cmdstan(files)
     result = chains_of(fit)
     _require_same_program(result.variables, model, DrawsError, str(files[0]))
+    require_finite(result.variables, model.parameters, DrawsError, str(files[0]))
     config = fit.metadata.cmdstan_config
     notes = _sampler_notes(result, int(config.get("max_depth", 10)))
     if not result.includes_warmup:
@@ -301,6 +303,8 @@ def _sampler_notes(result: Chains, max_treedepth: int) -> tuple[str, ...]:
             f"{n} of {saturated.size} iterations reached the maximum treedepth {max_treedepth}; "
             "raise max_treedepth or reparameterise",
         )
+    if names := nan_variables(result.variables):
+        notes += (f"{', '.join(names)} hold NaN, as computed by the program or because it threw",)
     return notes
 
 

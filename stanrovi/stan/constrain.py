@@ -12,6 +12,7 @@ import numpy as np
 import stanio
 from stanio.reshape import Variable, VariableType
 
+from stanrovi.draws import nan_variables
 from stanrovi.errors import DataError
 from stanrovi.stan.batch import Messages
 from stanrovi.target import Array
@@ -163,7 +164,10 @@ class Constrainer:
                 "transformed parameters or generated quantities failed in %d of %d draws and are "
                 "NaN there; the last reason: %s", failures, x.shape[0], reason,
             )  # fmt: skip
-        return split(out, self.variables)
+        values = split(out, self.variables)
+        if not failures and (names := nan_variables(values)):
+            logger.warning("the program computes NaN in draws of %s", ", ".join(names))
+        return values
 
     def _constrain_row(self, x: Array, out: Array, rng: Any, message: ctypes.c_void_p) -> str:
         """Fill one row with as much as can be computed; return what went wrong."""
