@@ -214,7 +214,7 @@ def test_simulations_are_draws_from_the_prior() -> None:
 def test_a_simulator_in_python(write: Write) -> None:
     seen: list[tuple[int, int]] = []
     result = sbc(
-        mean_model(write), method="gaussian", simulations=40, seed=6, simulate=simulate_mean,
+        mean_model(write), method="gaussian", simulations=40, seed=16, simulate=simulate_mean,
         progress=lambda done, total: seen.append((done, total)),
     )  # fmt: skip
     assert result.calibrated
