@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from stanrovi.arviz_io import psis_khat, to_arviz
+from stanrovi.determinism import one_blas_thread
 from stanrovi.draws import Draws, require_finite
 from stanrovi.errors import DensityError, UsageError
 from stanrovi.families import Product
@@ -90,7 +91,9 @@ def fit(
         Rotational VI, mean field, a full-rank Gaussian, a mixture of one
         rotated product per mode, or the choice between rovi and mixture.
     seed : int, optional
-        Recorded in the result; drawn from the system when not given.
+        Recorded in the result; drawn from the system when not given. The same
+        seed gives the same draws to the last bit on one machine, however many
+        threads there are.
     draws : int
         Draws returned: quasi-random, in random order.
     marginals, preconditioner, updates
@@ -133,7 +136,7 @@ def fit(
     )
     # Climbs on densities without bound run out of floating-point numbers. What comes of
     # it is judged by the result's own numbers.
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         result = _explained(built, run)
     return Fit(result, fit_draws(built, result), built.name, built.engine)
 
@@ -165,8 +168,10 @@ def find_modes(
     seed = fresh_seed() if seed is None else seed
     target = Target(built)
     rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(3)[0])
-    search = _explained(built, lambda: search_modes(target, rng, SearchSettings()))
-    return mode_report(search, target.n_gradients, built.name, tuple(built.unconstrained_names))
+    names = tuple(built.unconstrained_names)
+    with one_blas_thread():
+        search = _explained(built, lambda: search_modes(target, rng, SearchSettings()))
+        return mode_report(search, target.n_gradients, built.name, names)
 
 
 def fit_draws(model: Model, result: FitResult) -> Draws:

@@ -46,6 +46,7 @@ HOMES = {
     "jinja2": ("stanrovi.report",),
     "bridgestan": ("stanrovi.stan",),
     "stanli": ("stanrovi.stan",),
+    "threadpoolctl": ("stanrovi.determinism",),
     "stanio": ("stanrovi.stan",),
     "cmdstanpy": ("stanrovi.stan.cmdstan_nuts", "stanrovi.stan.cmdstan_csv", "stanrovi.baselines"),
     "filelock": ("stanrovi.stan.cache",),
