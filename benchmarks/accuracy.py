@@ -288,7 +288,7 @@ Mode search and fresh-draw checks included; for NUTS, warm-up included.
 ## Seconds
 
 "Own" is everything outside the log density, "all" the whole fit. One process on {cores}
-processors ({machine}).
+processors ({machine}), whose load average was {load:.1f} before it began.
 
 {time}
 
@@ -314,6 +314,7 @@ seconds include starting a process and writing and reading files.
 
 
 def main() -> None:
+    load_average = os.getloadavg()[0]
     posteriors = [load(name) for name in NAMES]
     everywhere = cmdstan_folder() is not None
     runs = all_runs(posteriors, None, with_cmdstan=everywhere)
@@ -329,6 +330,7 @@ def main() -> None:
         gaussian=gaussian_table(),
         cores=os.cpu_count(),
         machine=platform.machine(),
+        load=load_average,
     )
     found = prophet()
     if found is not None:

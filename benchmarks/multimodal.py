@@ -295,8 +295,8 @@ All methods run with their defaults; no run is left out. The densities are norma
 divergence from fit to target is minus the ELBO, here from {n_draws} fresh draws (an exact fit can
 show a value just below zero). The weight of a mode is the mean responsibility of its component
 over the same draws, whose expectation under the target is the true weight exactly. One process
-on {cores} processors ({machine}); cells with parentheses show the median and the largest over the
-seeds.
+on {cores} processors ({machine}), whose load average was {load:.1f} before it began; cells with
+parentheses show the median and the largest over the seeds.
 
 ## Two normals, RoVI
 
@@ -361,6 +361,7 @@ def main() -> None:
         n_draws=N_DRAWS,
         cores=os.cpu_count(),
         machine=platform.machine(),
+        load=os.getloadavg()[0],
         rovi=pair_table("rovi"),
         auto=pair_table("auto"),
         mfvi=collapse_table(),
