@@ -115,7 +115,7 @@ def fit(
         If the model cannot be built.
     DensityError
         If the density is finite nowhere, the budget was too small, or draws of a
-        parameter leave the range of floating-point numbers.
+        parameter leave the range or the precision of floating-point numbers.
     """
     _check_options(method, draws, max_gradients, max_seconds)
     built = _model(model, data)
@@ -180,8 +180,9 @@ def fit_draws(model: Model, result: FitResult) -> Draws:
     Raises
     ------
     DensityError
-        If draws of a parameter are NaN or infinite.
+        If draws of a parameter are NaN or infinite, or rounding swallows their spread.
     """
+    _require_resolution(model, result)
     values = model.constrain(result.draws, seed=result.seed)
     require_finite(values, model.parameters, DensityError, f"the fit of {model.name}")
     return Draws(
@@ -192,6 +193,19 @@ def fit_draws(model: Model, result: FitResult) -> Draws:
         attrs=_attrs(model, result),
         unconstrained=result.draws[None],
     )
+
+
+def _require_resolution(model: Model, result: FitResult) -> None:
+    """Refuse a fit so far from zero that neighbouring numbers lie further apart than its draws."""
+    location, spread = result.draws.mean(axis=0), np.sqrt(np.diag(result.family.covariance()))
+    lost = np.flatnonzero(spread < 4 * np.spacing(np.abs(location)))
+    if len(lost):
+        i = lost[0]
+        raise DensityError(
+            f"The posterior of {model.unconstrained_names[i]} is {spread[i]:.1e} wide at "
+            f"{location[i]:.1e} (unconstrained), where floating-point numbers are "
+            f"{np.spacing(abs(location[i])):.1e} apart; declare it with an offset near it."
+        )
 
 
 def fresh_seed() -> int:

@@ -146,7 +146,7 @@ def _refuse_non_numbers(value: Any, where: str) -> None:
 def _check_shape(
     item: Declaration, shape: tuple[int, ...], data: Mapping[str, Any], where: str
 ) -> None:
-    sizes = [_size(text, data) for text in item.sizes]
+    sizes = [known_size(text, data) for text in item.sizes]
     if math.prod(shape) == 0 and (0 in sizes or None in sizes):
         return  # Stan reads [] as any array without elements
     agrees = len(shape) == len(sizes) and all(
@@ -170,7 +170,7 @@ def _shape_words(shape: tuple[int, ...]) -> str:
     )
 
 
-def _size(text: str, data: Mapping[str, Any]) -> int | None:
+def known_size(text: str, data: Mapping[str, Any]) -> int | None:
     """Value of a size expression if it is a literal or a data variable."""
     if text.isdigit():
         return int(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from stanrovi.errors import ModelError, UsageError
 from stanrovi.stan.batch import BatchEvaluator
 from stanrovi.stan.constrain import Constrainer, shape
-from stanrovi.stan.data import DataSource, check_data, read_data, to_json
+from stanrovi.stan.data import DataSource, check_data, known_size, read_data, to_json
 from stanrovi.stan.engine import EngineChoice, EngineName, load_library, load_program, load_reduced
 from stanrovi.stan.locate import locate, suggestion
 from stanrovi.stan.program import Program
@@ -18,6 +19,8 @@ from stanrovi.target import Array
 
 if TYPE_CHECKING:
     from bridgestan import StanModel
+
+logger = logging.getLogger(__name__)
 
 
 class Model:
@@ -116,6 +119,24 @@ class Model:
         self.parameters = tuple(self._constrainer.parameters)
         self.variables = tuple(self._constrainer.variables)
         self.n_columns = self._constrainer.n_columns
+        if client.param_num(include_tp=True) == self.n_columns:
+            self._tell_what_is_missing()
+
+    def _tell_what_is_missing(self) -> None:
+        """Warn of generated quantities that the engine left out, as it does if they always throw."""
+        if not isinstance(self.source, Program):
+            return
+        missing = [
+            item.name
+            for item in self.source.generated_declarations
+            if all(known_size(size, self.data) for size in item.sizes)
+        ]
+        if missing:
+            logger.warning(
+                "%s declares generated quantities (%s) that the engine cannot compute; the draws "
+                "lack them. Do they throw whatever the parameters, as an index out of range does?",
+                self.name, ", ".join(missing),
+            )  # fmt: skip
 
     def _reduced(self, *dropped: str) -> StanModel:
         assert isinstance(self.source, Program)

@@ -134,6 +134,12 @@ class Program:
         """Variables of the data block, in order."""
         return tuple(_declarations(self.block("data")))
 
+    @cached_property
+    def generated_declarations(self) -> tuple[Declaration, ...]:
+        """Variables of the generated quantities block, as far as they are understood."""
+        found = _declarations(self.block("generated quantities"))
+        return tuple(item for item in found if item.base in _CONTAINER_DIMS)
+
     @property
     def has_random_data(self) -> bool:
         """Whether transformed data are drawn at random, so that the seed changes the posterior."""
