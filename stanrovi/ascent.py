@@ -8,8 +8,11 @@ the density however many climb.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stanrovi.target import Array, Target
+
+Indices = NDArray[np.intp]
 
 _MEMORY = 8
 _ARMIJO = 1e-4
@@ -65,7 +68,7 @@ class Ascent:
         floor = max(1e-12 * float(spectrum[-1]), 1e-300)
         return np.asarray((vectors * np.maximum(spectrum, floor)) @ vectors.T)
 
-    def _backtrack(self, i: Array, value: Array, slope: Array) -> None:
+    def _backtrack(self, i: Indices, value: Array, slope: Array) -> None:
         t = self._t[i]
         with np.errstate(all="ignore"):
             quadratic = 0.5 * slope * t / (slope * t - (value - self.log_density[i]))
@@ -77,7 +80,7 @@ class Ascent:
         self.active[stuck] = False
         self.converged[stuck] = True
 
-    def _accept(self, i: Array, x: Array, value: Array, gradient: Array) -> None:
+    def _accept(self, i: Indices, x: Array, value: Array, gradient: Array) -> None:
         self._remember(i, x - self.x[i], self.gradient[i] - gradient)
         gain = value - self.log_density[i]
         self.x[i], self.log_density[i], self.gradient[i] = x, value, gradient
@@ -90,7 +93,7 @@ class Ascent:
         self.active[done] = False
         self.converged[done] = True
 
-    def _remember(self, i: Array, step: Array, change: Array) -> None:
+    def _remember(self, i: Indices, step: Array, change: Array) -> None:
         curvature = (step * change).sum(axis=1)
         size = (change * change).sum(axis=1)
         good = curvature > 1e-10 * np.sqrt(size * (step * step).sum(axis=1))
@@ -102,13 +105,13 @@ class Ascent:
         self._rho[i, -1] = 1.0 / curvature[good]
         self._scale[i] = curvature[good] / size[good]
 
-    def _ascent_direction(self, i: Array) -> Array:
+    def _ascent_direction(self, i: Indices) -> Array:
         direction = self._two_loop(i, self.gradient[i])
         limit = 100.0 * np.maximum(1.0, np.linalg.norm(self.x[i], axis=1))
         norm = np.linalg.norm(direction, axis=1)
         return direction * (limit / np.maximum(norm, limit))[:, None]
 
-    def _two_loop(self, i: Array, vector: Array) -> Array:
+    def _two_loop(self, i: Indices, vector: Array) -> Array:
         steps, changes, rho = self._steps[i], self._changes[i], self._rho[i]
         v = vector.copy()
         alpha = np.empty(rho.shape)

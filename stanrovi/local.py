@@ -45,7 +45,7 @@ def local_mode(target: Target, x: Array, sd: Array) -> Mode | None:
             sd = measured  # the step was off: measure again
             continue
         try:
-            factor = np.linalg.cholesky(precision)
+            factor = np.asarray(np.linalg.cholesky(precision), dtype=np.float64)
         except np.linalg.LinAlgError:
             return None
         if (np.diag(factor) ** 2 < _RIDGE * curvature).any():

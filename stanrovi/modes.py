@@ -181,6 +181,8 @@ class _Basins:
     modes: list[Mode] = field(default_factory=list)
     factors: list[Array] = field(default_factory=list)
     n_improper: int = 0
+    _seen: set[int] = field(default_factory=set)
+    _improper: set[int] = field(default_factory=set)
 
     def explore(self, starts: Array, max_iterations: int) -> Ascent:
         """Climb from every start, and examine where the climbs end."""
@@ -239,7 +241,8 @@ class _Basins:
             self._improper.add(i)
         elif not self._known(mode.position, mode.log_density):
             self.modes.append(mode)
-            self.factors.append(np.linalg.cholesky(mode.covariance))
+            factor = np.asarray(np.linalg.cholesky(mode.covariance), dtype=np.float64)
+            self.factors.append(factor)
 
     def _known(self, x: Array, log_density: float) -> bool:
         for mode, factor in zip(self.modes, self.factors, strict=True):

@@ -22,7 +22,6 @@ from scipy.optimize import brentq
 from scipy.special import ndtr, xlogy
 
 from stanrovi.modes import SearchResult
-from stanrovi.target import Array
 from stanrovi.vi.lattice import Lattice, find_lattice
 from stanrovi.vi.result import Mode
 
@@ -207,7 +206,7 @@ def _in_lattice(
     modes: tuple[Mode, ...], lattice: Lattice
 ) -> tuple[tuple[Mode, ...], tuple[str, ...]]:
     """Modes in the coordinates of rotated axes."""
-    inverse: Array = np.linalg.inv(lattice.axes)
+    inverse = np.asarray(np.linalg.inv(lattice.axes), dtype=np.float64)
     turned = tuple(
         Mode(
             inverse @ (m.position - lattice.center),

@@ -51,7 +51,9 @@ def test_the_result_agrees_with_itself(method):
     np.testing.assert_array_equal(result.log_q, log_q)
     assert result.elbo == pytest.approx((log_p - log_q).mean())
     assert result.elbo_se == pytest.approx((log_p - log_q).std(ddof=1) / np.sqrt(1000))
-    assert result.khat == psis_khat(log_p - log_q)
+    ratio = log_p - log_q
+    # Ratios that are constant have no tail to measure.
+    assert result.khat == (psis_khat(ratio) if ratio.std() >= 0.01 else 0.0)
     assert sum(m.mass for m in result.modes) == pytest.approx(1.0)
     assert 0 <= result.density_seconds <= result.seconds
 

@@ -79,9 +79,8 @@ def test_a_distance_in_kl_is_suspect_and_scaled_by_dimension():
     assert judged(outcome=outcome(dim=40), ratio=ratio).name == "ok"
 
 
-@pytest.mark.parametrize("status", ["max_iterations", "budget"])
-def test_an_unfinished_fit_is_suspect(status):
-    verdict = judged(outcome=outcome(status))
+def test_a_fit_cut_short_by_its_budget_is_suspect():
+    verdict = judged(outcome=outcome("budget"))
     assert verdict.name == "suspect"
     assert verdict.reasons == ("how it ended",)
 

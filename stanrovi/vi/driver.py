@@ -32,6 +32,9 @@ def _gaussian(run: FitRun, search: SearchResult, settings: FamilySettings) -> Ou
     return Outcome(family, "max_iterations", "The natural-gradient steps did not settle.")
 
 
+_MIN_TAIL = 25
+_CONSTANT = 1e-2  # nats
+
 METHODS: dict[str, MethodFunction] = {
     "gaussian": _gaussian,
     "mfvi": fit_mfvi,
@@ -102,11 +105,12 @@ def fit_density(
     log_q, _ = outcome.family.log_density_gradient(draws)
     modes = _with_masses(search.modes, draws)
     ratio = (log_p - log_q)[np.isfinite(log_p)]
-    khat = pareto_k(ratio) if len(ratio) > 25 else float("nan")
     if not len(ratio):
         raise DensityError(
-            "The target rejects every draw of the fit, so nothing can be said of it."
+            "The target rejects every draw of the fit, so nothing can be said of it. Check the "
+            "constraints of the program: the density is not finite where its mass should be."
         )
+    khat = _khat(ratio, pareto_k)
     rejected = n_draws - len(ratio)
     return FitResult(
         method=method,
@@ -131,6 +135,13 @@ def fit_density(
         verdict=judge(outcome, modes, ratio, khat, rejected, n_draws),
         warnings=warnings(search, target, run.trace, outcome.family, names),
     )
+
+
+def _khat(ratio: Array, pareto_k: Callable[[Array], float]) -> float:
+    """Pareto k-hat; 0 where the ratios are constant to a hundredth and have no tail to measure."""
+    if len(ratio) < _MIN_TAIL:
+        return float("nan")
+    return 0.0 if ratio.std() < _CONSTANT else pareto_k(ratio)
 
 
 def _search_and_fit(

@@ -21,7 +21,8 @@ _MAX_STEPS = 40
 _SPECTRUM = (0.1, 10.0)
 _FULL_STEPS = 3
 _TOLERANCE = 0.1
-_POLISH = 4
+_POLISH = 6  # draws per dimension of the last look, and at least twice `_MIN_DRAWS`
+_MIN_DRAWS = 64
 _MIN_DAMPING = 0.6
 
 
@@ -59,7 +60,7 @@ def fit_gaussian(run: FitRun, start: Product) -> tuple[Product, Pool, bool]:
             run.family = family
         family, size = _natural_step(family, pool, boldness * _damping(step))
         if size < _TOLERANCE:
-            if n > _POLISH * run.target.dim or step + 1 >= _MAX_STEPS // 2:
+            if n > max(_MIN_DRAWS, _POLISH * run.target.dim) or step + 1 >= _MAX_STEPS // 2:
                 return family, pool, True
             n *= 2  # a last look with more draws
     return family if best is None else best[0], pool, False

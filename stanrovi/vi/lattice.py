@@ -96,7 +96,7 @@ def find_lattice(modes: tuple[Mode, ...]) -> Lattice:
     center = weight @ positions
     pooled = sum(w * m.covariance for w, m in zip(weight, modes, strict=True))
     root = symmetric_root(np.asarray(pooled))
-    u = np.linalg.solve(root, (positions - center).T).T
+    u = np.asarray(np.linalg.solve(root, (positions - center).T).T, dtype=np.float64)
     rotation, labels = _best_rotation(u)
     levels, weights = _levels(u @ rotation, labels, weight)
     rows = {tuple(row) for row in labels.T}

@@ -17,6 +17,7 @@ from stanrovi.target import Array, Target
 # A batch whose effective size fell below this share no longer counts.
 _MIN_EFFICIENCY = 0.2
 _PENALTY = 50.0  # nats, for an iterate all of whose draws are rejected
+_ROUNDING = 1e-4  # nats; below that, ELBOs are equal
 _PUSH = 4.0  # in 1/sd
 
 
@@ -63,13 +64,13 @@ class Batch:
         return float(r.std(ddof=1) / np.sqrt(len(r))) if len(r) > 1 else np.inf
 
     def worse_than(self, other: Batch) -> bool:
-        """Whether the ELBO is lower by more than two standard errors.
+        """Whether the ELBO is lower by more than two standard errors and `_ROUNDING`.
 
         The own standard error counts for three times the other's at most: a
         fit with wild ratios must not pass because of them.
         """
         se = np.hypot(min(self.elbo_se, 3 * other.elbo_se), other.elbo_se)
-        return not self.elbo > other.elbo - 2 * se
+        return not self.elbo > other.elbo - 2 * se - _ROUNDING
 
     def divergence(self) -> tuple[float, float]:
         """Jeffreys divergence ``KL(q || p) + KL(p || q)`` and its standard error.

@@ -43,6 +43,10 @@ _TURN_DAMPING = 0.2  # curvature added to rotations between near-Gaussian coordi
 _GAIN = 0.002  # nats; steps that promise less end the fit
 _MAX_BATCH = 256
 _MIN_DAMPING = 0.1
+# A fit ends when its steps promise little more than noise would, and noise itself is
+# small: below _NOISE nats per four dimensions, and at least once.
+_NOISE_FACTOR = 1.5
+_NOISE = 0.005
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,8 @@ def fit_product(
         run.family = best.family
         proposal, gain, noise = _attempt(best, pool, settings, step)
         step += 1
-        if step > 1 and gain < max(2.0 * noise, _GAIN):
+        quiet = noise < _NOISE * max(1.0, run.target.dim / 4)
+        if step > 1 and quiet and gain < max(_NOISE_FACTOR * noise, _GAIN):
             return ProductFit(best.family, best.first, best.batch, True)
         if best.damping < _MIN_DAMPING:
             break
@@ -222,7 +227,7 @@ def improved(
     shift = _solve_clipped(np.diag(fisher) - (fit.linear + fit.linear.T) / 2, fit.intercept)
     shift[list(settings.frozen)] = 0.0
     turn = _axis_step(fit.linear, fisher, family, settings)
-    gain, noise = _promise(fit, shift, _relative(turn, family, settings), settings)
+    gain, noise = _promise(fit, shift, _relative(turn, family, settings), fisher, settings)
     turning = not settings.alternating or step % 2 == 1
     shaping = not settings.alternating or step % 2 == 0
     center, axes, marginals = family.center, family.axes, family.marginals
@@ -246,16 +251,19 @@ def _weights(pool: Pool, log_q: Array, forward: float) -> Array:
 
 
 def _promise(
-    fit: ScoreResidual, shift: Array, turn: Array, settings: ProductSettings
+    fit: ScoreResidual, shift: Array, turn: Array, fisher: Array, settings: ProductSettings
 ) -> tuple[float, float]:
     """Improvement that the second-order model predicts, and its value under pure noise."""
-    d = len(shift)
-    loose = np.setdiff1d(np.arange(d), settings.frozen)
+    loose = np.setdiff1d(np.arange(len(shift)), settings.frozen)
     shape = np.diag(fit.linear)[loose] ** 2
     gain = 0.5 * float(fit.intercept @ shift) + 0.5 * float((turn * fit.linear).sum())
     gain += 0.25 * float(shape.sum() + (fit.smooth[loose] ** 2).sum())
-    parameters = 2 * d + (d * (d - 1) if settings.axes != "fixed" else 0)
-    noise = 0.25 * float(fit.noise.mean()) * parameters / max(fit.n_effective, 1.0)
+    variance = fit.noise / max(fit.n_effective, 1.0)
+    noise = float(variance.sum())
+    if settings.axes != "fixed":
+        pair = np.triu(variance[:, None] + variance, 1)
+        correlation, rotation = _pair_curvatures(fisher)
+        noise += 0.5 * float((pair / correlation + pair / rotation).sum())
     return gain, noise
 
 
@@ -277,13 +285,19 @@ def _axis_step(linear: Array, fisher: Array, family: Product, settings: ProductS
         return np.zeros((d, d))
     if settings.axes == "rotation":
         return _rotation_step(linear, fisher, _scales(family, settings))
-    fi, fj = fisher[:, None], fisher[None, :]
     s_gradient, a_gradient = linear + linear.T, linear - linear.T
-    ss, aa, sa = fi + fj + 2, fi + fj - 2 + _TURN_DAMPING, fi - fj
+    ss, aa = _pair_curvatures(fisher)
+    sa = fisher[:, None] - fisher[None, :]
     determinant = ss * aa - sa * sa
     step = ((aa - sa) * s_gradient + (ss - sa) * a_gradient) / determinant
     np.fill_diagonal(step, 0.0)
-    return np.asarray(step * min(1.0, _TURN_LIMIT / max(np.linalg.norm(step), 1e-300)))
+    return np.asarray(step * min(1.0, _TURN_LIMIT / max(float(np.linalg.norm(step)), 1e-300)))
+
+
+def _pair_curvatures(fisher: Array) -> tuple[Array, Array]:
+    """Curvatures of the symmetric and the antisymmetric part of a pair's step, (d, d) each."""
+    both = fisher[:, None] + fisher[None, :]
+    return both + 2, both - 2 + _TURN_DAMPING
 
 
 def _relative(turn: Array, family: Product, settings: ProductSettings) -> Array:
@@ -300,7 +314,9 @@ def _scales(family: Product, settings: ProductSettings) -> Array:
 
 
 def _behind(preconditioner: Array | None, axes: Array) -> Array:
-    return axes if preconditioner is None else np.linalg.solve(preconditioner, axes)
+    if preconditioner is None:
+        return axes
+    return np.asarray(np.linalg.solve(preconditioner, axes), dtype=np.float64)
 
 
 def _rotation_step(linear: Array, fisher: Array, scale: Array) -> Array:
@@ -309,7 +325,7 @@ def _rotation_step(linear: Array, fisher: Array, scale: Array) -> Array:
     slope = linear * ratio
     curvature = fisher[:, None] * ratio**2
     skew = (slope - slope.T) / (curvature + curvature.T - 2 + _TURN_DAMPING)
-    size = np.linalg.norm(skew)
+    size = float(np.linalg.norm(skew))
     return np.asarray(skew * min(1.0, _TURN_LIMIT / max(size, 1e-300)))
 
 

@@ -74,7 +74,8 @@ class Outcome:
 
 def laplace(mode: Mode) -> Product:
     """Give the Gaussian of a mode's local quadratic."""
-    return Product.gaussian(mode.position, np.linalg.cholesky(mode.covariance))
+    root = np.asarray(np.linalg.cholesky(mode.covariance), dtype=np.float64)
+    return Product.gaussian(mode.position, root)
 
 
 def starting_gaussian(run: FitRun, search: SearchResult) -> Product:

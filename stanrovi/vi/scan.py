@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
-from scipy.special import ndtr
 
 from stanrovi.families import Product
 from stanrovi.maps import SplineMap, stack
@@ -92,13 +91,17 @@ def weigh_levels(family: Product, axis: int, modes: Array, pool: Pool) -> Produc
     edges = (levels[1:] + levels[:-1]) / 2
     region = np.searchsorted(edges, family.coordinates(pool.x)[:, axis])
     one = family.marginals.select(np.array([axis]))
-    below = ndtr(one.inverse(edges[:, None])[:, 0])
-    fitted = np.diff(np.concatenate([[0.0], below, [1.0]]))
-    found = np.bincount(region, weight, minlength=len(levels)) / weight.sum()
-    if (found <= 0).any() or (fitted <= 0).any():
+    under_q = pool.weights(family.log_density(pool.x))
+    mass_p = np.bincount(region, weight, minlength=len(levels)) / weight.sum()
+    mass_q = np.bincount(region, under_q, minlength=len(levels)) / max(under_q.sum(), 1e-300)
+    if (mass_p <= 0).any() or (mass_q <= 0).any():
         return family
+    # The same draws under q: what their number in a region is off by cancels.
+    change = np.log(mass_p / mass_q)
     grid = np.linspace(one.y[0, 0], one.y[0, -1], 1025)
-    offset = np.interp(grid, levels, np.log(found / fitted))
+    half = 0.1 * np.diff(levels)
+    turns = np.stack([edges - half, edges + half], axis=1).ravel()
+    offset = np.interp(grid, turns, np.repeat(change, 2)[1:-1])
     log_density = one.log_density(grid[:, None])[:, 0] + offset
     score = one.score(one.inverse(grid[:, None]))[:, 0] + np.gradient(offset, grid)
     marginal = SplineMap.from_log_density(grid[None], log_density[None], score[None])

@@ -17,7 +17,7 @@ from stanrovi.vi.rovi import Outcome
 
 _SEEN = 0.02  # local evidence below this share is too uncertain to call a collapse
 _KHAT = 0.7
-_EFFICIENT = 0.99  # importance weights this even say nothing through their tail
+_EFFICIENT = 0.95  # importance weights this even say nothing through their tail
 # KL(q || p), in nats, at which shapes visibly differ: per four dimensions, and at least once.
 _KL = 0.05
 
@@ -61,7 +61,7 @@ def judge(
         doubts.append(f"the target rejects {n_rejected / n_draws:.1%} of the draws")
     if doubts:
         return Verdict("suspect", tuple(doubts))
-    return Verdict("ok", tuple(_support(modes, khat)))
+    return Verdict("ok", tuple(_support(modes, log_ratio, khat)))
 
 
 def _lost(modes: tuple[Mode, ...]) -> list[str]:
@@ -96,17 +96,18 @@ def _doubts(outcome: Outcome, modes: tuple[Mode, ...], log_ratio: Array, khat: f
             doubts.append(
                 f"mode {k} has {m.weight:.1%} of the local evidence but {m.mass:.1%} of the draws"
             )
-    if outcome.status in ("max_iterations", "budget"):
+    if outcome.status == "budget":
         doubts.append(outcome.message)
     return doubts
 
 
-def _support(modes: tuple[Mode, ...], khat: float) -> list[str]:
+def _support(modes: tuple[Mode, ...], log_ratio: Array, khat: float) -> list[str]:
     if len(modes) == 1:
         first = "the mode search found one basin, and the draws lie in it"
     else:
         first = f"the draws are shared among all {len(modes)} basins as the local evidence says"
-    return [first, f"Pareto k-hat is {khat:.2f}"]
+    efficiency = _efficiency(log_ratio)
+    return [first, f"importance weights are {efficiency:.0%} efficient, Pareto k-hat {khat:.2f}"]
 
 
 def _efficiency(log_ratio: Array) -> float:
