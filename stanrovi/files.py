@@ -12,7 +12,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stanrovi.errors import OutputError
+from stanrovi.errors import OutputError, UsageError
+
+
+def usable_path(path: str | os.PathLike[str]) -> Path:
+    """Check that a path is one that can be looked up, whether or not something is there.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    UsageError
+        The path is too long, holds a zero byte, or is a link that leads to itself.
+    """
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(
+            f"{str(path)[:80]!r} is no usable path ({reason}); choose another."
+        ) from None
+    return Path(path)
 
 
 def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -36,7 +64,7 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
     OutputError
         The path exists, is no regular file, or its folder is missing or read-only.
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(usable_path(path)))
     if target.is_dir():
         raise OutputError(f"{path} is a folder; name a file inside it.")
     if target.exists() and not target.is_file():
@@ -68,7 +96,7 @@ def output_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> P
     OutputError
         The path is a file, a folder with content, or cannot be created.
     """
-    folder = Path(path)
+    folder = usable_path(path)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{path} is a file, and a folder is needed; choose another path.")
     try:
@@ -109,7 +137,7 @@ def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = False) -> Ite
         See `check_output`; also when writing fails (a full disk, say).
     """
     target = check_output(path, overwrite=overwrite)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    temporary = target.with_name(f".stanrovi-{secrets.token_hex(6)}.tmp")
     try:
         yield temporary
         os.replace(temporary, target)

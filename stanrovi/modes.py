@@ -158,7 +158,7 @@ def _usable_starts(target: Target, rng: np.random.Generator, settings: SearchSet
         # Points as good as rejected (1e30 and beyond) do not make a start either.
         usable = np.isfinite(value) & (np.abs(gradient).max(axis=1) < 1e30)
         found.append(x[usable])
-        missing = missing[~usable] * 0.7
+        missing = missing[~usable] * 0.3
         if not len(missing):
             break
     starts = np.concatenate(found)

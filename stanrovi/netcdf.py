@@ -5,18 +5,19 @@ Needs xarray only, so files of both generations of ArviZ read alike.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError
+from stanrovi.files import usable_path
 from stanrovi.posteriordb import read_posteriordb
 from stanrovi.target import Array
 
@@ -48,13 +49,15 @@ def read_draws(path: str | os.PathLike[str]) -> Draws:
 
     Raises
     ------
+    UsageError
+        The path cannot be looked up.
     DrawsError
         The file is missing, no NetCDF, without a posterior group, or its
         parameters hold NaN or infinite draws.
     """
     import xarray as xr
 
-    source = Path(path)
+    source = usable_path(path)
     if source.is_dir():
         raise DrawsError(f"{path} is a folder; name a NetCDF file of draws inside it.")
     if not source.exists():
@@ -65,7 +68,10 @@ def read_draws(path: str | os.PathLike[str]) -> Draws:
         with warnings.catch_warnings():
             # A foreign file that xarray warns about is refused below, or reads well.
             warnings.simplefilter("ignore")
-            with xr.open_datatree(source, engine="h5netcdf") as tree:
+            # From memory: xarray keeps files open that it could not read, and would read them
+            # again when another file stands under the name.
+            content = io.BytesIO(source.read_bytes())
+            with xr.open_datatree(content, engine="h5netcdf") as tree:
                 tree = tree.load()
     except Exception as error:  # whatever h5py, h5netcdf and xarray raise for a foreign file
         raise DrawsError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import zipfile
@@ -91,7 +92,7 @@ def _read_json(source: Path) -> Any:
             return json.loads(source.read_text(encoding="utf-8"))
         with zipfile.ZipFile(source) as archive:
             return json.loads(archive.read(archive.namelist()[0]))
-    except (OSError, ValueError, IndexError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, IndexError, RecursionError, zipfile.BadZipFile) as error:
         raise DrawsError(f"{source} cannot be read as (zipped) JSON ({error}).") from error
 
 
@@ -106,14 +107,18 @@ def _unflatten(scalars: dict[str, Array], source: str) -> dict[str, Array]:
         entries.setdefault(match["name"], {})[index] = values
     out = {}
     for name, parts in entries.items():
-        if () in parts:
-            out[name] = parts[()]
-            continue
-        shape = tuple(np.max(list(parts), axis=0) + 1)
-        first = next(iter(parts.values()))
-        array = np.full((*first.shape, *shape), np.nan)
+        shape = _complete_shape(list(parts), f"{source}: {name}")
+        out[name] = np.empty((*next(iter(parts.values())).shape, *shape))
         for index, values in parts.items():
-            where: tuple[Any, ...] = (..., *index)
-            array[where] = values
-        out[name] = array
+            out[name][(..., *index)] = values
     return out
+
+
+def _complete_shape(indices: list[tuple[int, ...]], what: str) -> tuple[int, ...]:
+    """Shape of an array of which each element occurs once."""
+    if len({len(index) for index in indices}) > 1:
+        raise DrawsError(f"{what} occurs with different numbers of indices.")
+    shape = tuple(max(column) + 1 for column in zip(*indices, strict=True))
+    if math.prod(shape) != len(indices) or min(map(min, indices), default=0) < 0:
+        raise DrawsError(f"{what} lacks some of the elements up to its largest index.")
+    return shape

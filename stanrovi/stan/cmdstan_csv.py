@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from stanrovi.errors import DrawsError, UsageError
+from stanrovi.files import usable_path
 from stanrovi.stan.cmdstan_nuts import own_logging
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def csv_files(
     patterns = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     files: list[Path] = []
     for item in patterns:
-        pattern = os.fspath(item)
+        pattern = os.fspath(usable_path(item))
         found = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern), key=_natural)
         if not found:
             raise UsageError(f"no CmdStan CSV file matches {pattern}")

@@ -19,6 +19,7 @@ import numpy as np
 import stanio
 
 from stanrovi.errors import DataError, UsageError
+from stanrovi.files import usable_path
 from stanrovi.stan.program import Declaration
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def read_data(source: DataSource) -> dict[str, Any]:
         raise UsageError(
             f"data must be a path, JSON text or a mapping, not {type(source).__name__}"
         )
-    return _parse(_read_text(Path(source)), str(source))
+    return _parse(_read_text(usable_path(source)), str(source))
 
 
 def to_json(data: Mapping[str, Any]) -> str:
@@ -70,6 +71,8 @@ def to_json(data: Mapping[str, Any]) -> str:
         return json.dumps(data, allow_nan=False)
     except ValueError:
         return json.dumps(_spell_floats(data), allow_nan=False)
+    except RecursionError:
+        raise DataError("the data are nested too deeply to be Stan data") from None
 
 
 def check_data(data: Mapping[str, Any], declarations: Sequence[Declaration], program: str) -> None:
@@ -94,7 +97,10 @@ def check_data(data: Mapping[str, Any], declarations: Sequence[Declaration], pro
         raise DataError(_missing_message(missing, data, program))
     for item in declarations:
         if not item.is_structured:
-            _check_variable(item, data, program)
+            try:
+                _check_variable(item, data, program)
+            except RecursionError:
+                raise DataError(f"data variable {item.name} is nested too deeply") from None
 
 
 def _missing_message(missing: Sequence[Declaration], data: Mapping[str, Any], program: str) -> str:
@@ -128,9 +134,11 @@ def _as_array(value: Any, where: str) -> np.ndarray:
         pass  # ragged, or worse: the slow path finds out which
     _refuse_non_numbers(value, where)
     try:
-        return np.asarray(_plain_floats(value))
+        return np.asarray(_plain_floats(value), dtype=np.float64)
     except ValueError:
         raise DataError(f"{where} is ragged: its rows differ in length") from None
+    except OverflowError:
+        raise DataError(f"{where} holds an integer too large for a number of Stan") from None
 
 
 def _refuse_non_numbers(value: Any, where: str) -> None:
@@ -183,6 +191,8 @@ def _check_integers(array: np.ndarray, where: str) -> None:
         return
     if array.dtype.kind not in "iu":
         flat = array.astype(np.float64).ravel()
+        if (large := np.abs(flat) > _INT_RANGE[1] + 1.0).any():
+            raise DataError(f"{where} holds {flat[large][0]:g}, beyond Stan's 32-bit integers")
         not_whole = flat[flat != np.round(flat)]
         example = not_whole[0] if not_whole.size else flat[0]
         raise DataError(f"{where} must hold integers but has {example} (write 1, not 1.0)")
@@ -221,6 +231,8 @@ def _parse(text: str, where: str) -> dict[str, Any]:
         raise DataError(
             f"{where} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from None
+    except ValueError:  # of Python's own, against numbers that take forever to convert
+        raise DataError(f"{where} holds an integer of thousands of digits") from None
     except RecursionError:
         raise DataError(f"{where} is nested too deeply to be Stan data") from None
     if not isinstance(data, dict):
@@ -238,7 +250,7 @@ def _json_kind(value: Any) -> str:
 def _from_python(name: str, value: Any) -> Any:
     try:
         return json.loads(stanio.dump_stan_json({name: value}))[name]
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise DataError(
             f"data variable {name} ({type(value).__name__}) cannot be written as Stan data: {error}"
         ) from None

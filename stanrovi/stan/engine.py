@@ -35,7 +35,9 @@ LIBRARY_SUFFIXES = (".so", ".dylib", ".dll")
 
 # What the embedded engine says when the fault lies with the data. Its other
 # complaints under its own name mean that it does not know a feature of Stan.
-_DATA_FAULT = re.compile(r"^(?!stanli|embedded|mir:)|prepare_data|MIR check|negative|unknown int")
+_DATA_FAULT = re.compile(
+    r"^(?!stanli|embedded|mir:)|prepare_data|json\.exception|MIR check|negative|unknown int"
+)
 _DIMENSIONS = re.compile(
     r"mismatch in .*? declared and found in context;.*?variable name=(?P<name>[^;]+);.*?"
     r"dims declared=\((?P<declared>[^)]*)\); dims found=\((?P<found>[^)]*)\)"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from stanrovi.errors import UsageError
+from stanrovi.files import usable_path
 from stanrovi.stan.data import DataSource
 from stanrovi.stan.engine import LIBRARY_SUFFIXES
 from stanrovi.stan.program import Program, read_program
@@ -40,7 +41,7 @@ def locate(
     ModelError
         If the file is not text.
     """
-    path = Path(program)
+    path = usable_path(program)
     if path.suffix == ".stan":
         return read_program(path, tuple(os.fspath(folder) for folder in include_paths)), None
     if path.suffix in LIBRARY_SUFFIXES:

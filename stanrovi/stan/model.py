@@ -123,7 +123,7 @@ class Model:
             self._tell_what_is_missing()
 
     def _tell_what_is_missing(self) -> None:
-        """Warn of generated quantities that the engine left out, as it does if they always throw."""
+        """Warn of generated quantities that the engine leaves out because they always throw."""
         if not isinstance(self.source, Program):
             return
         missing = [

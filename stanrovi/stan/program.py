@@ -178,7 +178,7 @@ def _read_text(path: Path) -> str:
     if path.is_dir():
         raise UsageError(f"{path} is a folder; give the path of a .stan file in it")
     try:
-        return path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}; check the path of the Stan program") from None
     except OSError as error:
@@ -188,6 +188,9 @@ def _read_text(path: Path) -> str:
             f"{path} is not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x}); "
             "is it a Stan program?"
         ) from None
+    if "\0" in text:  # where engines would stop reading
+        raise ModelError(f"{path} holds a zero byte; is it a Stan program?")
+    return text
 
 
 def _expand(text: str, folders: tuple[str, ...], seen: tuple[Path, ...]) -> str:

@@ -7,7 +7,7 @@ a lattice, a scan along each multimodal axis, the product fit for the rest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -26,6 +26,7 @@ from stanrovi.vi.scan import mixture_marginal, scan_axis, weigh_levels, with_mar
 
 _SWEEPS = 2
 _TRIAL = 16
+_POOR = 0.5  # nats of Jeffreys divergence at which a single mode is tried, too
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,21 @@ def fit_rovi(run: FitRun, search: SearchResult, settings: FamilySettings) -> Out
     -------
     Outcome
     """
-    if len(search.modes) >= 2:
-        return _multimodal(run, search.modes, settings)
+    if len(search.modes) < 2:
+        return _unimodal(run, search, settings)
+    several = _multimodal(run, search.modes, settings)
+    assert several.check is not None
+    if several.check.divergence()[0] < _POOR:
+        return several
+    one = _unimodal(run, search, settings)
+    assert one.check is not None
+    if not one.check.elbo > several.check.elbo:
+        return several
+    message = "A product over all modes had a worse ELBO than this one, begun at a single mode."
+    return replace(one, status="fallback", message=message, misfit=several.misfit)
+
+
+def _unimodal(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome:
     gaussian, pool, _ = fit_gaussian(run, starting_gaussian(run, search))
     covariance = gaussian.covariance()
     family = Product.gaussian(gaussian.center, symmetric_root(covariance))
