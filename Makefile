@@ -17,8 +17,9 @@ BIN := $(VENV)/bin
 demo: $(VENV)/installed
 	$(BIN)/stanrovi demo --overwrite
 
+# Matrices are small here: threads of the linear algebra would only wait for one another.
 test: $(VENV)/installed-tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
