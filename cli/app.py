@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import signal
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 
 import click
 
-from stanrovi.errors import StanroviError
+from stanrovi.errors import OutputError, StanroviError
 from stanrovi_cli.options import suggestion
 
 # One module each, which holds its command as ``command``.
@@ -82,6 +83,12 @@ def _exit_code(run: Callable[[], Any]) -> int:
     except StanroviError as error:
         click.echo(f"Error: {error}", err=True)
         return error.exit_code
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        where = error.filename or "standard output, or temporary files"
+        click.echo(f"Error: {where} cannot be written ({error.strerror}).", err=True)
+        return OutputError.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("Terminated." if _terminated else "Interrupted.", err=True)
         return EXIT_TERMINATED if _terminated else EXIT_INTERRUPTED

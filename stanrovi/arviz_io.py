@@ -9,6 +9,7 @@ stays light.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import warnings
@@ -83,8 +84,21 @@ def to_arviz(draws: Draws, observed_data: Mapping[str, Any] | None = None) -> An
         ``unconstrained``) and ``observed_data``. The attributes of ``draws``
         stand on the container.
     """
+    if not is_legacy():
+        return _tree(draws, observed_data)
+    az = _arviz()
+    return az.InferenceData(attrs=_container_attrs(draws), **_groups(draws, observed_data))
+
+
+def _tree(draws: Draws, observed_data: Mapping[str, Any] | None) -> xr.DataTree:
     import xarray as xr
 
+    tree = xr.DataTree.from_dict(_groups(draws, observed_data))
+    tree.attrs.update(_container_attrs(draws))
+    return tree
+
+
+def _groups(draws: Draws, observed_data: Mapping[str, Any] | None) -> dict[str, xr.Dataset]:
     groups = {"posterior": _dataset(draws.posterior)}
     if draws.sample_stats:
         groups["sample_stats"] = _dataset(draws.sample_stats)
@@ -92,13 +106,7 @@ def to_arviz(draws: Draws, observed_data: Mapping[str, Any] | None = None) -> An
         groups[UNCONSTRAINED_GROUP] = _dataset({"unconstrained": draws.unconstrained})
     if observed_data:
         groups["observed_data"] = _dataset(observed_data, sample_dims=())
-    attrs = _container_attrs(draws)
-    if not is_legacy():
-        tree = xr.DataTree.from_dict(groups)
-        tree.attrs.update(attrs)
-        return tree
-    az = _arviz()
-    return az.InferenceData(attrs=attrs, **groups)
+    return groups
 
 
 def write_netcdf(
@@ -132,7 +140,14 @@ def write_netcdf(
         The path exists or cannot be written.
     """
     with atomic_path(path, overwrite=overwrite) as temporary:
-        to_arviz(draws, observed_data).to_netcdf(str(temporary), engine="h5netcdf")
+        # By way of memory: a disk that fills up would crash the HDF5 library, and Python with it.
+        content = io.BytesIO()
+        tree = _tree(draws, observed_data)
+        packed = {
+            node.path: {name: {"zlib": True} for name in node.data_vars} for node in tree.leaves
+        }
+        tree.to_netcdf(content, engine="h5netcdf", encoding=packed)
+        temporary.write_bytes(content.getbuffer())
     return Path(path)
 
 

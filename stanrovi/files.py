@@ -140,7 +140,7 @@ def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = False) -> Ite
     temporary = target.with_name(f".stanrovi-{secrets.token_hex(6)}.tmp")
     try:
         yield temporary
-        os.replace(temporary, target)
+        _publish(temporary, target, path, overwrite)
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written ({error.strerror or error}); "
@@ -175,6 +175,24 @@ def write_text(path: str | os.PathLike[str], text: str, *, overwrite: bool = Fal
     with atomic_path(path, overwrite=overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
     return Path(path)
+
+
+def _publish(
+    temporary: Path, target: Path, name: str | os.PathLike[str], overwrite: bool
+) -> None:
+    """Give a complete file its name, at one stroke."""
+    if overwrite:
+        os.replace(temporary, target)
+        return
+    try:
+        os.link(temporary, target)  # fails where somebody else was faster; a rename replaces
+    except FileExistsError:
+        raise OutputError(
+            f"{name} has appeared meanwhile; choose another path or ask to overwrite it "
+            "(--overwrite)."
+        ) from None
+    except OSError:  # a file system without links
+        os.replace(temporary, target)
 
 
 def _check_folder(folder: Path) -> None:

@@ -119,6 +119,6 @@ def _complete_shape(indices: list[tuple[int, ...]], what: str) -> tuple[int, ...
     if len({len(index) for index in indices}) > 1:
         raise DrawsError(f"{what} occurs with different numbers of indices.")
     shape = tuple(max(column) + 1 for column in zip(*indices, strict=True))
-    if math.prod(shape) != len(indices) or min(map(min, indices), default=0) < 0:
+    if math.prod(shape) != len(indices) or any(i < 0 for index in indices for i in index):
         raise DrawsError(f"{what} lacks some of the elements up to its largest index.")
     return shape

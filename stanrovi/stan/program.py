@@ -9,6 +9,7 @@ Whatever it does not understand it leaves to the engine.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -171,7 +172,8 @@ def read_program(path: Path, include_paths: tuple[str, ...] = ()) -> Program:
         if not Path(folder).is_dir():
             raise UsageError(f"include path {folder!r} is not a folder")
     folders = (*include_paths, str(path.resolve().parent))
-    return Program(path.stem, _read_text(path), folders)
+    name = os.fsencode(path.stem).decode("utf-8", "replace")  # file names may be any bytes
+    return Program(name, _read_text(path), folders)
 
 
 def _read_text(path: Path) -> str:
