@@ -147,7 +147,7 @@ def write_netcdf(
             node.path: {name: {"zlib": True} for name in node.data_vars} for node in tree.leaves
         }
         tree.to_netcdf(content, engine="h5netcdf", encoding=packed)
-        temporary.write_bytes(content.getbuffer())
+        temporary.write_bytes(content.getvalue())
     return Path(path)
 
 

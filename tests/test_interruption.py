@@ -1,0 +1,197 @@
+"""Work that is cut short: exit codes, no half-written file, no child left; budgets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from stanrovi.stan.processes import processes_naming
+from stanrovi_cli.app import cli
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+
+Write = Callable[[str, str], Path]
+
+COMMAND = [sys.executable, "-m", "stanrovi_cli"]
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+# A fit of minutes, whose gradient is slow and prints: engines call back while they run.
+SLOW = """
+parameters { vector[20] x; }
+model {
+  x ~ std_normal();
+  for (i in 1:200000) target += 1e-9 * sin(x[1 + i % 20] * i);
+  print("still here");
+}
+"""
+STARTED = """
+import sys, threading, time
+import stanrovi.target
+from stanrovi_cli import main
+
+evaluate = stanrovi.target.Target.log_density_gradient
+def first(self, x):
+    print("running", file=sys.stderr, flush=True)
+    stanrovi.target.Target.log_density_gradient = evaluate
+    return evaluate(self, x)
+stanrovi.target.Target.log_density_gradient = first
+main()
+"""
+
+
+@contextmanager
+def started(
+    command: list[str], folder: Path, **environment: str
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a command in a process group of its own; it is gone after the block."""
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(folder.parent), **environment}, start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "what was waited for did not come"
+        time.sleep(0.05)
+
+
+def ends(process: subprocess.Popen[str], number: signal.Signals) -> str:
+    """Signal a process; check its exit code; return what it printed to standard error."""
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == CODES[number], err
+    assert out == ""
+    assert "Traceback" not in err
+    return err
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder to work in."""
+    path = tmp_path / "work"
+    path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
+@pytest.mark.parametrize("command", ["fit", "modes", "compare"])
+def test_fits(command: str, number: signal.Signals, folder: Path, write: Write) -> None:
+    program = write("slow.stan", SLOW)
+    output = [] if command == "modes" else ["--output", "out"]
+    words = [sys.executable, "-c", STARTED, command, str(program), *output]
+    with started(words, folder) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "running\n"
+        time.sleep(0.1)
+        told = ends(process, number)
+    assert told.strip() == {130: "Interrupted.", 143: "Terminated."}[CODES[number]]
+    assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
+def test_nuts_of_the_embedded_engine(number: signal.Signals, folder: Path) -> None:
+    words = ["nuts", "eight_schools", "--engine", "stanli", "--output", "out.nc"]
+    settings = ["--iter-sampling", "3000000", "--chains", "2"]
+    with started([*COMMAND, *words, *settings], folder) as process:
+        # The engine keeps chains in threads of its own.
+        wait_until(lambda: len(os.listdir(f"/proc/{process.pid}/task")) > 2)
+        time.sleep(0.5)
+        ends(process, number)
+    assert os.listdir(folder) == []
+
+
+@pytest.mark.cmdstan
+@pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
+def test_nuts_of_cmdstan(
+    number: signal.Signals, folder: Path, prophet_folder: Path, prophet: object, write: Write
+) -> None:
+    data = write("data.json", prophet.data_json)  # type: ignore[attr-defined]
+    words = [*COMMAND, "nuts", str(prophet_folder / "prophet.stan"), "--data", str(data)]
+    words += ["--exe", str(prophet_folder / "prophet_model.bin"), "--chains", "2"]
+    words += ["--iter-sampling", "1000000", "--output", "out.nc"]
+    scratch = str(folder.parent / "stanrovi-nuts-")
+    with started(words, folder) as process:
+        wait_until(lambda: len(processes_naming(scratch)) == 2)
+        ends(process, number)
+    assert processes_naming(scratch) == []
+    assert os.listdir(folder) == []
+    assert list(folder.parent.glob("stanrovi-nuts-*")) == []
+
+
+@pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
+def test_compilers(number: signal.Signals, folder: Path, tmp_path: Path, write: Write) -> None:
+    """A make whose compiler takes minutes stands in for BridgeStan's."""
+    if subprocess.run(["which", "make"], capture_output=True, check=False).returncode:
+        pytest.skip("there is no make here")
+    sources, cache = tmp_path / "sources", tmp_path / "cache"
+    sources.mkdir()
+    compiler = f"{sys.executable} -c 'import time; time.sleep(300)'"
+    (sources / "Makefile").write_text(f"%_model.so:\n\techo half > $@; {compiler} $@; true\n")
+    (sources / "bridgestan.cpp").touch()
+    program = write("m.stan", "parameters { real x; } model { x ~ std_normal(); }")
+    words = [*COMMAND, "check", str(program), "--engine", "bridgestan"]
+    environment = {"BRIDGESTAN": str(sources), "XDG_CACHE_HOME": str(cache)}
+    with started(words, folder, **environment) as process:
+        wait_until(
+            lambda: [p for p in cache.glob("stanrovi/*/build/*_model.so") if p.stat().st_size]
+        )
+        wait_until(lambda: len(processes_naming(str(cache))) >= 2)
+        ends(process, number)
+    assert processes_naming(str(cache)) == []
+    assert list(cache.glob("stanrovi/*/*.so")) == []  # no half library is taken for a whole one
+
+
+def test_termination_in_the_background_where_ctrl_c_is_ignored(folder: Path, write: Write) -> None:
+    program = write("slow.stan", SLOW)
+    ignoring = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + STARTED
+    with started([sys.executable, "-c", ignoring, "fit", str(program)], folder) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "running\n"
+        ends(process, signal.SIGTERM)
+
+
+def run(*words: object) -> dict[str, object]:
+    result = CliRunner().invoke(cli, [str(word) for word in (*words, "--json")])
+    assert result.exit_code == 0, result.stderr
+    told: dict[str, object] = json.loads(result.stdout)
+    return told
+
+
+def test_a_budget_of_gradients_is_kept_and_told() -> None:
+    full = run("fit", "garch", "--seed", 1)
+    budget = int(str(full["n_gradients"])) * 2 // 3
+    cut = run("fit", "garch", "--seed", 1, "--max-gradients", budget)
+    assert full["status"] == "converged"
+    assert cut["status"] == "budget"
+    assert int(str(cut["n_gradients"])) <= budget
+    assert cut["verdict"] == "suspect"
+    assert "budget" in str(cut["message"])
+
+
+@pytest.mark.parametrize("budget", [("--max-gradients", "1"), ("--max-seconds", "1e-9")])
+def test_a_budget_too_small_for_anything(budget: tuple[str, str]) -> None:
+    result = CliRunner().invoke(cli, ["fit", "garch", *budget])
+    assert result.exit_code == 1
+    assert "allow more gradients or seconds" in result.stderr
+
+
+@pytest.mark.parametrize("option", [("--max-gradients", "0"), ("--max-seconds", "0")])
+def test_budgets_that_make_no_sense(option: tuple[str, str]) -> None:
+    result = CliRunner().invoke(cli, ["fit", "garch", *option])
+    assert result.exit_code == 2
