@@ -265,8 +265,9 @@ Every method runs with its defaults and seeds {first} to {last}; no run is left 
 the median over the seeds and, in parentheses, the worst seed. W1 is the Wasserstein-1 distance of
 the worst marginal to reference draws (10 independent long NUTS chains, see
 [benchmarks/posteriors](../benchmarks/posteriors/README.md)), in standard deviations of the
-reference, from {n_draws} draws. "Noise" is what {n_draws} draws of the reference itself show.
-NUTS is Stan's, of the embedded engine, with 4 chains of 1000 + 1000 iterations.
+reference, from {n_draws} draws. "Noise" is what {n_draws} random draws of the reference itself
+show; fits draw quasi-randomly and can be nearer. NUTS is Stan's, of the embedded engine, with 4
+chains of 1000 + 1000 iterations.
 
 ## Goals
 

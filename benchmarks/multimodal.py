@@ -77,7 +77,7 @@ def counted(words: Sequence[str]) -> str:
 
 
 def families(results: Sequence[FitResult]) -> str:
-    kinds = ["mixture" if isinstance(r.family, Mixture) else "rovi" for r in results]
+    kinds = ["mixture" if isinstance(r.family, Mixture) else "product" for r in results]
     return counted(kinds)
 
 

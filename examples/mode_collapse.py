@@ -363,7 +363,7 @@ def main() -> None:
     for w, label in zip(WEIGHTS, ("equal", "unequal"), strict=True):
         with new_figure(8.0, 6.9) as figure:
             draw_contours(figure, [case for case in cases if case.w == w])
-            figure.savefig(folder / f"mode_collapse_contours_{label}.png", dpi=130)
+            figure.savefig(folder / f"mode_collapse_contours_{label}.png", dpi=90)
     with new_figure(8.0, 3.8) as figure:
         draw_marginals(figure, cases)
         figure.savefig(folder / "mode_collapse_marginals.png", dpi=130)
