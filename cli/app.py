@@ -83,6 +83,9 @@ def _exit_code(run: Callable[[], Any]) -> int:
     except StanroviError as error:
         click.echo(f"Error: {error}", err=True)
         return error.exit_code
+    except MemoryError as error:
+        click.echo(f"Error: {error or 'the memory is full'}; ask for less at a time.", err=True)
+        return StanroviError.exit_code
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

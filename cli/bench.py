@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ class Seeds(click.ParamType):
         seeds: dict[int, None] = {}
         for part in value.split(","):
             first, dash, last = part.strip().partition("-")
-            if not first.isdecimal() or (dash and not last.isdecimal()):
+            numbers = [first, last] if dash else [first]
+            if not all(word.isdecimal() and len(word) <= len(str(MAX_SEED)) for word in numbers):
                 self.fail(f"{part!r} is neither a seed nor a range such as 0-9.", param, ctx)
             low, high = int(first), int(last or first)
             if not low <= high <= MAX_SEED or high - low >= 10_000:
@@ -72,8 +74,8 @@ def _runs_of(
     from stanrovi import Model
     from stanrovi_cli.fit import run_fit
 
-    data = Path(name).with_suffix(".data.json")
-    model = Model(name, data if name.endswith(".stan") and data.is_file() else None)
+    data = Path(name.removesuffix(".stan") + ".data.json")
+    model = Model(name, data if name.endswith(".stan") and os.path.isfile(data) else None)
     runs = []
     for method, seed in product(methods, seeds):
         run: dict[str, Any] = dict.fromkeys(_KEYS) | {

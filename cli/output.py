@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stanrovi.errors import OutputError
-from stanrovi.files import output_folder
+from stanrovi.files import output_folder, usable_path
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def filled_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     OutputError
         The path is a file, a folder with content, or cannot be written.
     """
-    new = not path.exists()
+    new = not usable_path(path).exists()
     folder = output_folder(path, overwrite=overwrite)
     staging = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
     try:

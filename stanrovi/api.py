@@ -29,6 +29,8 @@ from stanrovi.vi.result import FitResult
 from stanrovi.vi.rovi import FamilySettings
 from stanrovi.vi.run import Progress
 
+_MAX_DRAWS = 2**30  # all points of the quasi-random sequence
+
 T = TypeVar("T")
 Data = str | os.PathLike[str] | Mapping[str, Any] | None
 
@@ -283,6 +285,8 @@ def _check_options(
         raise UsageError(f"Unknown method {method!r}{hint} Choose from {', '.join(METHODS)}.")
     if draws < 2:
         raise UsageError(f"draws must be at least 2, not {draws}.")
+    if draws > _MAX_DRAWS:
+        raise UsageError(f"draws must be at most {_MAX_DRAWS:,}, not {draws}.")
     for name, value in (("max_gradients", max_gradients), ("max_seconds", max_seconds)):
         if value is not None and not value > 0:
             raise UsageError(f"{name} must be positive, not {value}.")

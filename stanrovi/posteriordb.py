@@ -52,7 +52,7 @@ def read_posteriordb(path: str | os.PathLike[str], name: str | None = None) -> D
         scalars = {
             key: np.array([chain[key] for chain in chains], dtype=np.float64) for key in chains[0]
         }
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise DrawsError(
             f"The chains of {source} differ in variables or length ({error}); fetch it again."
         ) from error

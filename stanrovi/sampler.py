@@ -31,6 +31,7 @@ NutsChoice = Literal["auto", "cmdstan", "stanli"]
 # Beyond this, warm-up iterations are not kept just to count their gradients.
 _MAX_SAVED_BYTES = 500_000_000
 _MAX_SEED = 2**32 - 1
+_MAX_COUNT = 2**31 - 1  # engines count in C's int, and wrap around
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,8 @@ def _settings(
     ):
         if value < least:
             raise UsageError(f"{name} must be at least {least}, got {value}")
+        if value > _MAX_COUNT:
+            raise UsageError(f"{name} must be at most {_MAX_COUNT}, got {value}")
     if not 0 < adapt_delta < 1:
         raise UsageError(f"adapt_delta must lie between 0 and 1, got {adapt_delta}")
     if seed is None:
