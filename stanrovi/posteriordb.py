@@ -110,7 +110,8 @@ def _unflatten(scalars: dict[str, Array], source: str) -> dict[str, Array]:
         shape = _complete_shape(list(parts), f"{source}: {name}")
         out[name] = np.empty((*next(iter(parts.values())).shape, *shape))
         for index, values in parts.items():
-            out[name][(..., *index)] = values
+            where: tuple[Any, ...] = (..., *index)
+            out[name][where] = values
     return out
 
 
