@@ -135,3 +135,20 @@ def test_a_run_traces_every_evaluation():
     assert seen == run.trace
     assert run.target.by_stage == {"first": 32, "second": 64}
     assert run.trace[1].elbo < run.trace[0].elbo
+
+
+def test_weightless_batches_are_forgotten():
+    pool = Pool()
+    far, near = batch_from(shifted(4.0), 128), batch_from(shifted(0.1), 128)
+    pool.add(far)
+    pool.add(near)
+    pool.forget(pool.weights(standard(2).log_density(pool.x)))
+    assert pool.batches == [near]
+
+
+def test_a_pool_keeps_the_newest_batches_only():
+    pool = Pool()
+    batches = [batch_from(shifted(0.1), 1024, seed) for seed in range(6)]
+    for batch in batches:
+        pool.add(batch)
+    assert pool.batches == batches[-4:]

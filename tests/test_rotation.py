@@ -4,7 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ortho_group, special_ortho_group
 
-from stanrovi.rotation import rotate, symmetric_root, with_first_axis
+from stanrovi.rotation import (
+    axis_gain,
+    principal_root,
+    rotate,
+    symmetric_root,
+    with_first_axis,
+)
 
 SEEDS = st.integers(0, 2**31 - 1)
 
@@ -95,3 +101,38 @@ def test_symmetric_root_stays_closest_to_the_coordinate_axes():
     for angle in np.linspace(0.1, np.pi - 0.1, 20):
         turned = root @ rotate(np.eye(2), np.array([[0.0, -angle], [angle, 0.0]]))
         assert np.trace(turned / sd[:, None]) < ours
+
+
+@given(st.integers(2, 8), SEEDS)
+def test_principal_root_is_a_root_of_positive_determinant(d, seed):
+    rng = np.random.default_rng(seed)
+    root = rng.standard_normal((d, d)) + 2 * np.eye(d)
+    covariance = root @ root.T + 1e-3 * np.eye(d)
+    axes = principal_root(covariance)
+    np.testing.assert_allclose(axes @ axes.T, covariance, rtol=1e-8, atol=1e-10)
+    assert np.linalg.det(axes) > 0
+
+
+def test_axis_gain_is_largest_along_the_skewed_axis():
+    rng = np.random.default_rng(4)
+    z = rng.standard_normal((4000, 2))
+    weight = np.full(4000, 1 / 4000)
+    # The score residual of a target skewed along the diagonal alone.
+    direction = np.array([1.0, 1.0]) / np.sqrt(2)
+    residual = 0.3 * ((z @ direction) ** 2 - 1)[:, None] * direction
+    angle = np.pi / 4
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    along = axis_gain(z @ turn, residual @ turn, weight)
+    assert along == pytest.approx(0.3**2 * 4 / 12, rel=0.2)
+    assert along > 1.8 * axis_gain(z, residual, weight)
+
+
+def test_axis_gain_of_noise_is_nothing():
+    rng = np.random.default_rng(5)
+    gains = [
+        axis_gain(
+            rng.standard_normal((300, 3)), rng.standard_normal((300, 3)), np.full(300, 1 / 300)
+        )
+        for _ in range(200)
+    ]
+    assert abs(np.mean(gains)) < 4 * np.std(gains) / np.sqrt(200)

@@ -79,10 +79,13 @@ def _damping(step: int) -> float:
 def _regress(family: Product, pool: Pool) -> tuple[Array, Array]:
     """Intercept (d,) and precision (d, d) of the whitened score at the current iterate."""
     z = family.coordinates(pool.x)
-    weight = np.sqrt(pool.weights(family.log_density_base(z)))[:, None]
+    weight = pool.weights(family.log_density_base(z))
+    counts = weight > 0
+    z, gradient, root = z[counts], pool.gradient[counts], np.sqrt(weight[counts])[:, None]
+    pool.forget(weight)
     design = np.concatenate([np.ones((len(z), 1)), z], axis=1)
-    residual = winsorised(pool.gradient @ family.axes + z)
-    coefficients = np.linalg.lstsq(weight * design, weight * residual, rcond=None)[0]
+    residual = winsorised(gradient @ family.axes + z)
+    coefficients = np.linalg.lstsq(root * design, root * residual, rcond=None)[0]
     slope = coefficients[1:] - np.eye(z.shape[1])
     return coefficients[0], -(slope + slope.T) / 2
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from stanrovi.families import Product
@@ -32,9 +34,11 @@ def fit_mfvi(run: FitRun, search: SearchResult, settings: FamilySettings) -> Out
     gaussian = starting_gaussian(run, search)
     precision = np.linalg.inv(gaussian.covariance())
     family = Product.gaussian(gaussian.center, np.diag(np.diag(precision) ** -0.5))
-    affine = ProductSettings(axes="fixed", flexible=False, forward=0.0)
+    # No Gaussian fit goes before: the way from Laplace's approximation is longer.
+    budget = max(2500, 40 * run.target.dim)
+    affine = ProductSettings(axes="fixed", flexible=False, forward=0.0, max_gradients=budget)
     fit = fit_product(run, family, affine)
     if settings.marginals == "flexible":
-        flexible = ProductSettings(axes="fixed", flexible=True, forward=0.0)
+        flexible = replace(affine, flexible=True)
         fit = fit_product(run, fit.family, flexible)
     return outcome(fit.family, fit.last, fit.converged)

@@ -16,6 +16,7 @@ from stanrovi.target import Array, Target
 
 # A batch whose effective size fell below this share no longer counts.
 _MIN_EFFICIENCY = 0.2
+_MAX_ROWS = 4096
 _PENALTY = 50.0  # nats, for an iterate all of whose draws are rejected
 _ROUNDING = 1e-4  # nats; below that, ELBOs are equal
 _PUSH = 4.0  # in 1/sd
@@ -62,6 +63,11 @@ class Batch:
         """Standard error of the estimate (an upper bound for Sobol draws)."""
         r = self.log_ratio
         return float(r.std(ddof=1) / np.sqrt(len(r))) if len(r) > 1 else np.inf
+
+    @property
+    def safe_elbo(self) -> float:
+        """ELBO less two standard errors."""
+        return self.elbo - 2 * self.elbo_se
 
     def worse_than(self, other: Batch) -> bool:
         """Whether the ELBO is lower by more than two standard errors and `_ROUNDING`.
@@ -116,8 +122,17 @@ class Pool:
     batches: list[Batch] = field(default_factory=list)
 
     def add(self, batch: Batch) -> None:
-        """Keep a batch."""
+        """Keep a batch, and of the older ones as many as make `_MAX_ROWS` points."""
         self.batches.append(batch)
+        limit = max(_MAX_ROWS, 8 * batch.x.shape[1])
+        while len(self.batches) > 1 and sum(len(b.x) for b in self.batches) > limit:
+            self.batches.pop(0)
+
+    def forget(self, weight: Array) -> None:
+        """Drop the batches whose points all have weight zero."""
+        ends = np.cumsum([len(b.x) for b in self.batches])[:-1]
+        parts = np.split(weight, ends)
+        self.batches = [b for b, w in zip(self.batches, parts, strict=True) if w.any()]
 
     @property
     def x(self) -> Array:

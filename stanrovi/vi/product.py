@@ -47,6 +47,7 @@ _MIN_DAMPING = 0.1
 # small: below _NOISE nats per four dimensions, and at least once.
 _NOISE_FACTOR = 1.5
 _NOISE = 0.005
+_DRIFT = 0.1  # nats
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class ProductSettings:
     frozen : tuple of int
         Coordinates whose marginal and location are left alone.
     max_gradients : int, optional
-        Spent at most; ``max(2500, 40 dim)`` by default.
+        Spent at most; ``max(2500, 20 dim)`` by default.
     """
 
     axes: Axes = "free"
@@ -108,9 +109,22 @@ class _Progress:
     batch: Batch
     damping: float = 1.0
     first: Batch = field(init=False)
+    visited: list[tuple[Product, Batch]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.first = self.batch
+        self.visited.append((self.family, self.batch))
+
+    def result(self, *, converged: bool) -> ProductFit:
+        """Return the last iterate, or the safest one where the last is clearly less safe.
+
+        Steps that are each within their noise can still drift; safe is a high
+        ELBO less two standard errors.
+        """
+        family, batch = max(self.visited, key=lambda v: v[1].safe_elbo)
+        if self.batch.safe_elbo > batch.safe_elbo - _DRIFT:
+            family, batch = self.family, self.batch
+        return ProductFit(family, self.first, batch, converged)
 
     def worse(self, batch: Batch, forward: float) -> bool:
         """Whether a batch is worse than the best by more than noise."""
@@ -142,7 +156,7 @@ def fit_product(
     pool = pool or Pool()
     family = start.standardised()
     best: _Progress | None = None
-    budget = settings.max_gradients or max(2500, 40 * run.target.dim)
+    budget = settings.max_gradients or max(2500, 20 * run.target.dim)
     spent = step = 0
     while spent + n <= budget:
         batch = run.evaluate("product", family, run.base(n))
@@ -154,12 +168,13 @@ def fit_product(
             best.damping /= 2
         else:
             best.family, best.batch = family, batch
+            best.visited.append((family, batch))
         run.family = best.family
         proposal, gain, noise = _attempt(best, pool, settings, step)
         step += 1
         quiet = noise < _NOISE * max(1.0, run.target.dim / 4)
         if step > 1 and quiet and gain < max(_NOISE_FACTOR * noise, _GAIN):
-            return ProductFit(best.family, best.first, best.batch, True)
+            return best.result(converged=True)
         if best.damping < _MIN_DAMPING:
             break
         if gain < 6.0 * noise or best.damping < 1.0:
@@ -168,7 +183,7 @@ def fit_product(
     if best is None:
         batch = run.evaluate("product", family, run.base(n))
         best = _Progress(family, batch)
-    return ProductFit(best.family, best.first, best.batch, False)
+    return best.result(converged=False)
 
 
 def _attempt(
@@ -223,6 +238,7 @@ def improved(
     weight = _weights(pool, log_q, settings.forward)
     residual = winsorised(pool.gradient @ family.axes - score)
     fit = regress(z, y, residual, weight, smooth=settings.flexible)
+    pool.forget(weight)
     fisher = family.marginals.fisher_information()
     shift = _solve_clipped(np.diag(fisher) - (fit.linear + fit.linear.T) / 2, fit.intercept)
     shift[list(settings.frozen)] = 0.0

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from stanrovi.target import Array
@@ -22,6 +23,7 @@ from stanrovi.target import Array
 _KNOTS = np.array([-2.6, -1.9, -1.3, -0.8, -0.4, 0.0, 0.4, 0.8, 1.3, 1.9, 2.6])
 _PENALTIES = 10.0 ** np.arange(-4.0, 3.0, 0.5)
 _LARGE = 4.0
+_BLOCK = 32  # coordinates whose smooth functions are held in memory at once
 _TABLE_END, _TABLE_STEP = 4.0, 0.002
 
 
@@ -87,31 +89,46 @@ def regress(z: Array, y: Array, residual: Array, weight: Array, *, smooth: bool)
     weighted = weight[:, None] * design
     factor = cho_factor(design.T @ weighted)
     line_moment = weighted.T @ residual
+    residual = residual.copy()
     coefficients = np.zeros((d, len(_KNOTS) - 2))
     n_effective = float(weight.sum())
     if smooth:
-        features = basis(z)
-        cross = np.einsum("nk,ndm->kdm", weighted, features, optimize=True)
-        onto = cho_solve(factor, cross.reshape(d + 1, -1)).reshape(cross.shape)
-        coefficients = _penalised(
-            _gram(features, weight) - np.einsum("kdm,kdl->dml", cross, onto, optimize=True),
-            np.einsum("ndm,nd->dm", features, weight[:, None] * residual, optimize=True)
-            - np.einsum("kdm,kd->dm", onto, line_moment, optimize=True),
-            (weight[:, None] * residual**2).sum(axis=0)
-            - (line_moment * cho_solve(factor, line_moment)).sum(axis=0),
-            max(n_effective - d - 1, 10.0),
-        )
-        residual = residual - np.einsum("ndm,dm->nd", features, coefficients, optimize=True)
+        lines = _Lines(weighted, factor, line_moment)
+        for block in np.array_split(np.arange(d), -(-d // _BLOCK)):
+            features = basis(z[:, block])
+            coefficients[block] = lines.penalised(features, residual[:, block], weight, block)
+            fitted = np.einsum("ndm,dm->nd", features, coefficients[block], optimize=True)
+            residual[:, block] -= fitted
     beta = cho_solve(factor, weighted.T @ residual)
     left_over = residual - design @ beta
     noise = (weight[:, None] * left_over**2).sum(axis=0) / max(n_effective, 1.0)
     return ScoreResidual(beta[0], beta[1:].T, coefficients, noise, n_effective)
 
 
-def _gram(features: Array, weight: Array) -> Array:
-    """Weighted inner products of each coordinate's features, shape (d, m, m)."""
-    by_coordinate = features.transpose(1, 0, 2)
-    return np.asarray(by_coordinate.transpose(0, 2, 1) @ (weight[:, None] * by_coordinate))
+@dataclass(frozen=True)
+class _Lines:
+    """What the constant and the lines in all coordinates take out of a regression."""
+
+    weighted: Array
+    factor: tuple[Array, bool]
+    moment: Array
+
+    def penalised(
+        self, features: Array, residual: Array, weight: Array, block: NDArray[np.intp]
+    ) -> Array:
+        """Coefficients (d, m) of some coordinates' smooth functions, lines projected out."""
+        cross = np.einsum("nk,ndm->kdm", self.weighted, features, optimize=True)
+        onto = cho_solve(self.factor, cross.reshape(len(cross), -1)).reshape(cross.shape)
+        moment = self.moment[:, block]
+        by_coordinate = features.transpose(1, 0, 2)
+        gram = by_coordinate.transpose(0, 2, 1) @ (weight[:, None] * by_coordinate)
+        gram -= np.einsum("kdm,kdl->dml", cross, onto, optimize=True)
+        response = np.einsum("ndm,nd->dm", features, weight[:, None] * residual, optimize=True)
+        response -= np.einsum("kdm,kd->dm", onto, moment, optimize=True)
+        total = (weight[:, None] * residual**2).sum(axis=0)
+        total -= (moment * cho_solve(self.factor, moment)).sum(axis=0)
+        degrees = max(float(weight.sum()) - len(cross), 10.0)
+        return _penalised(gram, response, total, degrees)
 
 
 def winsorised(residual: Array) -> Array:
