@@ -177,9 +177,7 @@ def write_text(path: str | os.PathLike[str], text: str, *, overwrite: bool = Fal
     return Path(path)
 
 
-def _publish(
-    temporary: Path, target: Path, name: str | os.PathLike[str], overwrite: bool
-) -> None:
+def _publish(temporary: Path, target: Path, name: str | os.PathLike[str], overwrite: bool) -> None:
     """Give a complete file its name, at one stroke."""
     if overwrite:
         os.replace(temporary, target)
