@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import stanli
 
 import stanrovi as sr
 from stanrovi.errors import (
@@ -23,7 +25,7 @@ from stanrovi.errors import (
     OutputError,
     UsageError,
 )
-from stanrovi.files import write_text
+from stanrovi.files import atomic_path, write_text
 from stanrovi.sampler import nuts_from_csv
 from stanrovi.stan import Model
 from stanrovi.stan.data import read_data
@@ -359,6 +361,60 @@ def test_processes_that_write_one_file_at_once(tmp_path: Path, overwrite: bool) 
     assert len(text) == 500_000
     assert len(set(text)) == 1
     assert os.listdir(tmp_path) == ["out.txt"]
+
+
+def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    with (
+        pytest.raises(OutputError, match="has appeared meanwhile"),
+        atomic_path(path) as unfinished,
+    ):
+        unfinished.write_text("ours")
+        path.write_text("theirs")
+    assert path.read_text() == "theirs"
+    assert os.listdir(tmp_path) == ["out.txt"]
+
+
+def test_file_systems_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: object, target: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert write_text(tmp_path / "out.txt", "content").read_text() == "content"
+    assert os.listdir(tmp_path) == ["out.txt"]
+
+
+@pytest.fixture
+def bridgestan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The Makefile of a folder that passes for BridgeStan's sources; the cache is empty."""
+    if shutil.which("make") is None:
+        pytest.skip("there is no make here")
+    monkeypatch.setenv("BRIDGESTAN", str(tmp_path / "sources"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "sources").mkdir()
+    return tmp_path / "sources" / "Makefile"
+
+
+def test_compilers_that_fail(bridgestan: Path, write: Write) -> None:
+    bridgestan.write_text("%_model.so:\n\techo half > $@; echo out of paper >&2; false\n")
+    program = write("m.stan", NORMAL)
+    with pytest.raises(ModelError, match=r"BridgeStan could not compile m: (?s:.*)out of paper"):
+        Model(program, engine="bridgestan")
+    # What failed is not kept: the next attempt compiles again.
+    bridgestan.write_text("%_model.so:\n\techo no library > $@\n")
+    with pytest.raises(ModelError, match="cannot be loaded as a library"):
+        Model(program, engine="bridgestan")
+
+
+def test_what_the_embedded_engine_lacks_is_compiled(bridgestan: Path, write: Write) -> None:
+    """The compiler copies the embedded engine's own library, a BridgeStan library like others."""
+    library = stanli.bridgestan_model(stan_code="").lib_path
+    bridgestan.write_text(f"%_model.so:\n\tcp '{library}' $@\n")
+    program = write("m.stan", "parameters { complex z; } model { get_real(z) ~ std_normal(); }")
+    manifest = {"build_id": stanli.build_id(), "mir": stanli.stan_to_mir(NORMAL), "name": "m"}
+    model = Model(program, json.dumps({"__stanli": manifest}))
+    assert model.engine == "bridgestan"
+    np.testing.assert_allclose(model.log_density_gradient([[2.0]])[0], -2.0)
 
 
 COMPILE = """

@@ -232,7 +232,7 @@ for path in sorted(folder.glob("*.stan")):
         settings = {"chains": 2, "iter_warmup": 100, "iter_sampling": 100, "engine": "stanli"}
         outcomes = {
             "rovi": attempt(lambda: sr.fit(model, seed=1)),
-            "mixture": attempt(lambda: sr.fit(model, method="mixture", seed=1, draws=200)),
+            "mixture": attempt(lambda: sr.fit(model, method="mixture", seed=1)),
             "nuts": attempt(lambda: sr.nuts(model, seed=1, **settings)),
         }
         outcomes["rovi"].setdefault("warnings", []).extend(told)

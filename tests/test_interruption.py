@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from stanrovi.stan.processes import processes_naming
+from stanrovi.stan.processes import end_processes, processes_naming
 from stanrovi_cli.app import cli
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
@@ -164,6 +165,23 @@ def test_termination_in_the_background_where_ctrl_c_is_ignored(folder: Path, wri
         assert process.stderr is not None
         assert process.stderr.readline() == "running\n"
         ends(process, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("listing", ["proc", "ps"])
+def test_processes_are_ended_by_the_name_they_bear(
+    listing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no /proc, as on macOS, ps tells."""
+    if listing == "ps":
+        if shutil.which("ps") is None:
+            pytest.skip("there is no ps here")
+        monkeypatch.setattr(Path, "exists", lambda path: False)
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with started([*sleep, str(tmp_path)], tmp_path) as ours, started(sleep, tmp_path) as other:
+        wait_until(lambda: processes_naming(str(tmp_path)) == [ours.pid])
+        end_processes(str(tmp_path))
+        assert ours.wait(timeout=10) == -signal.SIGTERM
+        assert other.poll() is None
 
 
 def run(*words: object) -> dict[str, object]:

@@ -181,3 +181,15 @@ def test_a_wall_keeps_the_fit_inside():
     fit = fit_product(run_on(density), standard(2), MEAN_FIELD)
     rejected = (fit.family.sample(4000, np.random.default_rng(0))[:, 0] <= -1.0).mean()
     assert rejected < 0.08  # 16% at the start
+
+
+def test_gaussian_coordinates_are_not_turned_before_they_have_shapes():
+    # All rotations of a Gaussian are one fit, so a first rotation would follow noise alone.
+    start = Product.gaussian(np.zeros(3), np.eye(3))
+    run = run_on(gumbel(np.array([[1.0, 0.5, 0.0], [0.0, 1.0, 0.5], [0.3, 0.0, 1.0]])))
+    pool = Pool()
+    pool.add(run.evaluate("product", start, run.base(256)))
+    axes = improved(start, pool, ProductSettings())[0].axes
+    relative = axes / np.diag(axes)
+    assert np.abs(relative - np.eye(3)).max() > 0.01
+    np.testing.assert_allclose(relative, relative.T, atol=1e-12)

@@ -46,7 +46,7 @@ _MIN_DAMPING = 0.1
 # A fit ends when its steps promise little more than noise would, and noise itself is
 # small: below _NOISE nats per four dimensions, and at least once.
 _NOISE_FACTOR = 1.5
-_NOISE = 0.005
+_NOISE = 0.003
 _DRIFT = 0.1  # nats
 
 
@@ -302,6 +302,9 @@ def _axis_step(linear: Array, fisher: Array, family: Product, settings: ProductS
     if settings.axes == "rotation":
         return _rotation_step(linear, fisher, _scales(family, settings))
     s_gradient, a_gradient = linear + linear.T, linear - linear.T
+    if family.marginals.is_affine and settings.flexible:
+        # Every rotation of Gaussian coordinates is the same fit: shapes come first.
+        a_gradient = np.zeros_like(linear)
     ss, aa = _pair_curvatures(fisher)
     sa = fisher[:, None] - fisher[None, :]
     determinant = ss * aa - sa * sa
