@@ -363,14 +363,16 @@ def test_processes_that_write_one_file_at_once(tmp_path: Path, overwrite: bool) 
     assert os.listdir(tmp_path) == ["out.txt"]
 
 
-def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
-    path = tmp_path / "out.txt"
-    with (
-        pytest.raises(OutputError, match="has appeared meanwhile"),
-        atomic_path(path) as unfinished,
-    ):
+def write_while_another_does(path: Path) -> None:
+    with atomic_path(path) as unfinished:
         unfinished.write_text("ours")
         path.write_text("theirs")
+
+
+def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    with pytest.raises(OutputError, match="has appeared meanwhile"):
+        write_while_another_does(path)
     assert path.read_text() == "theirs"
     assert os.listdir(tmp_path) == ["out.txt"]
 

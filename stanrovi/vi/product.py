@@ -237,6 +237,8 @@ def improved(
     log_q = normal_log_density(z) - log_slope.sum(axis=1) - family.log_volume
     weight = _weights(pool, log_q, settings.forward)
     residual = winsorised(pool.gradient @ family.axes - score)
+    if not np.isfinite(residual).all():
+        raise np.linalg.LinAlgError("draws of earlier iterates lie beyond the marginals' reach")
     fit = regress(z, y, residual, weight, smooth=settings.flexible)
     pool.forget(weight)
     fisher = family.marginals.fisher_information()
