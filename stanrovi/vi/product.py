@@ -44,9 +44,9 @@ _GAIN = 0.002  # nats; steps that promise less end the fit
 _MAX_BATCH = 256
 _MIN_DAMPING = 0.1
 # A fit ends when its steps promise little more than noise would, and noise itself is
-# small: below _NOISE nats per four dimensions, and at least once.
+# small: below _NOISE nats times the root of the dimension.
 _NOISE_FACTOR = 1.5
-_NOISE = 0.003
+_NOISE = 0.004
 _DRIFT = 0.1  # nats
 
 
@@ -172,7 +172,7 @@ def fit_product(
         run.family = best.family
         proposal, gain, noise = _attempt(best, pool, settings, step)
         step += 1
-        quiet = noise < _NOISE * max(1.0, run.target.dim / 4)
+        quiet = noise < _NOISE * np.sqrt(run.target.dim)
         if step > 1 and quiet and gain < max(_NOISE_FACTOR * noise, _GAIN):
             return best.result(converged=True)
         if best.damping < _MIN_DAMPING:
