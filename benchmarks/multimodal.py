@@ -26,11 +26,11 @@ from targets import MixtureDensity, hard_pairs, triangle, two_normals
 import stanrovi as sr
 from stanrovi.arviz_io import psis_khat
 from stanrovi.families import Mixture
+from stanrovi.result import FitResult
 from stanrovi.separateness import separateness
 from stanrovi.target import Array
 from stanrovi.vi import driver, rovi
 from stanrovi.vi.driver import Method, fit_density
-from stanrovi.vi.result import FitResult
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "multimodal.md"
 N_DRAWS = 8000

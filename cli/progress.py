@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
-    from stanrovi.vi.result import TracePoint
+    from stanrovi.result import TracePoint
 
 
 @contextmanager

@@ -32,10 +32,10 @@ from stanrovi.arviz_io import kde
 from stanrovi.baselines.langevin import run_langevin
 from stanrovi.families import Product
 from stanrovi.plot_style import new_figure
+from stanrovi.result import FitResult, Mode
 from stanrovi.separateness import separateness
 from stanrovi.target import Array, Target
 from stanrovi.vi.product import ProductSettings, fit_product
-from stanrovi.vi.result import FitResult, Mode
 from stanrovi.vi.run import FitRun
 
 DISTANCES = (1.0, 2.0, 3.0, 6.0)

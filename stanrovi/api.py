@@ -21,11 +21,11 @@ from stanrovi.errors import DensityError, UsageError
 from stanrovi.families import Product
 from stanrovi.modes import SearchSettings
 from stanrovi.modes import find_modes as search_modes
+from stanrovi.result import FitResult
 from stanrovi.separateness import ModeReport, mode_report
 from stanrovi.stan import Model
 from stanrovi.target import Target
 from stanrovi.vi.driver import METHODS, Method, fit_density
-from stanrovi.vi.result import FitResult
 from stanrovi.vi.rovi import FamilySettings
 from stanrovi.vi.run import Progress
 
@@ -103,7 +103,7 @@ def fit(
     max_gradients, max_seconds : optional
         Budget; the best approximation so far is returned when it is spent.
     progress : callable, optional
-        Called with each `stanrovi.vi.result.TracePoint`.
+        Called with each `stanrovi.result.TracePoint`.
 
     Returns
     -------

@@ -25,8 +25,8 @@ from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError, UsageError
 from stanrovi.grading import grade, own_verdict
 from stanrovi.occupancy import ModeTable, mode_table
+from stanrovi.result import Verdict
 from stanrovi.target import Array
-from stanrovi.vi.result import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd

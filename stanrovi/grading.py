@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from stanrovi.diagnostics import LEVEL_Z, Distances, ReferenceCheck
 from stanrovi.draws import Draws
 from stanrovi.occupancy import WEIGHT_LIMIT, ModeTable
+from stanrovi.result import Verdict, VerdictName
 from stanrovi.target import Array
-from stanrovi.vi.result import Verdict, VerdictName
 
 # A difference smaller than this (reference sds) is measurable with enough draws, and harmless.
 TOLERANCE = 0.1

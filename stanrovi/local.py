@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import cho_solve
 
+from stanrovi.result import Mode
 from stanrovi.target import Array, Target
-from stanrovi.vi.result import Mode
 
 _MAX_HESSIANS = 10
 _FINE, _COARSE = 1e-2, 1.0  # finite-difference steps, in local sd

@@ -16,8 +16,8 @@ from scipy.special import logsumexp
 from stanrovi.ascent import Ascent
 from stanrovi.errors import DensityError
 from stanrovi.local import local_evidence, local_mode
+from stanrovi.result import Mode
 from stanrovi.target import Array, Target
-from stanrovi.vi.result import Mode
 
 # A basin this many nats of local evidence below the best one is not kept.
 _NEGLIGIBLE = 9.0

@@ -18,7 +18,7 @@ import numpy as np
 from stanrovi.comparison import Comparison, MethodComparison, summary_row
 from stanrovi.files import write_text
 from stanrovi.plots import Plot, all_plots
-from stanrovi.vi.result import VerdictName
+from stanrovi.result import VerdictName
 
 if TYPE_CHECKING:
     import jinja2

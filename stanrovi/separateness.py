@@ -22,8 +22,8 @@ from scipy.optimize import brentq
 from scipy.special import ndtr, xlogy
 
 from stanrovi.modes import SearchResult
+from stanrovi.result import Mode
 from stanrovi.vi.lattice import Lattice, find_lattice
-from stanrovi.vi.result import Mode
 
 
 @dataclass(frozen=True)

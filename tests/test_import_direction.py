@@ -19,6 +19,7 @@ PACKAGES = {
 CORE = (
     "errors",
     "target",
+    "result",
     "maps",
     "rotation",
     "families",

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from targets import covariance_of
 
+from stanrovi.result import Mode
 from stanrovi.rotation import symmetric_root
 from stanrovi.vi.lattice import find_lattice
-from stanrovi.vi.result import Mode
 
 
 def modes_at(positions, weights=None, covariances=None):

@@ -15,9 +15,9 @@ from targets import (
 
 from stanrovi.families import Mixture, Product
 from stanrovi.modes import SearchResult
+from stanrovi.result import Mode
 from stanrovi.target import FunctionDensity, Target
 from stanrovi.vi import mixture as module
-from stanrovi.vi.result import Mode
 from stanrovi.vi.rovi import FamilySettings
 
 

@@ -7,9 +7,9 @@ from scipy.stats import multivariate_normal, norm
 from targets import gaussian, triangle, two_gaussians
 
 from stanrovi.modes import find_modes
+from stanrovi.result import Mode
 from stanrovi.separateness import collapse_bound, mode_report, separateness
 from stanrovi.target import Target
-from stanrovi.vi.result import Mode
 
 NAMES = ("a", "b")
 

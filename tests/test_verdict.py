@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from targets import standard
 
-from stanrovi.vi.result import Mode
+from stanrovi.result import Mode
 from stanrovi.vi.rovi import Outcome
 from stanrovi.vi.verdict import judge, reverse_kl
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from stanrovi.errors import DensityError, UsageError
 from stanrovi.modes import SearchResult, basin_shares, find_modes
+from stanrovi.result import FitResult, Mode
 from stanrovi.target import Array, BudgetExhausted, Density, Target
 from stanrovi.vi.gaussian import fit_gaussian
 from stanrovi.vi.mfvi import fit_mfvi
 from stanrovi.vi.mixture import fit_auto, fit_mixture
 from stanrovi.vi.notes import warnings
-from stanrovi.vi.result import FitResult, Mode
 from stanrovi.vi.rovi import FamilySettings, Outcome, fit_rovi, laplace, starting_gaussian
 from stanrovi.vi.run import FitRun, Progress
 from stanrovi.vi.verdict import judge

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stanrovi.result import Mode
 from stanrovi.rotation import symmetric_root, with_first_axis
 from stanrovi.target import Array
-from stanrovi.vi.result import Mode
 
 # Modes closer than this along an axis (pooled sd) share a level.
 _LEVEL_GAP = 1.5

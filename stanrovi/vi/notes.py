@@ -8,8 +8,8 @@ import numpy as np
 
 from stanrovi.families import Family
 from stanrovi.modes import SearchResult
+from stanrovi.result import TracePoint
 from stanrovi.target import Target
-from stanrovi.vi.result import TracePoint
 
 _REJECTIONS = 0.05
 _WINDOW = 8

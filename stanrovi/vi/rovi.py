@@ -14,6 +14,7 @@ import numpy as np
 
 from stanrovi.families import Family, Product
 from stanrovi.modes import SearchResult
+from stanrovi.result import Mode, Status
 from stanrovi.rotation import axis_gain, principal_root, symmetric_root
 from stanrovi.target import Array
 from stanrovi.vi.gaussian import fit_gaussian
@@ -21,7 +22,6 @@ from stanrovi.vi.lattice import Lattice, find_lattice
 from stanrovi.vi.pool import Batch, Pool
 from stanrovi.vi.product import ProductSettings, fit_product
 from stanrovi.vi.regression import winsorised
-from stanrovi.vi.result import Mode, Status
 from stanrovi.vi.run import FitRun
 from stanrovi.vi.scan import mixture_marginal, scan_axis, weigh_levels, with_marginal
 

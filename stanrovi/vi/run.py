@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stanrovi.families import Family, Product, base_draws
+from stanrovi.result import TracePoint
 from stanrovi.target import Array, Target
 from stanrovi.vi.pool import Batch, evaluate
-from stanrovi.vi.result import TracePoint
 
 Progress = Callable[[TracePoint], None]
 

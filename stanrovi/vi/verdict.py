@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import logsumexp
 
+from stanrovi.result import Mode, Verdict
 from stanrovi.target import Array
-from stanrovi.vi.result import Mode, Verdict
 from stanrovi.vi.rovi import Outcome
 
 _SEEN = 0.02  # local evidence below this share is too uncertain to call a collapse
