@@ -180,3 +180,9 @@ def test_nineteen_of_twenty_seeds_weigh_the_triangle():
         forced = fit(triangle(), "rovi", seed).verdict.name
         good += bool(masses_ok and forced == "family cannot hold these modes")
     assert good >= 19
+
+
+def test_auto_takes_a_mixture_where_the_modes_are_too_far_apart_for_one_map():
+    result = fit(two_gaussians(2000.0, 0.3, np.eye(2)), "auto")
+    assert -result.elbo < 0.01
+    assert sorted(m.mass for m in result.modes) == pytest.approx([0.3, 0.7], abs=0.01)

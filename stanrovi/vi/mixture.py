@@ -11,6 +11,8 @@ where components overlap.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -51,8 +53,10 @@ class _Localised(Target):
         log_k, grad_k = self._mixture.components[self._k].log_density_gradient(x)
         return log_p - log_q + log_k, gradient - grad_q + grad_k
 
-    def stage(self, name: str):  # type: ignore[no-untyped-def]
-        return self._target.stage("mixture")
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        with self._target.stage("mixture"):
+            yield
 
 
 def fit_mixture(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome:
@@ -120,7 +124,7 @@ def fit_auto(run: FitRun, search: SearchResult, settings: FamilySettings) -> Out
     single = fit_rovi(run, search, settings)
     assert single.check is not None
     divergence = single.check.divergence()[0]
-    if divergence < _GOOD:
+    if divergence < _GOOD and single.status != "fallback":
         reason = "rovi, since the basins lie on rotated axes and its draws agree with the target. "
         return replace(single, message=reason + single.message)
     mixed = fit_mixture(run, search, settings)

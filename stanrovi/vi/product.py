@@ -43,10 +43,10 @@ _TURN_DAMPING = 0.2  # curvature added to rotations between near-Gaussian coordi
 _GAIN = 0.002  # nats; steps that promise less end the fit
 _MAX_BATCH = 256
 _MIN_DAMPING = 0.1
-# A fit ends when its steps promise little more than noise would, and noise itself is
-# small: below _NOISE nats times the root of the dimension.
+# A fit ends when two steps in a row promise little more than noise would, and noise is
+# small: below _NOISE nats per dimension, and growing as its root beyond ten.
 _NOISE_FACTOR = 1.5
-_NOISE = 0.004
+_NOISE = 0.00125
 _DRIFT = 0.1  # nats
 
 
@@ -157,7 +157,7 @@ def fit_product(
     family = start.standardised()
     best: _Progress | None = None
     budget = settings.max_gradients or max(2500, 20 * run.target.dim)
-    spent = step = 0
+    spent = step = idle = 0
     while spent + n <= budget:
         batch = run.evaluate("product", family, run.base(n))
         spent += n
@@ -172,8 +172,10 @@ def fit_product(
         run.family = best.family
         proposal, gain, noise = _attempt(best, pool, settings, step)
         step += 1
-        quiet = noise < _NOISE * np.sqrt(run.target.dim)
-        if step > 1 and quiet and gain < max(_NOISE_FACTOR * noise, _GAIN):
+        quiet = noise < _NOISE * min(run.target.dim, np.sqrt(10 * run.target.dim))
+        done = quiet and step > 1 and gain < max(_NOISE_FACTOR * noise, _GAIN)
+        idle = idle + 1 if done else 0
+        if idle == 2:
             return best.result(converged=True)
         if best.damping < _MIN_DAMPING:
             break
@@ -192,7 +194,9 @@ def _attempt(
     """Take a step, ever shorter until what comes out is a distribution."""
     while best.damping >= _MIN_DAMPING:
         try:
-            proposal, gain, noise = improved(best.family, pool, settings, best.damping, step)
+            # What overflows here is found in the proposal below.
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                proposal, gain, noise = improved(best.family, pool, settings, best.damping, step)
         except np.linalg.LinAlgError:
             proposal, gain, noise = best.family, np.inf, 0.0
         else:
@@ -242,6 +246,8 @@ def improved(
     fit = regress(z, y, residual, weight, smooth=settings.flexible)
     pool.forget(weight)
     fisher = family.marginals.fisher_information()
+    if not np.isfinite(fisher).all():
+        raise np.linalg.LinAlgError("a marginal is beyond the resolution of its map")
     shift = _solve_clipped(np.diag(fisher) - (fit.linear + fit.linear.T) / 2, fit.intercept)
     shift[list(settings.frozen)] = 0.0
     turn = _axis_step(fit.linear, fisher, family, settings)
@@ -382,6 +388,8 @@ def _reshaped(
     steps = np.diff(grid, axis=0) * (change[1:] + change[:-1]) / 2
     log_density = -0.5 * z**2 - log_slope
     log_density[1:] += np.cumsum(steps, axis=0)
+    if not np.isfinite(log_density).all():
+        raise np.linalg.LinAlgError("a marginal is beyond the resolution of its map")
     new = SplineMap.from_log_density(grid.T, log_density.T, (score + change).T)
     if not settings.frozen:
         return new

@@ -24,6 +24,7 @@ from stanrovi.vi.run import FitRun
 
 _STEP = 0.5  # grid spacing, in sd of the narrowest mode
 _MARGIN = 6.5
+_MAX_POINTS = 200
 _DRAWS = 16
 _MAX_DRAWS = 512
 _LOG_ODDS_SE = 0.02
@@ -58,7 +59,8 @@ def scan_axis(run: FitRun, family: Product, axis: int, modes: Array) -> Product:
     """
     levels = np.sort(family.coordinates(modes)[:, axis])
     width = _local_width(family, axis, levels)
-    grid = np.arange(levels.min() - _MARGIN * width, levels.max() + _MARGIN * width, _STEP * width)
+    low, high = levels[0] - _MARGIN * width, levels[-1] + _MARGIN * width
+    grid = np.arange(low, high, max(_STEP * width, (high - low) / _MAX_POINTS))
     with run.target.stage("scan"):
         value, slope = _along(run, family, axis, grid, _DRAWS)
         mean, mean_slope = value.mean(axis=0), slope.mean(axis=0)
@@ -111,10 +113,11 @@ def weigh_levels(family: Product, axis: int, modes: Array, pool: Pool) -> Produc
 def _local_width(family: Product, axis: int, levels: Array) -> float:
     """Narrowest local standard deviation at the levels, from the present marginal."""
     marginal = family.marginals.select(np.array([axis]))
-    step = 1e-3 * float(np.sqrt(marginal.moments()[1][0]))
+    sd = float(np.sqrt(marginal.moments()[1][0]))
+    step = 1e-3 * sd
     low, high = (marginal.score(marginal.inverse(levels[:, None] + s)) for s in (-step, step))
     curvature = (low - high)[:, 0] / (2 * step)
-    return float(max(float(curvature.max()), 1e-300) ** -0.5)
+    return min(sd, float(max(float(curvature.max()), 1e-300) ** -0.5))
 
 
 def _along(run: FitRun, family: Product, axis: int, grid: Array, n: int) -> tuple[Array, Array]:
