@@ -348,7 +348,13 @@ def _forest(
     import xarray as xr
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    trees = {name: xr.DataTree.from_dict({"posterior": data}) for name, data in datasets.items()}
+    # A tree takes "/" for a path, and a name may hold one; the division slash looks the same.
+    trees = {
+        name: xr.DataTree.from_dict(
+            {"posterior": data.rename({key: str(key).replace("/", "\u2215") for key in data})}
+        )
+        for name, data in datasets.items()
+    }
     collection = az.plot_forest(
         trees,
         combined=True,
