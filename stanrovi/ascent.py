@@ -23,6 +23,14 @@ _MAX_BACKTRACKS = 25
 class Ascent:
     """State of S climbers.
 
+    Parameters
+    ----------
+    target : Target
+    x : ndarray, shape (S, dim)
+        Where the climbs begin.
+    log_density, gradient : ndarray, shape (S,) and (S, dim), optional
+        The target there, if known.
+
     Attributes
     ----------
     x : ndarray, shape (S, dim)
@@ -33,10 +41,17 @@ class Ascent:
         Where the climbs began.
     """
 
-    def __init__(self, target: Target, x: Array) -> None:
+    def __init__(
+        self,
+        target: Target,
+        x: Array,
+        log_density: Array | None = None,
+        gradient: Array | None = None,
+    ) -> None:
+        if log_density is None or gradient is None:
+            log_density, gradient = target.log_density_gradient(x)
         self._target = target
-        self.x = x.copy()
-        self.log_density, self.gradient = target.log_density_gradient(x)
+        self.x, self.log_density, self.gradient = x.copy(), log_density, gradient
         self.first, self.first_log_density = x.copy(), self.log_density.copy()
         n, d = x.shape
         self.active = np.isfinite(self.log_density)

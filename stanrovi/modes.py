@@ -17,7 +17,7 @@ from stanrovi.ascent import Ascent
 from stanrovi.errors import DensityError
 from stanrovi.local import local_evidence, local_mode
 from stanrovi.result import Mode
-from stanrovi.target import Array, Target
+from stanrovi.target import Array, BudgetExhausted, Target
 
 # A basin this many nats of local evidence below the best one is not kept.
 _NEGLIGIBLE = 9.0
@@ -73,6 +73,8 @@ class SearchResult:
         Starts made; starts with a finite density; climbs that did not end at
         a maximum with a negative definite Hessian (a ridge, a plateau, an
         unbounded density).
+    complete : bool
+        False if the target's budget ran out: this is what was found by then.
     """
 
     modes: tuple[Mode, ...]
@@ -81,6 +83,7 @@ class SearchResult:
     n_starts: int
     n_usable: int
     n_improper: int
+    complete: bool = True
 
 
 def find_modes(
@@ -104,28 +107,33 @@ def find_modes(
     ------
     DensityError
         If the density is finite at none of the starting points.
+    BudgetExhausted
+        If the target's budget does not cover the starting points.
     """
     settings = settings or SearchSettings()
     basins = _Basins(target)
     with target.stage("modes"):
-        starts = _usable_starts(target, rng, settings)
-        climb = basins.explore(starts, settings.max_iterations)
-        start = climb.first[np.argmax(climb.first_log_density)]
-        top = int(np.argmax(climb.log_density))
-        peak = Mode(
-            climb.x[top].copy(), float(climb.log_density[top]), climb.inverse_hessian(top), 0.0
-        )
-        n_starts, n_usable = settings.n_starts, len(starts)
-        for _ in range(settings.max_rounds):
-            known = basins.weighted()
-            if not known or settings.n_outward == 0:
-                break
-            n_outward = settings.n_outward * (1 if len(known) == 1 else 2)
-            basins.explore(_outward_starts(known, rng, n_outward), settings.max_iterations)
-            n_starts, n_usable = n_starts + n_outward, n_usable + n_outward
-            if len(basins.weighted()) <= len(known):
-                break
-    return SearchResult(basins.weighted(), peak, start, n_starts, n_usable, basins.n_improper)
+        climb = Ascent(target, *_usable_starts(target, rng, settings))
+        n_starts, n_usable, complete = settings.n_starts, len(climb.x), True
+        try:
+            basins.explore(climb, settings.max_iterations)
+            for _ in range(settings.max_rounds):
+                known = basins.weighted()
+                if not known or settings.n_outward == 0:
+                    break
+                n_outward = settings.n_outward * (1 if len(known) == 1 else 2)
+                outward = Ascent(target, _outward_starts(known, rng, n_outward))
+                n_starts, n_usable = n_starts + n_outward, n_usable + n_outward
+                basins.explore(outward, settings.max_iterations)
+                if len(basins.weighted()) <= len(known):
+                    break
+        except BudgetExhausted:
+            complete = False
+    start = climb.first[np.argmax(climb.first_log_density)]
+    top = int(np.argmax(climb.log_density))
+    peak = Mode(climb.x[top].copy(), float(climb.log_density[top]), climb.inverse_hessian(top), 0.0)
+    modes = basins.weighted()
+    return SearchResult(modes, peak, start, n_starts, n_usable, basins.n_improper, complete)
 
 
 def _outward_starts(modes: tuple[Mode, ...], rng: np.random.Generator, n: int) -> Array:
@@ -148,20 +156,23 @@ def _outward_starts(modes: tuple[Mode, ...], rng: np.random.Generator, n: int) -
     return np.stack(starts)
 
 
-def _usable_starts(target: Target, rng: np.random.Generator, settings: SearchSettings) -> Array:
+def _usable_starts(
+    target: Target, rng: np.random.Generator, settings: SearchSettings
+) -> tuple[Array, Array, Array]:
+    """Starting points with a finite density, and the values and gradients there."""
     radius = np.where(np.arange(settings.n_starts) % 2 == 0, 1.0, 2.0) * settings.radius
-    found: list[Array] = []
+    found = []
     missing = radius
     for _ in range(8):
         x = rng.uniform(-1.0, 1.0, (len(missing), target.dim)) * missing[:, None]
         value, gradient = target.log_density_gradient(x)
         # Points as good as rejected (1e30 and beyond) do not make a start either.
         usable = np.isfinite(value) & (np.abs(gradient).max(axis=1) < 1e30)
-        found.append(x[usable])
+        found.append((x[usable], value[usable], gradient[usable]))
         missing = missing[~usable] * 0.3
         if not len(missing):
             break
-    starts = np.concatenate(found)
+    starts, value, gradient = (np.concatenate(part) for part in zip(*found, strict=True))
     if not len(starts):
         raise DensityError(
             f"The log density is not finite at any of {8 * settings.n_starts} points within "
@@ -170,7 +181,7 @@ def _usable_starts(target: Target, rng: np.random.Generator, settings: SearchSet
             "without its bounds, a division by zero, or data outside the likelihood's support "
             "are the usual causes. Parameters on scales far from 1 want an offset and multiplier."
         )
-    return starts
+    return starts, value, gradient
 
 
 @dataclass
@@ -184,9 +195,8 @@ class _Basins:
     _seen: set[int] = field(default_factory=set)
     _improper: set[int] = field(default_factory=set)
 
-    def explore(self, starts: Array, max_iterations: int) -> Ascent:
-        """Climb from every start, and examine where the climbs end."""
-        climb = Ascent(self.target, starts)
+    def explore(self, climb: Ascent, max_iterations: int) -> None:
+        """Climb to the top, and examine where the climbs end."""
         self._seen, self._improper = set(), set()
         for iteration in range(max_iterations):
             self.absorb(climb)
@@ -197,7 +207,6 @@ class _Basins:
                 self._examine(climb, int(np.argmax(climb.log_density)))
         self.finish(climb)
         self.n_improper += len(self._improper | set(np.flatnonzero(climb.active)))
-        return climb
 
     def absorb(self, climb: Ascent) -> None:
         """Stop climbers that a known basin explains; look at those that arrived."""

@@ -105,9 +105,24 @@ def test_more_budget_is_no_worse():
     assert elbos[-1] > elbos[0] + 0.1
 
 
-def test_a_budget_below_the_mode_search_is_an_error_with_a_cure():
+def test_a_budget_below_the_starting_points_is_an_error_with_a_cure():
     with pytest.raises(DensityError, match="allow more gradients"):
-        fit(SKEW, "rovi", max_gradients=20)
+        fit(SKEW, "rovi", max_gradients=10)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_budget_spent_in_the_mode_search_returns_what_was_found(method):
+    search = fit(triangle(), method).gradients_by_stage["modes"]
+    budgets = np.linspace(20, search - 1, 6).astype(int)
+    results = [fit(triangle(), method, max_gradients=int(n)) for n in budgets]
+    for budget, result in zip(budgets, results, strict=True):
+        assert result.status == "budget"
+        assert "mode search" in result.message
+        assert result.n_gradients <= budget
+        assert result.verdict.name != "ok"
+        assert np.isfinite(result.draws).all()
+    assert len(results[-1].modes) == 3
+    assert results[-1].elbo > results[0].elbo
 
 
 def test_a_time_limit_ends_the_fit(monkeypatch):

@@ -132,7 +132,16 @@ def test_a_small_support_around_the_origin_is_found():
 
 def test_the_search_keeps_to_its_budget_and_says_so():
     with pytest.raises(BudgetExhausted):
-        search(triangle(), max_gradients=50)
+        search(triangle(), max_gradients=11)
+    total = Target(triangle())
+    find_modes(total, np.random.default_rng(0))
+    budgets = (None, 40, total.n_gradients - 1)
+    whole, early, late = (search(triangle(), max_gradients=n) for n in budgets)
+    assert whole.complete
+    assert not early.complete
+    assert not late.complete
+    assert early.peak.log_density < late.peak.log_density
+    assert 1 <= len(late.modes) <= len(whole.modes)
 
 
 def test_gradients_are_counted_as_the_search():

@@ -86,8 +86,8 @@ def fit_density(
     Raises
     ------
     DensityError
-        If the density is nowhere finite, or the budget did not reach a first
-        approximation.
+        If the density is nowhere finite, or the budget does not cover the
+        starting points.
     UsageError
         For an unknown method.
     """
@@ -147,19 +147,22 @@ def _khat(ratio: Array, pareto_k: Callable[[Array], float]) -> float:
 def _search_and_fit(
     run: FitRun, rng: np.random.Generator, method: str, settings: FamilySettings
 ) -> tuple[SearchResult, Outcome]:
-    search: SearchResult | None = None
     try:
         search = find_modes(run.target, rng)
-        if search.modes:
-            run.family = laplace(search.modes[0])
+    except BudgetExhausted:
+        raise DensityError(
+            "The budget does not cover the starting points of the mode search, so there is no "
+            "approximation to return; allow more gradients or seconds."
+        ) from None
+    first = laplace(search.modes[0] if search.modes else search.peak)
+    if not search.complete:
+        message = "The budget ran out during the mode search; this is the local quadratic at the "
+        message += "best mode so far." if search.modes else "highest point so far."
+        return search, Outcome(first, "budget", message)
+    run.family = first
+    try:
         return search, METHODS[method](run, search, settings)
     except BudgetExhausted:
-        if run.family is None or search is None:
-            raise DensityError(
-                f"The budget ran out after {run.target.n_gradients} gradients, during the mode "
-                "search and before there was an approximation to return; allow more gradients "
-                "or seconds."
-            ) from None
         message = "The budget ran out; this is the best approximation so far."
         return search, Outcome(run.family, "budget", message)
 

@@ -40,7 +40,7 @@ def warnings(
     tuple of str
     """
     found = []
-    if not search.modes:
+    if not search.modes and search.complete:
         found.append(
             f"No proper mode: {search.n_improper} of {search.n_starts} climbs ended on a ridge, a "
             "plateau or without bound (common for centred hierarchical models; consider the "
