@@ -103,6 +103,12 @@ class Product:
         """Map base points z (n, dim) to x (n, dim)."""
         return np.asarray(self.center + self.marginals.value(z) @ self.axes.T)
 
+    def push_forward(self, z: Array) -> tuple[Array, Array]:
+        """Map base points z (n, dim) to x (n, dim), with the log density (n,) there."""
+        y, log_slope = self.marginals.push_forward(z)
+        log_q = normal_log_density(z) - log_slope.sum(axis=1) - self.log_volume
+        return np.asarray(self.center + y @ self.axes.T), np.asarray(log_q)
+
     def coordinates(self, x: Array) -> Array:
         """Coordinates ``y = T(z)`` of x along the axes, shape (n, dim)."""
         return np.asarray((x - self.center) @ self._inverse_axes.T)

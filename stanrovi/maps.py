@@ -7,8 +7,8 @@ differentiable, and has an inverse in closed form. Beyond its outermost knots
 it continues as a straight line, so tails are Gaussian. An affine map is the
 special case of equal slopes.
 
-`SplineMap.from_score` turns the score (log-density derivative) of a marginal
-into the map whose push-forward has that density; this is how the coordinate
+`SplineMap.from_log_density` turns a marginal's log density and score (its
+derivative) into the map whose push-forward has that density; this is how the coordinate
 updates of the fits arrive here. See docs/mathematics.md for why this replaces
 sums of ramps with fixed knots.
 """
@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.interpolate import CubicHermiteSpline
 from scipy.special import ndtri, ndtri_exp
 
 from stanrovi.target import Array
@@ -73,10 +72,15 @@ class SplineMap:
         SplineMap
             With knots at the grid points, quantiles integrated to fourth order.
         """
-        rows = [
-            _quantile_knots(g, lq, s) for g, lq, s in zip(grid, log_density, score, strict=True)
-        ]
-        z, y, slope = (np.stack(part) for part in zip(*rows, strict=True))
+        y = _trimmed(grid, log_density, score)
+        log_density, score = _hermite(grid, log_density, score, y)
+        q = np.exp(np.maximum(log_density - log_density.max(axis=1)[:, None], _GAP_FLOOR))
+        left, right = _cumulative(y, q, score)
+        total = left[:, -1:] + right[:, -1:]
+        below = left < right
+        log_tail = np.log(np.where(below, left, right) / total)
+        z = np.where(below, 1.0, -1.0) * ndtri_exp(np.minimum(log_tail, -np.log(2)))
+        slope = np.exp(-0.5 * z**2 - _LOG_SQRT_2PI) / (q / total)
         return cls(z, y, slope)
 
     @property
@@ -107,6 +111,11 @@ class SplineMap:
         ``d/dy log q(y) = (-z - T''(z) / T'(z)) / T'(z)``.
         """
         return self._at(z).score()
+
+    def push_forward(self, z: Array) -> tuple[Array, Array]:
+        """``T(z)`` with log slope there, shape (n, d) each."""
+        point = self._at(z)
+        return point.value(), np.log(point.slope())
 
     def inverse(self, y: Array) -> Array:
         """``T^{-1}(y)`` for y of shape (n, d), exact up to rounding."""
@@ -280,46 +289,47 @@ def _refined(m: SplineMap, count: int) -> SplineMap:
     return SplineMap(z, m.value(z.T).T, np.exp(m.log_slope(z.T).T))
 
 
-def _quantile_knots(grid: Array, log_density: Array, score: Array) -> tuple[Array, Array, Array]:
-    trimmed = _trimmed(grid, log_density, score)
-    if len(grid) != _N_KNOTS or trimmed[0] > grid[0] or trimmed[-1] < grid[-1]:
-        hermite = CubicHermiteSpline(grid, log_density, score)
-        grid, log_density, score = trimmed, hermite(trimmed), hermite(trimmed, 1)
-    q = np.exp(np.maximum(log_density - log_density.max(), _GAP_FLOOR))
-    left, right = _cumulative(grid, q, score)
-    total = left[-1] + right[-1]
-    below = left < right
-    log_tail = np.log(np.where(below, left, right) / total)
-    z = np.where(below, 1.0, -1.0) * ndtri_exp(np.minimum(log_tail, -np.log(2)))
-    slope = np.exp(-0.5 * z**2 - _LOG_SQRT_2PI) / (q / total)
-    return z, grid, slope
-
-
 def _trimmed(grid: Array, log_density: Array, score: Array) -> Array:
-    """Equidistant grid between the tails of mass `_TAIL`."""
-    q = np.exp(np.maximum(log_density - log_density.max(), _UNDERFLOW))
+    """Equidistant grids (d, K) between the tails of mass `_TAIL`."""
+    q = np.exp(np.maximum(log_density - log_density.max(axis=1)[:, None], _UNDERFLOW))
     left, right = _cumulative(grid, q, score)
-    mass = _TAIL * left[-1]
-    low = np.interp(np.log(mass), np.log(left), grid)
-    high = -np.interp(np.log(mass), np.log(right[::-1]), -grid[::-1])
-    return np.linspace(low, high, _N_KNOTS)
+    log_mass = np.log(_TAIL * left[:, -1])
+    log_left, log_right = np.log(left), np.log(right)
+    ends = [
+        (np.interp(mass, below, g), np.interp(mass, above[::-1], g[::-1]))
+        for mass, below, above, g in zip(log_mass, log_left, log_right, grid, strict=True)
+    ]
+    return np.linspace(*np.transpose(ends), _N_KNOTS, axis=1)
+
+
+def _hermite(grid: Array, value: Array, slope: Array, at: Array) -> tuple[Array, Array]:
+    """Cubic Hermite interpolants and their derivatives, row by row, at points inside the grids."""
+    right = [np.searchsorted(g, a, side="right") for g, a in zip(grid, at, strict=True)]
+    k = np.clip(np.stack(right), 1, grid.shape[1] - 1)
+    x0, v0, m0 = (np.take_along_axis(part, k - 1, axis=1) for part in (grid, value, slope))
+    x1, v1, m1 = (np.take_along_axis(part, k, axis=1) for part in (grid, value, slope))
+    h, t = x1 - x0, (at - x0) / (x1 - x0)
+    rise = (v1 - v0) / h
+    # v0 + t h (m0 + t (a + t b))
+    a, b = 3 * rise - 2 * m0 - m1, m0 + m1 - 2 * rise
+    return v0 + t * h * (m0 + t * (a + t * b)), m0 + t * (2 * a + t * 3 * b)
 
 
 def _cumulative(grid: Array, q: Array, score: Array) -> tuple[Array, Array]:
-    """Integrals of q from the left end and from the right end, Hermite-corrected.
+    """Integrals of q (d, G) from the left end and from the right end, Hermite-corrected.
 
     Both start from the Gaussian-like tail beyond the grid (density over rate).
     """
-    h = np.diff(grid)
-    trapezoid = h / 2 * (q[:-1] + q[1:])
-    piece = trapezoid - h**2 / 12 * np.diff(q * score)
+    h = np.diff(grid, axis=1)
+    trapezoid = h / 2 * (q[:, :-1] + q[:, 1:])
+    piece = trapezoid - h**2 / 12 * np.diff(q * score, axis=1)
     # The correction can overshoot where the density changes by orders within a step.
     piece = np.clip(piece, 0.3 * trapezoid, 1.5 * trapezoid)
-    scale = grid[-1] - grid[0]
-    tail_left = q[0] / max(score[0], 1 / scale)
-    tail_right = q[-1] / max(-score[-1], 1 / scale)
-    left = tail_left + np.concatenate([[0.0], np.cumsum(piece)])
-    right = tail_right + np.concatenate([np.cumsum(piece[::-1])[::-1], [0.0]])
+    scale = grid[:, -1:] - grid[:, :1]
+    tail_left = q[:, :1] / np.maximum(score[:, :1], 1 / scale)
+    tail_right = q[:, -1:] / np.maximum(-score[:, -1:], 1 / scale)
+    left = np.cumsum(np.concatenate([tail_left, piece], axis=1), axis=1)
+    right = np.cumsum(np.concatenate([piece, tail_right], axis=1)[:, ::-1], axis=1)[:, ::-1]
     return left, right
 
 

@@ -159,7 +159,7 @@ def _outward_starts(modes: tuple[Mode, ...], rng: np.random.Generator, n: int) -
 def _usable_starts(
     target: Target, rng: np.random.Generator, settings: SearchSettings
 ) -> tuple[Array, Array, Array]:
-    """Starting points with a finite density, and the values and gradients there."""
+    """Draw starting points with a finite density; with the values and gradients there."""
     radius = np.where(np.arange(settings.n_starts) % 2 == 0, 1.0, 2.0) * settings.radius
     found = []
     missing = radius
@@ -190,7 +190,7 @@ class _Basins:
 
     target: Target
     modes: list[Mode] = field(default_factory=list)
-    factors: list[Array] = field(default_factory=list)
+    factors: list[tuple[Array, Array]] = field(default_factory=list)  # with their inverses
     n_improper: int = 0
     _seen: set[int] = field(default_factory=set)
     _improper: set[int] = field(default_factory=set)
@@ -211,7 +211,7 @@ class _Basins:
     def absorb(self, climb: Ascent) -> None:
         """Stop climbers that a known basin explains; look at those that arrived."""
         for mode, factor in zip(self.modes, self.factors, strict=True):
-            climb.active[_explained(climb, mode, factor)] = False
+            climb.active[_explained(climb, mode, *factor)] = False
         if self.modes:
             return
         # Only the first arrival is examined during the climb: its Hessian stops
@@ -251,11 +251,11 @@ class _Basins:
         elif not self._known(mode.position, mode.log_density):
             self.modes.append(mode)
             factor = np.asarray(np.linalg.cholesky(mode.covariance), dtype=np.float64)
-            self.factors.append(factor)
+            self.factors.append((factor, np.linalg.inv(factor)))
 
     def _known(self, x: Array, log_density: float) -> bool:
-        for mode, factor in zip(self.modes, self.factors, strict=True):
-            distance = np.linalg.norm(solve_triangular(factor, x - mode.position, lower=True))
+        for mode, (_, inverse) in zip(self.modes, self.factors, strict=True):
+            distance = np.linalg.norm(inverse @ (x - mode.position))
             if distance < 1.0:
                 return True
             if distance < 6.0 * np.sqrt(len(x)) and self._no_dip(mode, x, log_density):
@@ -268,10 +268,10 @@ class _Basins:
         return bool(path.min() > min(mode.log_density, log_density) - _DIP)
 
 
-def _explained(climb: Ascent, mode: Mode, factor: Array) -> Array:
+def _explained(climb: Ascent, mode: Mode, factor: Array, inverse: Array) -> Array:
     """Climbers whose value and gradient are those of the basin's quadratic."""
     i = np.flatnonzero(climb.active)
-    u = (climb.x[i] - mode.position) @ np.linalg.inv(factor).T
+    u = (climb.x[i] - mode.position) @ inverse.T
     pull = climb.gradient[i] @ factor
     distance = np.linalg.norm(u, axis=1)
     # Where a Newton step would end, as a distance from the mode.

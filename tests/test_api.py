@@ -191,3 +191,31 @@ def test_a_program_that_rejects_everything_is_quoted(write):
 def test_every_collapse_of_mean_field_is_flagged(bimodal):
     verdicts = {sr.fit(bimodal, method="mfvi", seed=s).result.verdict.name for s in range(50)}
     assert verdicts == {"collapsed"}
+
+
+VOLATILITY = """
+data { int T; vector[T] y; }
+parameters { real mu; real<lower=-1, upper=1> phi; real<lower=0> s; vector[T] z; }
+transformed parameters {
+  vector[T] h = z * s;
+  h[1] /= sqrt(1 - phi^2);
+  h += mu;
+  for (t in 2:T) h[t] += phi * (h[t - 1] - mu);
+}
+model { s ~ cauchy(0, 5); mu ~ cauchy(0, 10); z ~ std_normal(); y ~ normal(0, exp(h / 2)); }
+"""
+
+
+@pytest.mark.slow
+def test_a_start_with_draws_a_googol_of_nats_off_is_survived(tmp_path):
+    """Doubly exponential tails: a Laplace approximation at a poor mode is far too wide."""
+    program = tmp_path / "volatility.stan"
+    program.write_text(VOLATILITY)
+    rng = np.random.default_rng(1)
+    h = np.zeros(60)
+    for t in range(1, 60):
+        h[t] = 0.9 * h[t - 1] + 0.3 * rng.normal()
+    y = np.exp((h - 1) / 2) * rng.normal(size=60)
+    model = sr.Model(program, {"T": 60, "y": y})
+    elbos = [sr.fit(model, method="gaussian", seed=seed).result.elbo for seed in range(6)]
+    assert max(elbos) - min(elbos) < 1.0

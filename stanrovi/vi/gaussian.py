@@ -24,6 +24,7 @@ _TOLERANCE = 0.1
 _POLISH = 6  # draws per dimension of the last look, and at least twice `_MIN_DRAWS`
 _MIN_DRAWS = 64
 _MIN_DAMPING = 0.6
+_ABSURD = 10.0  # nats per dimension
 
 
 def fit_gaussian(run: FitRun, start: Product) -> tuple[Product, Pool, bool]:
@@ -49,7 +50,7 @@ def fit_gaussian(run: FitRun, start: Product) -> tuple[Product, Pool, bool]:
     for step in range(_MAX_STEPS):
         half = run.base((n + 1) // 2)
         batch = run.evaluate("gaussian", family, np.concatenate([half, -half]))
-        if batch.n_rejected > 0.1 * n and best is None:
+        if best is None and (batch.n_rejected > 0.1 * n or _too_wide(batch)):
             family = Product.gaussian(family.center, family.axes * 0.5)
             continue
         pool.add(batch)
@@ -64,6 +65,12 @@ def fit_gaussian(run: FitRun, start: Product) -> tuple[Product, Pool, bool]:
                 return family, pool, True
             n *= 2  # a last look with more draws
     return family if best is None else best[0], pool, False
+
+
+def _too_wide(batch: Batch) -> bool:
+    """Whether a few draws so far out that nothing can be learnt there decide the ELBO."""
+    r = batch.log_ratio
+    return float(np.median(r) - r.mean()) > _ABSURD * batch.x.shape[1]
 
 
 def _much_worse(new: Batch, best: Batch) -> bool:

@@ -100,12 +100,12 @@ class Batch:
 
 def evaluate(target: Target, family: Product, z: Array) -> Batch:
     """Evaluate the target at the image of base draws z, shape (n, dim)."""
-    x = family.from_base(z)
+    x, log_q = family.push_forward(z)
     log_p, gradient = target.log_density_gradient(x)
     rejected = ~np.isfinite(log_p)
     if rejected.any():
         gradient[rejected] = _wall(family, z[rejected])
-    return Batch(x, gradient, log_p, family.log_density_base(z))
+    return Batch(x, gradient, log_p, log_q)
 
 
 def _wall(family: Product, z: Array) -> Array:

@@ -97,8 +97,9 @@ def starting_gaussian(run: FitRun, search: SearchResult) -> Product:
 
 
 def _median_ratio(run: FitRun, family: Product, z: Array) -> float:
-    log_p, _ = run.target.log_density_gradient(family.from_base(z))
-    return float(np.median(log_p - family.log_density_base(z)))
+    x, log_q = family.push_forward(z)
+    log_p, _ = run.target.log_density_gradient(x)
+    return float(np.median(log_p - log_q))
 
 
 def fit_rovi(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome:
