@@ -25,6 +25,8 @@ _NEGLIGIBLE = 9.0
 _HOPELESS = 30.0
 # Two maxima are one basin if the path between them dips less than this (nats).
 _DIP = 0.1
+# Local standard deviations from a mode at which others are looked for.
+_OUTWARD = (3.0, 20.0)
 # Iterations after which Newton's method takes over from the best climber so far:
 # ill-conditioned densities stall L-BFGS.
 _PATIENCE = 40
@@ -37,8 +39,9 @@ class SearchSettings:
     Attributes
     ----------
     n_starts : int
-        Dispersed starts, uniform in cubes of half-width ``radius`` (Stan's own
-        initialisation) and, every other one, of twice that.
+        Dispersed starts in opposite pairs, so that no half-space is without
+        one: uniform in cubes of half-width ``radius`` (Stan's own
+        initialisation) and, every other pair, of twice that.
     radius : float
     n_outward : int
         Further starts per round, some standard deviations away from the modes
@@ -137,22 +140,22 @@ def find_modes(
 
 
 def _outward_starts(modes: tuple[Mode, ...], rng: np.random.Generator, n: int) -> Array:
-    """Place starts 3 to 12 local standard deviations from a mode, modes taking turns.
+    """Place starts 3 to 20 local standard deviations from a mode, modes taking turns.
 
-    Half in random whitened directions, half along the widest axes, where other
-    modes hide behind a long, thin one.
+    In opposite pairs, half in random whitened directions, half along the widest
+    axes, where other modes hide behind a long, thin one.
     """
     frames = [np.linalg.eigh(m.covariance) for m in modes]
     starts = []
-    for i in range(n):
+    for i in range(n // 2):
         k = i % len(modes)
         spectrum, vectors = frames[k]
         direction = rng.standard_normal(len(spectrum))
         if (i // len(modes)) % 2 == 1:
             direction *= spectrum / spectrum[-1]
-        direction *= rng.uniform(3.0, 12.0) / np.linalg.norm(direction)
+        direction *= rng.uniform(*_OUTWARD) / np.linalg.norm(direction)
         step = vectors @ (np.sqrt(np.maximum(spectrum, 0.0)) * direction)
-        starts.append(modes[k].position + step)
+        starts += [modes[k].position + step, modes[k].position - step]
     return np.stack(starts)
 
 
@@ -160,11 +163,13 @@ def _usable_starts(
     target: Target, rng: np.random.Generator, settings: SearchSettings
 ) -> tuple[Array, Array, Array]:
     """Draw starting points with a finite density; with the values and gradients there."""
-    radius = np.where(np.arange(settings.n_starts) % 2 == 0, 1.0, 2.0) * settings.radius
+    radius = np.where(np.arange(settings.n_starts) // 2 % 2 == 0, 1.0, 2.0) * settings.radius
     found = []
     missing = radius
     for _ in range(8):
-        x = rng.uniform(-1.0, 1.0, (len(missing), target.dim)) * missing[:, None]
+        half = rng.uniform(-1.0, 1.0, (-(-len(missing) // 2), target.dim))
+        x = np.stack([half, -half], axis=1).reshape(-1, target.dim)[: len(missing)]
+        x *= missing[:, None]
         value, gradient = target.log_density_gradient(x)
         # Points as good as rejected (1e30 and beyond) do not make a start either.
         usable = np.isfinite(value) & (np.abs(gradient).max(axis=1) < 1e30)

@@ -135,7 +135,7 @@ def test_the_search_keeps_to_its_budget_and_says_so():
         search(triangle(), max_gradients=11)
     total = Target(triangle())
     find_modes(total, np.random.default_rng(0))
-    budgets = (None, 40, total.n_gradients - 1)
+    budgets = (None, 14, total.n_gradients - 1)
     whole, early, late = (search(triangle(), max_gradients=n) for n in budgets)
     assert whole.complete
     assert not early.complete
@@ -217,3 +217,11 @@ def test_points_are_assigned_to_their_basins():
     assert (labels == np.repeat([0, 1, 2], [500, 300, 200])).mean() > 0.999
     np.testing.assert_allclose(basin_shares(modes, points), [0.5, 0.3, 0.2], atol=0.003)
     assert basin_shares(modes, points[:500]).tolist() == [1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_modes_on_both_sides_of_one_coordinate_among_thirty_are_found(seed):
+    """Starts come in opposite pairs, so none of the two half-spaces goes without."""
+    means = np.outer([-1.5, 1.5], np.eye(30)[0])
+    density = gaussian_mixture([0.5, 0.5], means, [np.eye(30)] * 2)
+    assert len(search(density, seed).modes) == 2
