@@ -26,7 +26,7 @@ from stanrovi.separateness import ModeReport, mode_report
 from stanrovi.stan import Model
 from stanrovi.target import Target
 from stanrovi.vi.driver import METHODS, Method, fit_density
-from stanrovi.vi.rovi import FamilySettings
+from stanrovi.vi.outcome import FamilySettings
 from stanrovi.vi.run import Progress
 
 _MAX_DRAWS = 2**30  # all points of the quasi-random sequence
@@ -99,7 +99,7 @@ def fit(
     draws : int
         Draws returned: quasi-random, in random order.
     marginals, preconditioner, updates
-        See `stanrovi.vi.rovi.FamilySettings`.
+        See `stanrovi.vi.outcome.FamilySettings`.
     max_gradients, max_seconds : optional
         Budget; the best approximation so far is returned when it is spent.
     progress : callable, optional

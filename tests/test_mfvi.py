@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from targets import covariance_of, fit, gaussian, gumbel, scaled, student_t
 
-from stanrovi.vi.rovi import FamilySettings
+from stanrovi.vi.outcome import FamilySettings
 
 AFFINE = FamilySettings(marginals="affine")
 

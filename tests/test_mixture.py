@@ -18,7 +18,7 @@ from stanrovi.modes import SearchResult
 from stanrovi.result import Mode
 from stanrovi.target import FunctionDensity, Target
 from stanrovi.vi import mixture as module
-from stanrovi.vi.rovi import FamilySettings
+from stanrovi.vi.outcome import FamilySettings
 
 
 def sum_of(densities, weights, offsets):

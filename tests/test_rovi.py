@@ -14,10 +14,11 @@ from targets import (
     two_gaussians,
 )
 
+from stanrovi.errors import UsageError
 from stanrovi.families import Product
 from stanrovi.vi import rovi
+from stanrovi.vi.outcome import FamilySettings
 from stanrovi.vi.product import ProductFit
-from stanrovi.vi.rovi import FamilySettings
 
 SKEW = np.array([[1.0, 0.5, 0.0], [0.0, 1.0, 0.5], [0.3, 0.0, 1.0]])
 UNIMODAL = {
@@ -247,3 +248,9 @@ def test_steps_within_noise_do_not_drift_away(seed):
     # Fits to this target used to wander off after a dozen steps, to a KL twice the Gaussian's.
     gaussian_fit, rotated = (fit(UNIMODAL["bent"], m, seed) for m in ("gaussian", "rovi"))
     assert rotated.elbo > gaussian_fit.elbo - 2 * np.hypot(rotated.elbo_se, gaussian_fit.elbo_se)
+
+
+@pytest.mark.parametrize("name", ["marginals", "preconditioner", "updates"])
+def test_a_setting_that_does_not_exist_is_refused_with_the_choices(name):
+    with pytest.raises(UsageError, match=f"Unknown {name} 'diag'; choose '.*' or '"):
+        FamilySettings(**{name: "diag"})

@@ -3,7 +3,7 @@ import pytest
 from targets import standard
 
 from stanrovi.result import Mode
-from stanrovi.vi.rovi import Outcome
+from stanrovi.vi.outcome import Outcome
 from stanrovi.vi.verdict import judge, reverse_kl
 
 EVEN = np.zeros(1000)

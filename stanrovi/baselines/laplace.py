@@ -12,7 +12,7 @@ from stanrovi.errors import DensityError
 from stanrovi.modes import find_modes
 from stanrovi.stan import Model
 from stanrovi.target import Target
-from stanrovi.vi.rovi import laplace
+from stanrovi.vi.start import laplace
 
 
 def laplace_draws(model: Model, *, seed: int, draws: int = 4000) -> Draws:

@@ -17,8 +17,10 @@ from stanrovi.vi.gaussian import fit_gaussian
 from stanrovi.vi.mfvi import fit_mfvi
 from stanrovi.vi.mixture import fit_auto, fit_mixture
 from stanrovi.vi.notes import warnings
-from stanrovi.vi.rovi import FamilySettings, Outcome, fit_rovi, laplace, starting_gaussian
+from stanrovi.vi.outcome import FamilySettings, Outcome
+from stanrovi.vi.rovi import fit_rovi
 from stanrovi.vi.run import FitRun, Progress
+from stanrovi.vi.start import laplace, starting_gaussian
 from stanrovi.vi.verdict import judge
 
 Method = Literal["gaussian", "mfvi", "rovi", "mixture", "auto"]

@@ -8,9 +8,10 @@ import numpy as np
 
 from stanrovi.families import Product
 from stanrovi.modes import SearchResult
+from stanrovi.vi.outcome import FamilySettings, Outcome, outcome
 from stanrovi.vi.product import ProductSettings, fit_product
-from stanrovi.vi.rovi import FamilySettings, Outcome, outcome, starting_gaussian
 from stanrovi.vi.run import FitRun
+from stanrovi.vi.start import starting_gaussian
 
 
 def fit_mfvi(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome:

@@ -24,9 +24,10 @@ from stanrovi.rotation import symmetric_root
 from stanrovi.target import Array, Target
 from stanrovi.vi.gaussian import fit_gaussian
 from stanrovi.vi.lattice import find_lattice
+from stanrovi.vi.outcome import FamilySettings, Outcome
 from stanrovi.vi.pool import Batch
 from stanrovi.vi.product import ProductSettings, fit_product
-from stanrovi.vi.rovi import FamilySettings, Outcome, fit_rovi
+from stanrovi.vi.rovi import fit_rovi
 from stanrovi.vi.run import FitRun
 
 _SWEEPS = 3

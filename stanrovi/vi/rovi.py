@@ -7,99 +7,27 @@ a lattice, a scan along each multimodal axis, the product fit for the rest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 
-from stanrovi.families import Family, Product
+from stanrovi.families import Product
 from stanrovi.modes import SearchResult
-from stanrovi.result import Mode, Status
+from stanrovi.result import Mode
 from stanrovi.rotation import axis_gain, principal_root, symmetric_root
 from stanrovi.target import Array
 from stanrovi.vi.gaussian import fit_gaussian
 from stanrovi.vi.lattice import Lattice, find_lattice
+from stanrovi.vi.outcome import FamilySettings, Outcome, outcome
 from stanrovi.vi.pool import Batch, Pool
 from stanrovi.vi.product import ProductSettings, fit_product
 from stanrovi.vi.regression import winsorised
 from stanrovi.vi.run import FitRun
 from stanrovi.vi.scan import mixture_marginal, scan_axis, weigh_levels, with_marginal
+from stanrovi.vi.start import starting_gaussian
 
 _SWEEPS = 2
-_TRIAL = 16
 _POOR = 0.5  # nats of Jeffreys divergence at which a single mode is tried, too
-
-
-@dataclass(frozen=True)
-class FamilySettings:
-    """Which member of the family to fit; the defaults need no tuning.
-
-    Attributes
-    ----------
-    marginals : {"flexible", "affine"}
-        Marginals of any shape, or Gaussian ones (``mfvi`` and ``rovi``).
-    preconditioner : {"full", "diagonal"}
-        ``rovi``: axes ``A @ O`` with A re-estimated, and expectations shared
-        between fit and target (the default); or the paper's plain form: A
-        diagonal and fixed, O a rotation, the ELBO alone.
-    updates : {"joint", "alternating"}
-        ``rovi``: update marginals and rotation together, or in turns as in the
-        paper.
-    """
-
-    marginals: Literal["flexible", "affine"] = "flexible"
-    preconditioner: Literal["full", "diagonal"] = "full"
-    updates: Literal["joint", "alternating"] = "joint"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a method hands to the driver.
-
-    Attributes
-    ----------
-    family : Family
-    status : Status
-    message : str
-    check : Batch or None
-        Evaluations at draws of ``family`` that no step leading to it has used.
-    misfit : str or None
-        Why the family cannot hold the modes that were found.
-    """
-
-    family: Family
-    status: Status
-    message: str
-    check: Batch | None = None
-    misfit: str | None = None
-
-
-def laplace(mode: Mode) -> Product:
-    """Give the Gaussian of a mode's local quadratic."""
-    root = np.asarray(np.linalg.cholesky(mode.covariance), dtype=np.float64)
-    return Product.gaussian(mode.position, root)
-
-
-def starting_gaussian(run: FitRun, search: SearchResult) -> Product:
-    """Choose the Gaussian to begin at, by the median of ``log p - log q`` at a few draws.
-
-    The candidates are the local quadratic at the heaviest mode (at the highest
-    point reached, where there is no proper mode) and a unit Gaussian where the
-    search began: a mode can be a poor place to start. In a funnel it lies deep
-    in the neck, far from where the mass is.
-    """
-    top = search.modes[0] if search.modes else search.peak
-    candidates = [laplace(top), Product.gaussian(search.start, np.eye(len(search.start)))]
-    z = run.base(_TRIAL)
-    with run.target.stage("start"):
-        quality = [_median_ratio(run, c, z) for c in candidates]
-    return candidates[int(np.argmax(quality))]
-
-
-def _median_ratio(run: FitRun, family: Product, z: Array) -> float:
-    x, log_q = family.push_forward(z)
-    log_p, _ = run.target.log_density_gradient(x)
-    return float(np.median(log_p - log_q))
 
 
 def fit_rovi(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome:
@@ -222,11 +150,3 @@ def _product_settings(
 def _moved(first: Batch, last: Batch) -> bool:
     """Whether the product fit changed the approximation beyond noise."""
     return abs(last.elbo - first.elbo) > 0.02 + 2 * np.hypot(first.elbo_se, last.elbo_se)
-
-
-def outcome(family: Product, check: Batch, converged: bool) -> Outcome:
-    """Put the end of a product fit into words."""
-    if converged:
-        return Outcome(family, "converged", "The last step promised no gain.", check)
-    message = "The fit used its gradients before its steps stopped promising gains."
-    return Outcome(family, "max_iterations", message, check)

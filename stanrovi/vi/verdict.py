@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 
 from stanrovi.result import Mode, Verdict
 from stanrovi.target import Array
-from stanrovi.vi.rovi import Outcome
+from stanrovi.vi.outcome import Outcome
 
 _SEEN = 0.02  # local evidence below this share is too uncertain to call a collapse
 _KHAT = 0.7

@@ -1,0 +1,75 @@
+"""What a method is told and what it hands back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args, get_type_hints
+
+from stanrovi.errors import UsageError
+from stanrovi.families import Family
+from stanrovi.result import Status
+from stanrovi.vi.pool import Batch
+
+
+@dataclass(frozen=True)
+class FamilySettings:
+    """Which member of the family to fit; the defaults need no tuning.
+
+    Attributes
+    ----------
+    marginals : {"flexible", "affine"}
+        Marginals of any shape, or Gaussian ones (``mfvi`` and ``rovi``).
+    preconditioner : {"full", "diagonal"}
+        ``rovi``: axes ``A @ O`` with A re-estimated, and expectations shared
+        between fit and target (the default); or the paper's plain form: A
+        diagonal and fixed, O a rotation, the ELBO alone.
+    updates : {"joint", "alternating"}
+        ``rovi``: update marginals and rotation together, or in turns as in the
+        paper.
+
+    Raises
+    ------
+    UsageError
+        For any other value.
+    """
+
+    marginals: Literal["flexible", "affine"] = "flexible"
+    preconditioner: Literal["full", "diagonal"] = "full"
+    updates: Literal["joint", "alternating"] = "joint"
+
+    def __post_init__(self) -> None:
+        for name, allowed in get_type_hints(type(self)).items():
+            value, choices = getattr(self, name), get_args(allowed)
+            if value not in choices:
+                told = " or ".join(map(repr, choices))
+                raise UsageError(f"Unknown {name} {value!r}; choose {told}.")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a method hands to the driver.
+
+    Attributes
+    ----------
+    family : Family
+    status : Status
+    message : str
+    check : Batch or None
+        Evaluations at draws of ``family`` that no step leading to it has used.
+    misfit : str or None
+        Why the family cannot hold the modes that were found.
+    """
+
+    family: Family
+    status: Status
+    message: str
+    check: Batch | None = None
+    misfit: str | None = None
+
+
+def outcome(family: Family, check: Batch, converged: bool) -> Outcome:
+    """Put the end of a product fit into words."""
+    if converged:
+        return Outcome(family, "converged", "The last step promised no gain.", check)
+    message = "The fit used its gradients before its steps stopped promising gains."
+    return Outcome(family, "max_iterations", message, check)
