@@ -83,7 +83,7 @@ def test_modes_of_different_shape_are_a_misfit(factor):
     lattice = find_lattice(
         modes_at([[-5, 0], [5, 0]], covariances=[np.eye(2), np.diag([1.0, factor])])
     )
-    assert lattice.covariance_ratio == pytest.approx(9.0)
+    assert lattice.shape_ratio == pytest.approx(9.0)
     assert lattice.misfit is not None
     assert "9.0" in lattice.misfit
 
@@ -96,3 +96,24 @@ def test_axes_come_from_the_pooled_covariance():
     root = symmetric_root(pooled)
     rotation = np.linalg.solve(root, lattice.axes)
     assert np.linalg.det(rotation) == pytest.approx(1.0)
+
+
+def test_every_pair_of_modes_is_compared():
+    shapes = [np.diag([1.0, v]) for v in (1.0, 4.0, 0.25)]
+    lattice = find_lattice(modes_at([[-9, 0], [0, 0], [9, 0]], covariances=shapes))
+    assert lattice.shape_ratio == pytest.approx(16.0)
+
+
+@pytest.mark.parametrize("dim", [1, 3])
+def test_widths_along_the_separating_axis_may_differ(dim):
+    wide, narrow = np.eye(dim), np.diag([0.09, *np.ones(dim - 1)])
+    positions = np.outer([0.0, 9.0], np.eye(dim)[0])
+    lattice = find_lattice(modes_at(positions, covariances=[wide, narrow]))
+    assert lattice.misfit is None
+    assert lattice.shape_ratio == pytest.approx(1.0)
+
+
+def test_opposite_correlations_with_the_separating_axis_are_a_misfit():
+    turned = [np.array([[1.0, c], [c, 1.0]]) for c in (0.9, -0.9)]
+    lattice = find_lattice(modes_at([[-9, 0], [9, 0]], covariances=turned))
+    assert lattice.shape_ratio > 10

@@ -254,3 +254,13 @@ def test_steps_within_noise_do_not_drift_away(seed):
 def test_a_setting_that_does_not_exist_is_refused_with_the_choices(name):
     with pytest.raises(UsageError, match=f"Unknown {name} 'diag'; choose '.*' or '"):
         FamilySettings(**{name: "diag"})
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_modes_of_unlike_widths_along_their_axis_are_held(dim):
+    means = np.outer([0.0, 5.0], np.eye(dim)[0])
+    narrow = np.diag([0.09, *np.ones(dim - 1)])
+    result = fit(gaussian_mixture([0.5, 0.5], means, [narrow, np.eye(dim)]), "auto")
+    assert result.verdict.name == "ok"
+    assert result.message.startswith("rovi")
+    assert -result.elbo < 0.01

@@ -46,12 +46,13 @@ def fit_gaussian(run: FitRun, start: Product) -> tuple[Product, Pool, bool]:
     n = max(32, 2 * run.target.dim + 16)
     family, pool = start, Pool()
     best: tuple[Product, Batch] | None = None
+    wider: Batch | None = None
     boldness = 1.0
     for step in range(_MAX_STEPS):
         half = run.base((n + 1) // 2)
         batch = run.evaluate("gaussian", family, np.concatenate([half, -half]))
-        if best is None and (batch.n_rejected > 0.1 * n or _too_wide(batch)):
-            family = Product.gaussian(family.center, family.axes * 0.5)
+        if best is None and step < _MAX_STEPS // 2 and _worth_narrowing(batch, wider):
+            family, wider = Product.gaussian(family.center, family.axes * 0.5), batch
             continue
         pool.add(batch)
         if best is not None and _much_worse(batch, best[1]):
@@ -67,8 +68,16 @@ def fit_gaussian(run: FitRun, start: Product) -> tuple[Product, Pool, bool]:
     return family if best is None else best[0], pool, False
 
 
-def _too_wide(batch: Batch) -> bool:
-    """Whether a few draws so far out that nothing can be learnt there decide the ELBO."""
+def _worth_narrowing(batch: Batch, wider: Batch | None) -> bool:
+    """Whether half the width is a better start: many rejections, and fewer than before.
+
+    Where a wall runs through the centre as many are rejected at any width. Also
+    where a few draws so far out that nothing can be learnt there decide the ELBO.
+    """
+    rejected = batch.n_rejected / len(batch.x)
+    if rejected > 0.1:
+        before = np.inf if wider is None else wider.n_rejected / len(wider.x)
+        return rejected < 0.8 * before or rejected > 0.9
     r = batch.log_ratio
     return float(np.median(r) - r.mean()) > _ABSURD * batch.x.shape[1]
 

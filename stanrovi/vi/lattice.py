@@ -9,6 +9,7 @@ to put mass on a mode that is not there.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from stanrovi.target import Array
 # Modes closer than this along an axis (pooled sd) share a level.
 _LEVEL_GAP = 1.5
 # Local covariances differing by more than this factor cannot share one set of axes.
-_COVARIANCE_RATIO = 4.0
+_SHAPE_RATIO = 4.0
 # Weights further than this from a product of level weights cannot be held either.
 _WEIGHT_GAP = 0.05
 
@@ -43,8 +44,9 @@ class Lattice:
         Level combinations, and how many of them hold a mode.
     weight_gap : float
         Largest difference between a mode's weight and the product of its levels'.
-    covariance_ratio : float
-        Largest ratio between local variances of two modes along any direction.
+    shape_ratio : float
+        Largest ratio between local variances of two modes along any direction,
+        widths along the multimodal axes apart.
     """
 
     center: Array
@@ -54,7 +56,7 @@ class Lattice:
     n_cells: int
     n_occupied: int
     weight_gap: float
-    covariance_ratio: float
+    shape_ratio: float
 
     @property
     def holds(self) -> bool:
@@ -75,10 +77,10 @@ class Lattice:
                 "the modes lie on a lattice but their weights are not products of its levels' "
                 f"(off by up to {self.weight_gap:.2f})"
             )
-        if self.covariance_ratio > _COVARIANCE_RATIO:
+        if self.shape_ratio > _SHAPE_RATIO:
             return (
                 "the modes differ in shape (variances along one direction differ by a factor of "
-                f"{self.covariance_ratio:.1f}), and a product measure gives all of them one shape"
+                f"{self.shape_ratio:.1f}), and a product measure gives all of them one shape"
             )
         return None
 
@@ -99,16 +101,17 @@ def find_lattice(modes: tuple[Mode, ...]) -> Lattice:
     u = np.asarray(np.linalg.solve(root, (positions - center).T).T, dtype=np.float64)
     rotation, labels = _best_rotation(u)
     levels, weights = _levels(u @ rotation, labels, weight)
+    axes = root @ rotation
     rows = {tuple(row) for row in labels.T}
     return Lattice(
         center=center,
-        axes=root @ rotation,
+        axes=axes,
         levels=levels,
         weights=weights,
         n_cells=int(np.prod([len(x) for x in levels])),
         n_occupied=len(rows),
         weight_gap=_weight_gap(labels, weights, weight),
-        covariance_ratio=_covariance_ratio(modes),
+        shape_ratio=_shape_ratio(modes, axes, len(levels)),
     )
 
 
@@ -169,11 +172,16 @@ def _weight_gap(labels: Array, weights: tuple[Array, ...], weight: Array) -> flo
     return float(np.abs(product - weight).max())
 
 
-def _covariance_ratio(modes: tuple[Mode, ...]) -> float:
-    worst = 1.0
-    first = np.linalg.cholesky(modes[0].covariance)
-    for mode in modes[1:]:
-        inner = np.linalg.solve(first, np.linalg.solve(first, mode.covariance).T)
-        spectrum = np.linalg.eigvalsh((inner + inner.T) / 2)
-        worst = max(worst, float(spectrum[-1]), 1.0 / max(float(spectrum[0]), 1e-300))
-    return worst
+def _shape_ratio(modes: tuple[Mode, ...], axes: Array, n_multimodal: int) -> float:
+    """Largest ratio of two modes' variances along any direction, each mode scaled to unit
+    variance along the multimodal axes, on which every level has a width of its own."""
+    factors = []
+    for mode in modes:
+        local = np.linalg.solve(axes, np.linalg.solve(axes, mode.covariance).T)
+        scale = np.ones(len(axes))
+        scale[:n_multimodal] = np.diag(local)[:n_multimodal] ** -0.5
+        factors.append(np.linalg.cholesky(local * np.outer(scale, scale)))
+    singular = [
+        np.linalg.svd(np.linalg.solve(a, b), compute_uv=False) for a, b in combinations(factors, 2)
+    ]
+    return float(max(max(s[0], 1.0 / max(s[-1], 1e-150)) for s in singular) ** 2)
