@@ -22,9 +22,9 @@ from tables import markdown
 from targets import gaussian
 
 import stanrovi as sr
-from stanrovi.arviz_io import psis_khat
 from stanrovi.baselines.cmdstan_vi import cmdstan_vi
 from stanrovi.baselines.laplace import laplace_draws
+from stanrovi.draw_stats import psis_khat
 from stanrovi.errors import StanroviError
 from stanrovi.stan.cmdstan_nuts import cmdstan_folder
 from stanrovi.vi.driver import fit_density

@@ -24,7 +24,7 @@ from tables import markdown
 from targets import MixtureDensity, hard_pairs, triangle, two_normals
 
 import stanrovi as sr
-from stanrovi.arviz_io import psis_khat
+from stanrovi.draw_stats import psis_khat
 from stanrovi.families import Mixture
 from stanrovi.result import FitResult
 from stanrovi.separateness import separateness

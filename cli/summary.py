@@ -37,11 +37,11 @@ def print_summary(draws: Draws, *, chains: bool = False) -> None:
 
 
 def _mixing(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    from stanrovi import arviz_io
+    from stanrovi import draw_stats
 
     many = values.shape[0] > 1
-    rhat = arviz_io.rhat(values) if many else np.full(values.shape[2], np.nan)
-    return rhat, arviz_io.ess(values)
+    rhat = draw_stats.rhat(values) if many else np.full(values.shape[2], np.nan)
+    return rhat, draw_stats.ess(values)
 
 
 def _fixed(value: float, style: str) -> str:

@@ -28,8 +28,8 @@ from matplotlib.patches import Circle
 from scipy.special import expit, logsumexp
 
 import stanrovi as sr
-from stanrovi.arviz_io import kde
 from stanrovi.baselines.langevin import run_langevin
+from stanrovi.draw_stats import kde
 from stanrovi.families import Product
 from stanrovi.plot_style import new_figure
 from stanrovi.result import FitResult, Mode

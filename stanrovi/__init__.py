@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stanrovi.api import Fit, find_modes, fit
-    from stanrovi.arviz_io import from_arviz, read_draws, to_arviz, write_netcdf
+    from stanrovi.arviz_io import to_arviz, write_netcdf
     from stanrovi.comparison import Comparison, compare
     from stanrovi.draws import Draws
+    from stanrovi.netcdf import from_arviz, read_draws
     from stanrovi.report import write_report
     from stanrovi.sampler import NutsRun, nuts
     from stanrovi.stan import Model
@@ -30,10 +31,10 @@ _HOME = {
     "NutsRun": "stanrovi.sampler",
     "compare": "stanrovi.comparison",
     "fit": "stanrovi.api",
-    "from_arviz": "stanrovi.arviz_io",
+    "from_arviz": "stanrovi.netcdf",
     "find_modes": "stanrovi.api",
     "nuts": "stanrovi.sampler",
-    "read_draws": "stanrovi.arviz_io",
+    "read_draws": "stanrovi.netcdf",
     "to_arviz": "stanrovi.arviz_io",
     "write_netcdf": "stanrovi.arviz_io",
     "write_report": "stanrovi.report",

@@ -14,8 +14,9 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from stanrovi.arviz_io import psis_khat, to_arviz
+from stanrovi.arviz_io import to_arviz
 from stanrovi.determinism import one_blas_thread
+from stanrovi.draw_stats import psis_khat
 from stanrovi.draws import Draws, require_finite
 from stanrovi.errors import DensityError, UsageError
 from stanrovi.families import Product

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from stanrovi import arviz_io
+from stanrovi import draw_stats
 from stanrovi.compare_json import comparison_dict
 from stanrovi.diagnostics import (
     Distances,
@@ -317,7 +317,7 @@ def _khat(fit: Draws) -> float:
     stored = number(fit.attrs, "khat")
     if math.isnan(stored) and {"lp", "log_q"} <= set(fit.sample_stats):
         ratios = np.ravel(fit.sample_stats["lp"]) - np.ravel(fit.sample_stats["log_q"])
-        return arviz_io.psis_khat(ratios)
+        return draw_stats.psis_khat(ratios)
     return stored
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
-from stanrovi import arviz_io
+from stanrovi import draw_stats
 from stanrovi.draws import Draws
 from stanrovi.target import Array
 
@@ -105,7 +105,7 @@ def effective_sizes(values: Array) -> Array:
         At most the number of draws: antithetic chains have precise means, not
         precise quantiles.
     """
-    worse = np.fmin(arviz_io.ess(values, "bulk"), arviz_io.ess(values, "tail"))
+    worse = np.fmin(draw_stats.ess(values, "bulk"), draw_stats.ess(values, "tail"))
     return np.minimum(np.nan_to_num(worse, nan=1.0), values.shape[0] * values.shape[1])
 
 
@@ -244,7 +244,7 @@ def check_reference(
     -------
     ReferenceCheck
     """
-    scale = arviz_io.rhat(values) if reference.n_chains > 1 else np.full(len(names), np.nan)
+    scale = draw_stats.rhat(values) if reference.n_chains > 1 else np.full(len(names), np.nan)
     effective = effective_sizes(values)
     divergent = reference.sample_stats.get("diverging")
     divergences = -1 if divergent is None else int(np.sum(divergent))

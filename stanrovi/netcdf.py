@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 UNCONSTRAINED_GROUP = "unconstrained_posterior"
 # The attribute that keeps which variables are parameters, as JSON.
 PARAMETERS_ATTR = "parameters"
-_SAMPLE_DIMS = ("chain", "draw")
+SAMPLE_DIMS = ("chain", "draw")
 
 
 def read_draws(path: str | os.PathLike[str]) -> Draws:
@@ -142,12 +142,12 @@ def _arrays(dataset: xr.Dataset, source: str) -> dict[str, Array]:
         if variable.dtype.kind not in "fiub":
             _log.debug("%s: variable %s is not numeric, left out", source, name)
             continue
-        if not set(_SAMPLE_DIMS) <= set(variable.dims):
+        if not set(SAMPLE_DIMS) <= set(variable.dims):
             raise DrawsError(
                 f"{source}: variable {name} has dimensions {tuple(map(str, variable.dims))}, "
                 "but draws need chain and draw; give the file of a fit or a NUTS run."
             )
-        values = variable.transpose(*_SAMPLE_DIMS, ...).values
+        values = variable.transpose(*SAMPLE_DIMS, ...).values
         out[str(name)] = values.astype(np.float64)
     return out
 

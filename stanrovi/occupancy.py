@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stanrovi import arviz_io
+from stanrovi import draw_stats
 from stanrovi.diagnostics import RHAT_LIMIT
 from stanrovi.draws import Draws
 from stanrovi.target import Array
@@ -177,7 +177,7 @@ def _objection(table: ModeTable, labels: Array) -> str:
     inside = (labels[..., None] == np.arange(len(table.weight))).astype(np.float64)
     visited = inside.any(axis=(0, 1)) & ~inside.all(axis=(0, 1))
     if len(labels) > 1 and visited.any():
-        scale = arviz_io.rhat(inside[..., visited], "split")
+        scale = draw_stats.rhat(inside[..., visited], "split")
         if not (scale <= RHAT_LIMIT).all():
             shares = "; ".join(
                 f"chain {i + 1}: " + "/".join(f"{mass:.0%}" for mass in row)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stanrovi import arviz_io
+from stanrovi import draw_stats
 from stanrovi.target import Array
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def density_panel(axis: Axes, comparison: Comparison, runs: dict[str, Array]) ->
         if inside.size < 10 or np.ptp(inside) == 0:
             axis.axvline(float(np.median(values)), **line_style(method_look(comparison, name)))
             continue
-        grid, density = arviz_io.kde(inside)
+        grid, density = draw_stats.kde(inside)
         if name == comparison.reference.method:
             axis.fill_between(grid, density, color=REFERENCE_FILL, lw=0)
             axis.plot(grid, density, color=REFERENCE_LINE, linewidth=0.8)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stanrovi import arviz_io
 from stanrovi.files import atomic_path
+from stanrovi.forest_plot import forest
 from stanrovi.plot_style import (
     REFERENCE_FILL,
     add_legend,
@@ -146,7 +146,7 @@ def plot_forest(comparison: Comparison, count: int = 20) -> Figure:
         for run, draws in runs.items()
     }
     with plot_style():
-        figure = arviz_io.forest(scaled, run_colors(comparison))
+        figure = forest(scaled, run_colors(comparison))
         axis = figure.axes[-1]
         axis.axvline(0, color="#999999", linewidth=0.8, zorder=0)
         axis.set_title("")

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stanrovi.api import fit, fresh_seed
-from stanrovi.arviz_io import ess
 from stanrovi.calibration import CalibrationResult, grade
+from stanrovi.draw_stats import ess
 from stanrovi.draws import Draws
 from stanrovi.errors import DensityError, DrawsError, ModelError, SamplerError, UsageError
 from stanrovi.sampler import NutsRun, nuts

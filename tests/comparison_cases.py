@@ -5,7 +5,7 @@ import json
 import numpy as np
 from scipy.stats import multivariate_normal
 
-from stanrovi.arviz_io import psis_khat
+from stanrovi.draw_stats import psis_khat
 from stanrovi.draws import Draws
 
 CENTRE = 3.0

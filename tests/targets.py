@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import gammaln, logsumexp
 from scipy.stats import ortho_group
 
-from stanrovi.arviz_io import psis_khat
+from stanrovi.draw_stats import psis_khat
 from stanrovi.families import Product
 from stanrovi.target import FunctionDensity, Target
 from stanrovi.vi.driver import fit_density

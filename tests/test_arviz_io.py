@@ -7,22 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from scipy.stats import genpareto
 
-from stanrovi.arviz_io import (
-    ess,
-    from_arviz,
-    is_legacy,
-    kde,
-    psis,
-    psis_khat,
-    read_draws,
-    rhat,
-    to_arviz,
-    write_netcdf,
-)
+from stanrovi.arviz_io import is_legacy, to_arviz, write_netcdf
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError, OutputError
+from stanrovi.netcdf import from_arviz, read_draws
 from stanrovi.posteriordb import read_posteriordb
 
 
@@ -137,50 +126,10 @@ def test_nan_draws_are_refused_in_parameters_only(draws, tmp_path):
         read_draws(tmp_path / "b.nc")
 
 
-@pytest.mark.parametrize("k", [0.2, 0.5, 0.9])
-def test_khat_of_a_known_tail_has_the_right_sign(k):
-    # The estimator's standard error is about (1 + k) / sqrt(tail length), and the tail is
-    # 3 sqrt(n) long; with the sign wrong, k-hat is near or above 1 for each of these.
-    n = 100_000
-    ratios = genpareto(k).rvs(n, random_state=np.random.default_rng(2))
-    smoothed, khat = psis(np.log(ratios))
-    assert abs(khat - k) < 4 * (1 + k) / np.sqrt(3 * np.sqrt(n))
-    assert np.exp(smoothed).sum() == pytest.approx(1)
-    assert np.corrcoef(smoothed, np.log(ratios))[0, 1] > 0.99
-
-
-def test_khat_corner_cases():
-    rng = np.random.default_rng(0)
-    normal = rng.normal(size=1000)
-    assert psis_khat(np.zeros(100) + 1e-12 * normal[:100]) == 0
-    assert np.isnan(psis_khat(normal[:20]))
-    assert psis_khat(np.r_[normal, np.nan]) == np.inf
-    rejected = np.r_[normal, [-np.inf] * 3]
-    smoothed, khat = psis(rejected)
-    assert khat == psis_khat(normal)
-    assert np.isneginf(smoothed[-3:]).all()
-    assert np.exp(smoothed).sum() == pytest.approx(1)
-
-
-def test_ess_and_rhat_see_chains():
-    rng = np.random.default_rng(4)
-    values = rng.normal(size=(4, 500, 2))
-    values[0, :, 1] += 3
-    effective, scale = ess(values), rhat(values)
-    assert effective[0] > 1500 > 50 > effective[1]
-    assert scale[0] < 1.01 < 1.2 < scale[1]
-    assert ess(values, "tail").shape == (2,)
-
-
-def test_kde_integrates_to_one():
-    grid, density = kde(np.random.default_rng(5).normal(size=(4, 1000)))
-    assert np.trapezoid(density, grid) == pytest.approx(1, abs=0.02)
-    assert abs(grid[density.argmax()]) < 0.5
-
-
 def test_import_is_light():
     code = (
-        "import sys, stanrovi.arviz_io; print({'arviz', 'xarray', 'matplotlib'} & set(sys.modules))"
+        "import sys, stanrovi.arviz_io, stanrovi.draw_stats, stanrovi.forest_plot;"
+        "print({'arviz', 'xarray', 'matplotlib'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -17,7 +17,7 @@ from targets import (
     unbounded,
 )
 
-from stanrovi.arviz_io import psis_khat
+from stanrovi.draw_stats import psis_khat
 from stanrovi.errors import DensityError, UsageError
 from stanrovi.separateness import separateness
 from stanrovi.target import FunctionDensity

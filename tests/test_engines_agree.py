@@ -15,7 +15,7 @@ import pytest
 
 import stanrovi_stan_models as bundled
 from stanrovi.api import fit
-from stanrovi.arviz_io import ess, rhat
+from stanrovi.draw_stats import ess, rhat
 from stanrovi.draws import Draws
 from stanrovi.sampler import nuts
 from stanrovi.stan import Model

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stanrovi.arviz_io import ess, rhat
+from stanrovi.draw_stats import ess, rhat
 from stanrovi.errors import DrawsError, ModelError, SamplerError, UsageError
 from stanrovi.sampler import NutsRun, nuts, nuts_from_csv
 from stanrovi.stan import Model

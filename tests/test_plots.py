@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from comparison_cases import bimodal, collapsed_fit, fit_attrs, good_fit, nuts, run, stuck
 
-from stanrovi.arviz_io import forest
 from stanrovi.comparison import compare
 from stanrovi.errors import OutputError
+from stanrovi.forest_plot import forest
 from stanrovi.plots import (
     all_plots,
     plot_forest,
