@@ -77,8 +77,7 @@ class Ascent:
 
     def inverse_hessian(self, i: int) -> Array:
         """Climber i's L-BFGS approximation to ``(-H)^{-1}``, positive definite, (dim, dim)."""
-        d = self.x.shape[1]
-        matrix = self._two_loop(np.full(d, i), np.eye(d))
+        matrix = self._two_loop(np.array([i]), np.eye(self.x.shape[1]))
         spectrum, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
         floor = max(1e-12 * float(spectrum[-1]), 1e-300)
         return np.asarray((vectors * np.maximum(spectrum, floor)) @ vectors.T)
@@ -127,9 +126,10 @@ class Ascent:
         return direction * (limit / np.maximum(norm, limit))[:, None]
 
     def _two_loop(self, i: Indices, vector: Array) -> Array:
+        """Apply the approximate inverse Hessians of climbers i to a vector each, or one to many."""
         steps, changes, rho = self._steps[i], self._changes[i], self._rho[i]
         v = vector.copy()
-        alpha = np.empty(rho.shape)
+        alpha = np.empty((len(v), _MEMORY))
         for j in range(_MEMORY - 1, -1, -1):
             alpha[:, j] = rho[:, j] * (steps[:, j] * v).sum(axis=1)
             v -= alpha[:, j, None] * changes[:, j]

@@ -68,8 +68,8 @@ class SearchResult:
     modes : tuple of Mode
         Heaviest first; empty when no start ended at a proper maximum.
     peak : Mode
-        The highest point reached, proper maximum or not, with the climb's own
-        (L-BFGS) estimate of the covariance and weight zero.
+        The heaviest mode. Without any, the highest point reached, with the
+        climb's own (L-BFGS) estimate of the covariance and weight zero.
     start : ndarray, shape (dim,)
         The best starting point.
     n_starts, n_usable, n_improper : int
@@ -132,11 +132,21 @@ def find_modes(
                     break
         except BudgetExhausted:
             complete = False
-    start = climb.first[np.argmax(climb.first_log_density)]
-    top = int(np.argmax(climb.log_density))
-    peak = Mode(climb.x[top].copy(), float(climb.log_density[top]), climb.inverse_hessian(top), 0.0)
     modes = basins.weighted()
-    return SearchResult(modes, peak, start, n_starts, n_usable, basins.n_improper, complete)
+    return SearchResult(
+        modes=modes,
+        peak=modes[0] if modes else _highest(climb),
+        start=climb.first[np.argmax(climb.first_log_density)],
+        n_starts=n_starts,
+        n_usable=n_usable,
+        n_improper=basins.n_improper,
+        complete=complete,
+    )
+
+
+def _highest(climb: Ascent) -> Mode:
+    i = int(np.argmax(climb.log_density))
+    return Mode(climb.x[i].copy(), float(climb.log_density[i]), climb.inverse_hessian(i), 0.0)
 
 
 def _outward_starts(modes: tuple[Mode, ...], rng: np.random.Generator, n: int) -> Array:
@@ -147,16 +157,16 @@ def _outward_starts(modes: tuple[Mode, ...], rng: np.random.Generator, n: int) -
     """
     frames = [np.linalg.eigh(m.covariance) for m in modes]
     starts = []
-    for i in range(n // 2):
+    for i in range(-(-n // 2)):
         k = i % len(modes)
         spectrum, vectors = frames[k]
         direction = rng.standard_normal(len(spectrum))
-        if (i // len(modes)) % 2 == 1:
+        if (i // len(modes) + k) % 2 == 1:
             direction *= spectrum / spectrum[-1]
         direction *= rng.uniform(*_OUTWARD) / np.linalg.norm(direction)
         step = vectors @ (np.sqrt(np.maximum(spectrum, 0.0)) * direction)
         starts += [modes[k].position + step, modes[k].position - step]
-    return np.stack(starts)
+    return np.stack(starts[:n])
 
 
 def _usable_starts(

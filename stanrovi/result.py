@@ -47,7 +47,8 @@ class TracePoint:
     Attributes
     ----------
     stage : str
-        ``"gaussian"``, ``"product"``, ...
+        ``"gaussian"``, ``"product"``, ...; ``"mixture"`` for a step of one
+        component, whose ELBO is that of its share of the target.
     n_gradients : int
         Gradients spent when the estimate was made.
     elbo : float
@@ -84,7 +85,7 @@ class FitResult:
     Attributes
     ----------
     method : str
-        The family fitted.
+        As asked for: ``"auto"`` also where it chose another.
     status : {"converged", "max_iterations", "budget", "fallback"}
         ``"fallback"``: a simpler family was returned because the richer one
         was not better on fresh draws.
@@ -98,15 +99,18 @@ class FitResult:
         Target (up to a constant) and family log density at the draws.
         ``log_p`` is -inf where the target rejects the draw.
     elbo, elbo_se : float
-        ELBO on draws that no fitting step has seen, with its standard error
-        (nats, up to the constant that Stan drops).
+        ELBO on draws that no fitting step has seen (``draws``, and more of the
+        same where they are few), with its standard error (nats, up to the
+        constant that Stan drops).
     khat : float
-        Pareto shape of the importance ratios at the same draws.
+        Pareto shape of the importance ratios at the same draws; 0 where they
+        are constant, NaN where nearly all are rejected.
     trace : tuple of TracePoint
     n_gradients, n_rejections : int
         Log density evaluations spent on the fit (``draws`` not included), and
         how many of them the target rejected.
     gradients_by_stage : mapping of str to int
+        Sums to ``n_gradients`` plus the evaluations at ``draws``.
     seconds, density_seconds : float
         Wall time of the fit, and the part spent inside the log density.
     dim, seed : int

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from targets import banana, covariance_of, gaussian, rejecting, ridge, unbounded
@@ -105,3 +107,13 @@ def test_the_inverse_hessian_is_learnt_on_the_way():
     for i in range(len(ascent.x)):
         learnt = np.diag(ascent.inverse_hessian(i))
         assert (np.abs(np.log(learnt / variances)) < np.log(3)).all()
+
+
+def test_the_inverse_hessian_takes_no_copies_of_the_memory():
+    climbing = Ascent(Target(gaussian(np.zeros(300), np.eye(300))), starts(300, n=2))
+    climbing.step()
+    tracemalloc.start()
+    climbing.inverse_hessian(1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 12 * 8 * 300**2

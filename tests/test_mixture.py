@@ -120,10 +120,10 @@ def test_overlap_is_not_counted_twice_in_the_weights():
     parts = tuple(
         Product.gaussian(np.array(s) * 1.5 / np.sqrt(2), np.eye(2)) for s in ([-1, -1], [1, 1])
     )
-    mixture, batch = module._weighed(run_on(density), Mixture(np.array([0.5, 0.5]), parts))
+    run = run_on(density)
+    mixture = module._weighed(run, Mixture(np.array([0.5, 0.5]), parts))
     np.testing.assert_allclose(mixture.weights, [0.3, 0.7], atol=0.01)
-    assert batch.elbo == pytest.approx(0.0, abs=0.01)
-    assert batch.n_rejected == 0
+    assert module._checked(run, mixture).elbo == pytest.approx(0.0, abs=0.01)
 
 
 def test_the_localised_target_is_the_target_times_a_share():
@@ -186,3 +186,29 @@ def test_auto_takes_a_mixture_where_the_modes_are_too_far_apart_for_one_map():
     result = fit(two_gaussians(2000.0, 0.3, np.eye(2)), "auto")
     assert -result.elbo < 0.01
     assert sorted(m.mass for m in result.modes) == pytest.approx([0.3, 0.7], abs=0.01)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6])
+def test_a_budget_spent_in_a_mixture_keeps_every_mode(share):
+    full = fit(triangle(), "mixture")
+    search = full.gradients_by_stage["modes"]
+    budget = search + round(share * (full.n_gradients - search))
+    result = fit(triangle(), "mixture", max_gradients=budget)
+    assert result.status == "budget"
+    assert min(mode.mass for mode in result.modes) > 0.1
+
+
+def test_a_component_far_from_all_mass_does_not_lower_the_elbo_of_the_mixture():
+    density = gaussian(np.zeros(2), np.eye(2))
+    run = run_on(density)
+    done = module.fit_mixture(run, search_with([0, 0], [60, 0]), FamilySettings())
+    assert len(done.family.components) == 1
+    assert done.check.elbo == pytest.approx(0.0, abs=1e-3)
+
+
+def test_a_mixture_in_four_hundred_dimensions_takes_steps():
+    centre = np.zeros(400)
+    density = gaussian_mixture([0.5, 0.5], [centre - 5, centre + 5], [np.eye(400)] * 2)
+    result = fit(density, "mixture", n_draws=1000)
+    assert result.status == "converged"
+    assert result.elbo == pytest.approx(0.0, abs=0.05)

@@ -6,6 +6,7 @@ from targets import (
     covariance_of,
     flat,
     gaussian,
+    gaussian_mixture,
     gumbel,
     rejecting,
     run_on,
@@ -193,3 +194,12 @@ def test_gaussian_coordinates_are_not_turned_before_they_have_shapes():
     relative = axes / np.diag(axes)
     assert np.abs(relative - np.eye(3)).max() > 0.01
     np.testing.assert_allclose(relative, relative.T, atol=1e-12)
+
+
+def test_affine_marginals_leave_frozen_coordinates_alone_too():
+    start = with_marginal(standard(2), 0, mixture_marginal(np.array([-4.0, 4.0]), np.full(2, 0.5)))
+    density = gaussian_mixture([0.5, 0.5], [[-4.0, 1.0], [4.0, 1.0]], [np.diag([1.0, 0.25])] * 2)
+    settings = ProductSettings(flexible=False, frozen=(0,))
+    fitted = fit_product(run_on(density), start, settings)
+    assert fitted.converged
+    assert_elbo_above(density, fitted.family, -0.01)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from scipy.stats import norm
-from targets import gaussian_mixture, run_on, standard, two_gaussians
+from targets import fit, gaussian_mixture, rejecting, run_on, standard, two_gaussians
 
 from stanrovi.families import Product
 from stanrovi.vi.pool import Pool, evaluate
@@ -90,3 +90,15 @@ def test_a_level_that_no_draw_reached_keeps_its_weight():
     family = bimodal([0.6, 0.4])
     pool = pool_from(ALONG_FIRST, Product.gaussian(MODES[0], np.eye(2)))
     assert weigh_levels(family, 0, MODES, pool) is family
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_rejected_draw_does_not_erase_a_level(seed):
+    """One draw in fifty of a mode is rejected; its level keeps its mass."""
+    density = rejecting(
+        gaussian_mixture([0.5, 0.5], MODES, [np.eye(2)] * 2),
+        lambda x: ~((x[:, 0] > 0) & (x[:, 1] > 2.0)),
+    )
+    result = fit(density, "rovi", seed=seed)
+    assert result.draws[:, 0].max() > 3
+    assert (result.draws[:, 0] > 0).mean() == pytest.approx(0.494, abs=0.05)

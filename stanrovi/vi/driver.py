@@ -34,8 +34,7 @@ def _gaussian(run: FitRun, search: SearchResult, settings: FamilySettings) -> Ou
     return Outcome(family, "max_iterations", "The natural-gradient steps did not settle.")
 
 
-_MIN_TAIL = 25
-_CONSTANT = 1e-2  # nats
+_JUDGED_DRAWS = 1000  # a verdict from fewer would be a matter of luck
 
 METHODS: dict[str, MethodFunction] = {
     "gaussian": _gaussian,
@@ -69,7 +68,8 @@ def fit_density(
     seed : int
         Same seed, same result.
     n_draws : int
-        Draws returned; the ELBO and k-hat of the result are computed on them.
+        Draws returned. ELBO, k-hat and verdict of the result are computed on
+        them, or on `_JUDGED_DRAWS` of which they are the first.
     settings : FamilySettings, optional
     max_gradients, max_seconds : optional
         Budget; when it is spent the best approximation so far is returned,
@@ -102,7 +102,7 @@ def fit_density(
     run = FitRun(target, streams[1], progress)
     search, outcome = _search_and_fit(run, streams[0], method, settings or FamilySettings())
     seconds = time.perf_counter() - began
-    draws = outcome.family.sample(n_draws, streams[2])
+    draws = outcome.family.sample(max(n_draws, _JUDGED_DRAWS), streams[2])
     log_p, _ = Target(density).log_density_gradient(draws)
     log_q, _ = outcome.family.log_density_gradient(draws)
     modes = _with_masses(search.modes, draws)
@@ -112,38 +112,31 @@ def fit_density(
             "The target rejects every draw of the fit, so nothing can be said of it. Check the "
             "constraints of the program: the density is not finite where its mass should be."
         )
-    khat = _khat(ratio, pareto_k)
-    rejected = n_draws - len(ratio)
+    khat = pareto_k(ratio)
+    rejected = len(draws) - len(ratio)
     return FitResult(
         method=method,
         status=outcome.status,
         message=outcome.message,
         family=outcome.family,
-        draws=draws,
-        log_p=log_p,
-        log_q=log_q,
+        draws=draws[:n_draws],
+        log_p=log_p[:n_draws],
+        log_q=log_q[:n_draws],
         elbo=float(ratio.mean()) if rejected == 0 else float("-inf"),
         elbo_se=float(ratio.std(ddof=1) / np.sqrt(len(ratio))) if len(ratio) > 1 else float("nan"),
         khat=khat,
         trace=tuple(run.trace),
         n_gradients=target.n_gradients,
         n_rejections=target.n_rejections,
-        gradients_by_stage={**target.by_stage, "draws": n_draws},
+        gradients_by_stage={**target.by_stage, "draws": len(draws)},
         seconds=seconds,
         density_seconds=target.seconds,
         dim=target.dim,
         seed=seed,
         modes=modes,
-        verdict=judge(outcome, modes, ratio, khat, rejected, n_draws),
+        verdict=judge(outcome, modes, ratio, khat, rejected, len(draws)),
         warnings=warnings(search, target, run.trace, outcome.family, names),
     )
-
-
-def _khat(ratio: Array, pareto_k: Callable[[Array], float]) -> float:
-    """Pareto k-hat; 0 where the ratios are constant to a hundredth and have no tail to measure."""
-    if len(ratio) < _MIN_TAIL:
-        return float("nan")
-    return 0.0 if ratio.std() < _CONSTANT else pareto_k(ratio)
 
 
 def _search_and_fit(
@@ -156,7 +149,7 @@ def _search_and_fit(
             "The budget does not cover the starting points of the mode search, so there is no "
             "approximation to return; allow more gradients or seconds."
         ) from None
-    first = laplace(search.modes[0] if search.modes else search.peak)
+    first = laplace(search.peak)
     if not search.complete:
         message = "The budget ran out during the mode search; this is the local quadratic at the "
         message += "best mode so far." if search.modes else "highest point so far."

@@ -173,8 +173,11 @@ def _weight_gap(labels: Array, weights: tuple[Array, ...], weight: Array) -> flo
 
 
 def _shape_ratio(modes: tuple[Mode, ...], axes: Array, n_multimodal: int) -> float:
-    """Largest ratio of two modes' variances along any direction, each mode scaled to unit
-    variance along the multimodal axes, on which every level has a width of its own."""
+    """Largest ratio of two modes' variances along any direction.
+
+    Each mode is scaled to unit variance along the multimodal axes, on which
+    every level has a width of its own.
+    """
     factors = []
     for mode in modes:
         local = np.linalg.solve(axes, np.linalg.solve(axes, mode.covariance).T)

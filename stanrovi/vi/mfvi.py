@@ -15,10 +15,10 @@ from stanrovi.vi.start import starting_gaussian
 
 
 def fit_mfvi(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome:
-    """Fit mean field, from the heaviest mode, by maximising the ELBO.
+    """Fit mean field, near one mode, by maximising the ELBO.
 
-    Begins at the exact optimum for a Gaussian target: variances one over the
-    diagonal of the precision.
+    Begins at `starting_gaussian`'s optimum for a Gaussian target: variances one
+    over the diagonal of the precision.
 
     Parameters
     ----------

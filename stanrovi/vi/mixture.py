@@ -20,8 +20,9 @@ from scipy.special import logsumexp
 
 from stanrovi.families import Mixture, Product
 from stanrovi.modes import SearchResult
+from stanrovi.result import Status
 from stanrovi.rotation import symmetric_root
-from stanrovi.target import Array, Target
+from stanrovi.target import Array, BudgetExhausted, Target
 from stanrovi.vi.gaussian import fit_gaussian
 from stanrovi.vi.lattice import find_lattice
 from stanrovi.vi.outcome import FamilySettings, Outcome
@@ -32,6 +33,7 @@ from stanrovi.vi.run import FitRun
 
 _SWEEPS = 3
 _WEIGHT_DRAWS = 256  # per component
+_CHECK_DRAWS = 512
 _NEGLIGIBLE = 0.002
 _SAME = 0.5  # nats of Jeffreys divergence below which two components are one
 _GOOD = 0.05  # nats of Jeffreys divergence at which auto looks no further
@@ -82,20 +84,22 @@ def fit_mixture(run: FitRun, search: SearchResult, settings: FamilySettings) -> 
     parts = tuple(Product.gaussian(m.position, symmetric_root(m.covariance)) for m in search.modes)
     mixture = Mixture(weights / weights.sum(), parts)
     notes: list[str] = []
-    product = ProductSettings(flexible=settings.marginals == "flexible", max_gradients=1500)
-    converged = False
+    product = ProductSettings(
+        flexible=settings.marginals == "flexible", max_gradients=max(1500, 12 * mixture.dim)
+    )
+    run.family, converged = mixture, False
     for sweep in range(_SWEEPS):
         before = mixture
         mixture, settled = _sweep(run, mixture, product, gaussian_first=sweep == 0)
         mixture = _without_duplicates(mixture, run.rng, notes)
-        mixture, check = _weighed(run, mixture)
-        mixture = _without_tiny(mixture, notes)
+        mixture = _without_tiny(_weighed(run, mixture), notes)
         run.family = mixture
         converged = settled and np.shape(before.weights) == np.shape(mixture.weights)
         if converged and sweep > 0 and np.abs(before.weights - mixture.weights).max() < 0.01:
             break
     message = " ".join([f"{len(mixture.components)} components.", *notes])
-    return Outcome(mixture, "converged" if converged else "max_iterations", message, check)
+    status: Status = "converged" if converged else "max_iterations"
+    return Outcome(mixture, status, message, _checked(run, mixture))
 
 
 def fit_auto(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome:
@@ -128,7 +132,13 @@ def fit_auto(run: FitRun, search: SearchResult, settings: FamilySettings) -> Out
     if divergence < _GOOD and single.status != "fallback":
         reason = "rovi, since the basins lie on rotated axes and its draws agree with the target. "
         return replace(single, message=reason + single.message)
-    mixed = fit_mixture(run, search, settings)
+    try:
+        mixed = fit_mixture(run, search, settings)
+    except BudgetExhausted:
+        if single.status == "fallback":
+            raise  # the mixture so far has all modes
+        reason = "rovi, since the budget ran out before a mixture was fitted. "
+        return replace(single, status="budget", message=reason + single.message)
     assert mixed.check is not None
     if mixed.check.elbo > single.check.elbo:
         reason = (
@@ -145,7 +155,8 @@ def _sweep(
     """Refit every component to its localised target."""
     settled = True
     for k in range(len(mixture.components)):
-        local = FitRun(_Localised(run.target, mixture, k), run.rng, run.progress, run.trace, None)
+        local = FitRun(_Localised(run.target, mixture, k), run.rng, run.progress, run.trace)
+        local.label = "mixture"
         part, pool = mixture.components[k], None
         if gaussian_first:
             gaussian, pool, _ = fit_gaussian(local, part)
@@ -158,44 +169,33 @@ def _sweep(
     return mixture, settled
 
 
-def _weighed(run: FitRun, mixture: Mixture) -> tuple[Mixture, Batch]:
+def _weighed(run: FitRun, mixture: Mixture) -> Mixture:
     """Weights by EM on importance weights of fresh draws, equally many per component."""
-    k, n = len(mixture.components), _WEIGHT_DRAWS
-    x = np.concatenate([c.from_base(run.base(n)) for c in mixture.components])
+    x = np.concatenate([c.from_base(run.base(_WEIGHT_DRAWS)) for c in mixture.components])
     with run.target.stage("weights"):
-        log_p, gradient = run.target.log_density_gradient(x)
+        log_p, _ = run.target.log_density_gradient(x)
     log_parts = np.stack([c.log_density(x) for c in mixture.components], axis=1)
-    log_sampled = logsumexp(log_parts, axis=1) - np.log(k)
+    log_ratio = log_p - logsumexp(log_parts, axis=1)
+    importance = np.exp(log_ratio - log_ratio.max())
     weights = mixture.weights
     for _ in range(200):
         joint = np.log(np.maximum(weights, 1e-300)) + log_parts
         responsibility = np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
-        importance = np.exp(log_p - log_sampled - (log_p - log_sampled).max())
         new = importance @ responsibility / importance.sum()
         if np.abs(new - weights).max() < 1e-6:
             break
         weights = new
-    mixture = Mixture(weights, mixture.components)
-    batch = _as_batch(mixture, x, gradient, log_p, log_parts, run.rng)
-    run.record("weights", batch)
-    return mixture, batch
+    return Mixture(weights, mixture.components)
 
 
-def _as_batch(
-    mixture: Mixture,
-    x: Array,
-    gradient: Array,
-    log_p: Array,
-    log_parts: Array,
-    rng: np.random.Generator,
-) -> Batch:
-    """Subsample equal strata to a sample of the weighted mixture, to estimate its ELBO."""
-    n = len(x) // len(mixture.weights)
-    share = mixture.weights / mixture.weights.max()
-    rows = [k * n + rng.permutation(n)[: max(2, round(n * s))] for k, s in enumerate(share)]
-    keep = np.concatenate(rows)
-    log_q = logsumexp(np.log(np.maximum(mixture.weights, 1e-300)) + log_parts[keep], axis=1)
-    return Batch(x[keep], gradient[keep], log_p[keep], log_q)
+def _checked(run: FitRun, mixture: Mixture) -> Batch:
+    """Evaluate the target at fresh draws of the whole mixture."""
+    x = mixture.sample(max(_CHECK_DRAWS, 4 * mixture.dim), run.rng)
+    with run.target.stage("check"):
+        log_p, gradient = run.target.log_density_gradient(x)
+    batch = Batch(x, gradient, log_p, mixture.log_density(x))
+    run.record("check", batch)
+    return batch
 
 
 def _without_duplicates(mixture: Mixture, rng: np.random.Generator, notes: list[str]) -> Mixture:

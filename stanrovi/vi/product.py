@@ -375,26 +375,31 @@ def _reshaped(
     damping: float,
     settings: ProductSettings,
 ) -> SplineMap:
-    """Marginals whose scores moved by the regressed residuals."""
-    own = np.diag(fit.linear)
-    if not settings.flexible:
-        scale = (1.0 - damping + damping * np.clip(fisher - own, 0.1, 10.0)) ** -0.5
-        return SplineMap.affine(np.zeros(len(scale)), scale)
+    """Marginals whose scores moved by the regressed residuals; frozen ones as they were."""
+    if settings.flexible:
+        new = _with_moved_scores(marginals, fit, damping)
+    else:
+        narrowing = np.clip(fisher - np.diag(fit.linear), 0.1, 10.0)
+        scale = (1.0 - damping + damping * narrowing) ** -0.5
+        new = SplineMap.affine(np.zeros(len(scale)), scale)
+    if not settings.frozen:
+        return new
+    source = [marginals if i in settings.frozen else new for i in range(new.dim)]
+    return stack([s.select(np.array([i])) for i, s in enumerate(source)])
+
+
+def _with_moved_scores(marginals: SplineMap, fit: ScoreResidual, damping: float) -> SplineMap:
     ends = marginals.value(np.array([[-6.5], [6.5]]) * np.ones(marginals.dim))
     grid = np.linspace(ends[0], ends[1], _GRID)
     z, log_slope, score = marginals.pull_back(grid)
-    change = damping * (np.einsum("gdm,dm->gd", basis(z), fit.smooth) + grid * own)
-    change = _bounded(change, score, z)
+    moves = np.einsum("gdm,dm->gd", basis(z), fit.smooth) + grid * np.diag(fit.linear)
+    change = _bounded(damping * moves, score, z)
     steps = np.diff(grid, axis=0) * (change[1:] + change[:-1]) / 2
     log_density = -0.5 * z**2 - log_slope
     log_density[1:] += np.cumsum(steps, axis=0)
     if not np.isfinite(log_density).all():
         raise np.linalg.LinAlgError("a marginal is beyond the resolution of its map")
-    new = SplineMap.from_log_density(grid.T, log_density.T, (score + change).T)
-    if not settings.frozen:
-        return new
-    source = [marginals if i in settings.frozen else new for i in range(new.dim)]
-    return stack([s.select(np.array([i])) for i, s in enumerate(source)])
+    return SplineMap.from_log_density(grid.T, log_density.T, (score + change).T)
 
 
 def _bounded(change: Array, score: Array, z: Array) -> Array:

@@ -15,7 +15,7 @@ from stanrovi.families import Product
 from stanrovi.modes import SearchResult
 from stanrovi.result import Mode
 from stanrovi.rotation import axis_gain, principal_root, symmetric_root
-from stanrovi.target import Array
+from stanrovi.target import Array, BudgetExhausted
 from stanrovi.vi.gaussian import fit_gaussian
 from stanrovi.vi.lattice import Lattice, find_lattice
 from stanrovi.vi.outcome import FamilySettings, Outcome, outcome
@@ -50,7 +50,11 @@ def fit_rovi(run: FitRun, search: SearchResult, settings: FamilySettings) -> Out
     assert several.check is not None
     if several.check.divergence()[0] < _POOR:
         return several
-    one = _unimodal(run, search, settings)
+    try:
+        one = _unimodal(run, search, settings)
+    except BudgetExhausted:
+        message = "The budget ran out before a product begun at a single mode was tried, too."
+        return replace(several, status="budget", message=message)
     assert one.check is not None
     if not one.check.elbo > several.check.elbo:
         return several

@@ -28,6 +28,8 @@ class FitRun:
     trace : list of TracePoint
     family : Family or None
         The approximation to return should the budget run out now.
+    label : str or None
+        Stage under which all points of the trace are recorded.
     """
 
     target: Target
@@ -35,6 +37,7 @@ class FitRun:
     progress: Progress | None = None
     trace: list[TracePoint] = field(default_factory=list)
     family: Family | None = None
+    label: str | None = None
 
     def evaluate(self, stage: str, family: Product, z: Array) -> Batch:
         """Evaluate the target at the image of base draws z, tracing the ELBO."""
@@ -45,7 +48,7 @@ class FitRun:
 
     def record(self, stage: str, batch: Batch) -> None:
         """Add a point to the trace and tell the listener."""
-        point = TracePoint(stage, self.target.n_gradients, batch.elbo, batch.elbo_se)
+        point = TracePoint(self.label or stage, self.target.n_gradients, batch.elbo, batch.elbo_se)
         self.trace.append(point)
         if self.progress is not None:
             self.progress(point)

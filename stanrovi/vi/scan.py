@@ -128,8 +128,9 @@ def _along(run: FitRun, family: Product, axis: int, grid: Array, n: int) -> tupl
     x = family.center + points.reshape(-1, family.dim) @ family.axes.T
     value, gradient = run.target.log_density_gradient(x)
     slope = gradient @ family.axes[:, axis]
-    finite = np.where(np.isfinite(value), value, value[np.isfinite(value)].min(initial=-1e10))
-    return finite.reshape(n, -1), slope.reshape(n, -1)
+    accepted = np.isfinite(value)
+    lowest = value[accepted].min() if accepted.any() else -1e10
+    return np.where(accepted, value, lowest).reshape(n, -1), slope.reshape(n, -1)
 
 
 def _height_correction(

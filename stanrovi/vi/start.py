@@ -27,8 +27,7 @@ def starting_gaussian(run: FitRun, search: SearchResult) -> Product:
     search began: a mode can be a poor place to start. In a funnel it lies deep
     in the neck, far from where the mass is.
     """
-    top = search.modes[0] if search.modes else search.peak
-    candidates = [laplace(top), Product.gaussian(search.start, np.eye(len(search.start)))]
+    candidates = [laplace(search.peak), Product.gaussian(search.start, np.eye(len(search.start)))]
     z = run.base(_TRIAL)
     with run.target.stage("start"):
         quality = [_median_ratio(run, c, z) for c in candidates]
