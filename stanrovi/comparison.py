@@ -21,7 +21,7 @@ from stanrovi.diagnostics import (
     number,
     pair_distances,
 )
-from stanrovi.draws import Draws
+from stanrovi.draws import Draws, require_finite
 from stanrovi.errors import DrawsError, UsageError
 from stanrovi.grading import grade, own_verdict
 from stanrovi.occupancy import ModeTable, mode_table
@@ -230,8 +230,9 @@ def compare(
     Parameters
     ----------
     fits : Draws, sequence or mapping of str to Draws
-        One or more runs to judge. In a sequence they are named by their method.
-        A run that carries draws as ``.draws`` serves as well, here and below.
+        One or more runs to judge. In a sequence they are named by their method
+        (``"rovi"``, ``"rovi #2"``, ...). A run that carries draws as ``.draws``
+        serves as well, here and below.
     reference : Draws
         NUTS or stored reference draws of the same model and data.
     model : str, optional
@@ -249,13 +250,16 @@ def compare(
     Raises
     ------
     UsageError
-        No fits.
+        No fits, or one that has the name of the reference.
     DrawsError
-        The draws come from different models; the message names the parameters.
+        The draws come from different models or are NaN or infinite; the message
+        names the parameters.
     """
     reference = _draws(reference)
     named = _named(fits, reference)
     variables = _common_parameters(named, reference)
+    for name, run in {reference.method: reference, **named}.items():
+        require_finite(run.posterior, variables, DrawsError, name)
     values = _matrix(reference, variables)
     varies = values.std(axis=(0, 1)) > 1e-10 * (1 + np.abs(values).max(axis=(0, 1)))
     if not varies.any():
@@ -329,18 +333,24 @@ def _draws(run: Run) -> Draws:
 
 
 def _named(fits: Run | Sequence[Run] | Mapping[str, Run], reference: Draws) -> dict[str, Draws]:
-    if isinstance(fits, Mapping):
-        pairs = [(name, _draws(fit)) for name, fit in fits.items()]
-    else:
-        listed = fits if isinstance(fits, Sequence) else [fits]
-        pairs = [(draws.method, draws) for draws in map(_draws, listed)]
     named: dict[str, Draws] = {}
-    for name, fit in pairs:
-        taken = sum(other.split(" #")[0] == name for other in (*named, reference.method))
-        named[f"{name} #{taken + 1}" if taken else name] = fit
+    if isinstance(fits, Mapping):
+        named = {name: _draws(fit) for name, fit in fits.items()}
+    else:
+        for fit in map(_draws, fits if isinstance(fits, Sequence) else [fits]):
+            named[_free_name(fit.method, {*named, reference.method})] = fit
     if not named:
         raise UsageError("There is nothing to compare: give at least one fit.")
+    if reference.method in named:
+        raise UsageError(
+            f"A fit and the reference are both called {reference.method!r}; rename the fit's key."
+        )
     return named
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    candidates = (name, *(f"{name} #{i}" for i in range(2, len(taken) + 2)))
+    return next(candidate for candidate in candidates if candidate not in taken)
 
 
 def _common_parameters(fits: Mapping[str, Draws], reference: Draws) -> tuple[str, ...]:

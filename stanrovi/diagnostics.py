@@ -247,7 +247,7 @@ def check_reference(
     scale = draw_stats.rhat(values) if reference.n_chains > 1 else np.full(len(names), np.nan)
     effective = effective_sizes(values)
     divergent = reference.sample_stats.get("diverging")
-    divergences = -1 if divergent is None else int(np.sum(divergent))
+    divergences = -1 if divergent is None else int(np.nansum(divergent))
     mixing = _rhat_problems(scale, names, reference.n_chains)
     problems = [
         *(mixing or _ess_problems(effective, names)),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from stanrovi import draw_stats
 from stanrovi.diagnostics import RHAT_LIMIT
 from stanrovi.draws import Draws
+from stanrovi.json_values import json_attribute
 from stanrovi.target import Array
 
 # A basin with a smaller share of the local evidence is not worth a verdict.
@@ -68,18 +69,19 @@ def mode_table(fits: Mapping[str, Draws], reference: Draws) -> ModeTable | None:
     ModeTable or None
         None where no fit knows any mode.
     """
-    modes = max((_modes(fit) for fit in fits.values()), key=len, default=[])
-    if not modes:
+    known = [json_attribute(fit.attrs, "modes", _modes) for fit in fits.values()]
+    modes = max((found for found in known if found is not None), key=len, default=None)
+    if modes is None or not len(modes):
         return None
-    position = np.array([mode["position"] for mode in modes], dtype=np.float64)
+    weight, log_density, position = modes[:, 0], modes[:, 1], modes[:, 2:]
     placer = _Placer(position, [*fits.values(), reference])
     labels = {name: placer.labels(fit) for name, fit in fits.items()}
     found = placer.labels(reference)
     count = len(modes)
     table = ModeTable(
         position=position,
-        log_density=np.array([mode.get("log_density", np.nan) for mode in modes], dtype=np.float64),
-        weight=np.array([mode.get("weight", np.nan) for mode in modes], dtype=np.float64),
+        log_density=log_density,
+        weight=weight,
         mass={name: _shares(at.ravel(), count) for name, at in labels.items() if at is not None},
         reference_mass=None if found is None else _shares(found.ravel(), count),
         chain_mass=None if found is None else np.array([_shares(row, count) for row in found]),
@@ -92,53 +94,61 @@ def mode_table(fits: Mapping[str, Draws], reference: Draws) -> ModeTable | None:
 
 
 class _Placer:
-    """Assigns draws to the nearest mode, in units of the spread inside the basins."""
+    """Assigns draws to the nearest mode by the covariance inside the basins, pooled over the runs.
+
+    Standard deviations alone would not do: along a ridge, they put draws of one mode
+    nearer to another mode beside the ridge.
+    """
 
     def __init__(self, position: Array, runs: list[Draws]) -> None:
         self._position = position
-        self._runs = [run for run in runs if _unconstrained(run, position.shape[1]) is not None]
-        pooled = [_unconstrained(run, position.shape[1]) for run in self._runs]
-        flat = np.concatenate([run for run in pooled if run is not None] or [position])
-        self._scale = _spread(flat)
-        for _ in range(2):  # the spread within the basins, once they are known roughly
-            labels = _nearest(flat, position, self._scale)
-            self._scale = _spread(flat - position[labels])
+        flats = {i: _unconstrained(run, position.shape[1]) for i, run in enumerate(runs)}
+        self._placed = [(runs[i], flat) for i, flat in flats.items() if flat is not None]
+        pooled = np.concatenate([flat for _, flat in self._placed] or [position])
+        self._whitening = _whitening(pooled)
+        for _ in range(2):  # the covariance within the basins, once they are known roughly
+            labels = _nearest(pooled, position, self._whitening)
+            self._whitening = _whitening(pooled - position[labels])
 
     def labels(self, run: Draws) -> Array | None:
         """Nearest mode of each draw, shape (chain, draw); None if they cannot be placed."""
         draws = _unconstrained(run, self._position.shape[1])
         if draws is not None:
-            at = _nearest(draws, self._position, self._scale)
+            at = _nearest(draws, self._position, self._whitening)
             return at.reshape(run.n_chains, run.n_draws)
         return self._labels_constrained(run)
 
     def _labels_constrained(self, run: Draws) -> Array | None:
         """Place constrained draws by the draw of another run that is closest to each mode."""
-        for other in self._runs:
+        for other, known in self._placed:
             if set(other.scalars()) - set(run.scalars(tuple(run.posterior))):
                 continue
-            known = _unconstrained(other, self._position.shape[1])
-            if known is None:
-                continue
-            at = _nearest(known, self._position, self._scale)
+            at = _nearest(known, self._position, self._whitening)
             if len(set(at)) < len(self._position):
                 continue
             landmarks = _flat(other, tuple(other.scalars()))
             centres = np.array([landmarks[at == k].mean(axis=0) for k in range(at.max() + 1)])
-            scale = _spread(landmarks - centres[at])
+            whitening = _whitening(landmarks - centres[at])
             values = _flat(run, tuple(other.scalars()))
-            return _nearest(values, centres, scale).reshape(run.n_chains, run.n_draws)
+            return _nearest(values, centres, whitening).reshape(run.n_chains, run.n_draws)
         return None
 
 
-def _modes(fit: Draws) -> list[dict[str, object]]:
-    return list(json.loads(str(fit.attrs.get("modes") or "[]")))
+def _modes(stored: Any) -> Array:
+    """Rows of weight, log density and position, shape (m, 2 + dim)."""
+    rows = [[mode["weight"], mode["log_density"], *mode["position"]] for mode in stored]
+    modes = np.array(rows, dtype=np.float64)
+    if modes.size and not np.isfinite(modes).all():
+        raise ValueError("a mode is nowhere")
+    return modes
 
 
 def _unconstrained(run: Draws, dim: int) -> Array | None:
-    if run.unconstrained is None or run.unconstrained.shape[-1] != dim:
+    """Draws on unconstrained space, shape (n, dim); None where unknown or infinite."""
+    draws = run.unconstrained
+    if draws is None or draws.shape[-1] != dim or not np.isfinite(draws).all():
         return None
-    return run.unconstrained.reshape(-1, dim)
+    return draws.reshape(-1, dim)
 
 
 def _flat(run: Draws, names: tuple[str, ...]) -> Array:
@@ -146,14 +156,25 @@ def _flat(run: Draws, names: tuple[str, ...]) -> Array:
     return np.stack([scalars[name].ravel() for name in names], axis=1)
 
 
-def _nearest(values: Array, centres: Array, scale: Array) -> Array:
-    distance = [(((values - centre) / scale) ** 2).sum(axis=1) for centre in centres]
-    return np.argmin(distance, axis=0)
+def _nearest(values: Array, centres: Array, whitening: Array) -> Array:
+    origin = centres.mean(axis=0)  # taken off first, for the digits
+    points, targets = (values - origin) @ whitening, (centres - origin) @ whitening
+    return np.argmin([((points - target) ** 2).sum(axis=1) for target in targets], axis=0)
 
 
-def _spread(values: Array) -> Array:
+def _whitening(values: Array) -> Array:
+    """Matrix W, shape (d, d), such that the rows of values @ W are uncorrelated with sd 1.
+
+    Correlations are shrunk by d / n, the relative error of a covariance in d dimensions
+    from n rows: few rows count by their standard deviations alone.
+    """
+    n, d = values.shape
     sd = np.asarray(values.std(axis=0))
-    return np.where(sd > 0, sd, 1.0)
+    sd = np.where(sd > 0, sd, 1.0)
+    scaled = (values - values.mean(axis=0)) / sd
+    correlation = max(0.0, 1 - d / n) * (scaled.T @ scaled) / n
+    np.fill_diagonal(correlation, 1.0)
+    return np.asarray(np.linalg.inv(np.linalg.cholesky(correlation)).T / sd[:, None])
 
 
 def _centres(runs: list[tuple[Draws, Array | None]], count: int) -> dict[str, Array]:

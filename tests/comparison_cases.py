@@ -56,7 +56,7 @@ def stuck(rng, draws=1000):
 def bimodal_log_density(x):
     """Log density of the equal mixture."""
     parts = [multivariate_normal([s * CENTRE] * 2).logpdf(x) for s in (-1, 1)]
-    return np.logaddexp(*parts) - np.log(2)
+    return np.reshape(np.logaddexp(*parts) - np.log(2), x.shape[:-1])
 
 
 def fit_attrs(verdict="ok", **more):
@@ -78,7 +78,7 @@ def fit_attrs(verdict="ok", **more):
 def collapsed_fit(rng, draws=4000, scale=0.9):
     """A fit a little too narrow on one of the two modes, with its true k-hat."""
     values = scale * rng.normal(size=(1, draws, 2)) - CENTRE
-    log_q = multivariate_normal([-CENTRE] * 2, scale**2).logpdf(values)
+    log_q = multivariate_normal([-CENTRE] * 2, scale**2).logpdf(values[0])[np.newaxis]
     log_p = bimodal_log_density(values)
     attrs = fit_attrs(khat=psis_khat((log_p - log_q).ravel()))
     return run("mfvi", values, attrs=attrs, stats={"lp": log_p, "log_q": log_q})

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from comparison_cases import (
 from stanrovi.comparison import compare
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError, UsageError
+from stanrovi.occupancy import mode_table
 from stanrovi.sampler import nuts as run_nuts
 
 SCHEMA = json.loads(
@@ -102,6 +104,61 @@ def test_constrained_draws_cannot_be_placed_when_no_fit_visits_a_mode():
     assert verdicts(comparison) == {"mfvi": "collapsed"}
 
 
+def ridges(rng, chains, draws, weight):
+    """Draws around the modes (0, 0) and (2, 0), ten sds apart across the ridge."""
+    values = rng.multivariate_normal([0, 0], [[1, 0.98], [0.98, 1]], size=(chains, draws))
+    values[..., 0] += 2 * (rng.random((chains, draws)) >= weight)
+    return values
+
+
+RIDGES = json.dumps(
+    [
+        {"weight": 0.7, "log_density": 0.0, "mass": 0.7, "position": [0, 0]},
+        {"weight": 0.3, "log_density": -0.8, "mass": 0.3, "position": [2, 0]},
+    ]
+)
+
+
+@pytest.mark.parametrize("unconstrained", [True, False])
+def test_draws_on_a_ridge_belong_to_its_mode(unconstrained):
+    rng = np.random.default_rng(18)
+    attrs = fit_attrs(modes=RIDGES)
+    fits = {
+        "one": run("gaussian", ridges(rng, 1, 4000, 1.0), attrs=attrs),
+        "both": run("mixture", ridges(rng, 1, 4000, 0.7), attrs=attrs),
+    }
+    missed = compare(fits, nuts(ridges(rng, 4, 1000, 1.0), unconstrained=unconstrained))
+    np.testing.assert_array_equal(missed.modes.reference_mass, [1, 0])
+    assert missed.reference.reason == "No chain visited mode 2 (30% of the local evidence)."
+    assert verdicts(missed) == {"one": "collapsed", "both": "ok"}
+    seen = compare(fits, nuts(ridges(rng, 4, 1000, 0.7), unconstrained=unconstrained))
+    assert seen.reference.trusted
+    assert verdicts(seen) == {"one": "collapsed", "both": "ok"}
+
+
+@pytest.mark.parametrize(("dim", "draws"), [(50, 1000), (200, 400), (300, 100)])
+def test_draws_are_placed_with_more_dimensions_than_draws(dim, draws):
+    rng = np.random.default_rng(19)
+    mixing = rng.normal(size=(dim, dim)) / np.sqrt(dim)
+    centres = np.array([np.zeros(dim), mixing @ np.full(dim, 16 / np.sqrt(dim))])
+    modes = json.dumps(
+        [{"weight": 0.5, "log_density": 0, "mass": 0.5, "position": list(c)} for c in centres]
+    )
+    at = np.arange(draws) % 2
+    values = (rng.normal(size=(draws, dim)) @ mixing.T + centres[at])[np.newaxis]
+    table = mode_table({"rovi": run("rovi", values, attrs={"modes": modes})}, nuts(values))
+    np.testing.assert_array_equal(table.mass["rovi"], [0.5, 0.5])
+
+
+def test_infinite_unconstrained_draws_are_placed_by_the_constrained_ones():
+    rng = np.random.default_rng(20)
+    reference = nuts(bimodal(rng, 4, 500, 0.3))
+    infinite = replace(reference, unconstrained=np.full((4, 500, 2), -np.inf))
+    fit = good_fit(rng)
+    known, found = (mode_table({"rovi": fit}, run) for run in (reference, infinite))
+    np.testing.assert_allclose(found.reference_mass, known.reference_mass, atol=0.01)
+
+
 def test_wrong_weight_is_suspect():
     rng = np.random.default_rng(5)
     comparison = compare(good_fit(rng, weight=0.65), nuts(bimodal(rng, 4, 1000, 0.5)))
@@ -179,6 +236,27 @@ def test_names_are_kept_apart():
     fits = [gaussian_fit(rng), gaussian_fit(rng), reference]
     assert list(compare(fits, reference).methods) == ["gaussian", "gaussian #2", "nuts #2"]
     assert list(compare({"mine": fits[0]}, SimpleNamespace(draws=reference)).methods) == ["mine"]
+
+
+def test_names_given_are_kept_and_none_is_lost():
+    rng = np.random.default_rng(13)
+    fit, reference = gaussian_fit(rng), nuts(rng.normal(size=(4, 200, 2)))
+    assert list(compare({"a #2": fit, "a": fit}, reference).methods) == ["a #2", "a"]
+    odd = Draws("gaussian #2", fit.posterior, fit.parameters)
+    listed = compare([odd, fit, fit, fit], reference).methods
+    assert list(listed) == ["gaussian #2", "gaussian", "gaussian #3", "gaussian #4"]
+    with pytest.raises(UsageError, match="both called 'nuts'; rename"):
+        compare({"nuts": fit}, reference)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("bad", ["rovi", "nuts"])
+def test_draws_that_are_no_numbers_are_refused(value, bad):
+    rng = np.random.default_rng(17)
+    values = {"rovi": rng.normal(size=(1, 4000, 2)), "nuts": rng.normal(size=(4, 1000, 2))}
+    values[bad][0, 7, 1] = value
+    with pytest.raises(DrawsError, match=f"values of x in {bad} are NaN or infinite"):
+        compare(run("rovi", values["rovi"]), nuts(values["nuts"]))
 
 
 def test_constant_entries_are_left_out():

@@ -2,7 +2,7 @@ import re
 
 import numpy as np
 import pytest
-from comparison_cases import nuts
+from comparison_cases import nuts, run
 
 from stanrovi.diagnostics import (
     check_reference,
@@ -149,6 +149,14 @@ def test_a_frozen_chain_and_a_short_run_are_not_trusted():
     assert not check(values).trusted
     short = np.random.default_rng(2).normal(size=(4, 12, 1))
     assert not check(short).trusted
+
+
+def test_divergences_that_a_file_leaves_open_do_not_count():
+    values = np.random.default_rng(2).normal(size=(4, 500, 1))
+    diverging = np.full((4, 500), np.nan)
+    diverging[0, 0] = 1
+    reference = run("nuts", values, stats={"diverging": diverging})
+    assert check_reference(reference, values, named(1)).divergences == 1
 
 
 def test_number_reads_attributes():
