@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from stanrovi.json_values import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,23 +19,8 @@ if TYPE_CHECKING:
 WIDTH = 80
 
 
-def plain(value: Any) -> Any:
-    """Convert to what JSON knows: arrays to lists, numbers that are none to null."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
 def to_json(value: Any) -> str:
-    """JSON text of a value; see `plain`."""
+    """JSON text of a value; numbers that are none become null."""
     return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 

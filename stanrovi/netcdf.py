@@ -6,7 +6,6 @@ Needs xarray only, so files of both generations of ArviZ read alike.
 from __future__ import annotations
 
 import io
-import json
 import logging
 import os
 import warnings
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stanrovi.draws import Draws
+from stanrovi.draws import Draws, require_finite
 from stanrovi.errors import DrawsError
 from stanrovi.files import usable_path
+from stanrovi.json_values import json_attribute
 from stanrovi.posteriordb import read_posteriordb
 from stanrovi.target import Array
 
@@ -114,8 +114,11 @@ def from_arviz(data: Any, *, method: str | None = None, source: str = "The ArviZ
         raise DrawsError(f"{source} has no numeric variables in its posterior group.")
     stats = _arrays(groups["sample_stats"], source) if "sample_stats" in groups else {}
     attrs = {**groups["posterior"].attrs, **data.attrs}
-    parameters = tuple(json.loads(attrs.pop(PARAMETERS_ATTR, "null")) or posterior)
-    _check_finite(posterior, parameters, source)
+    parameters = json_attribute(attrs, PARAMETERS_ATTR, _names) or tuple(posterior)
+    attrs.pop(PARAMETERS_ATTR, None)
+    if missing := [name for name in parameters if name not in posterior]:
+        raise DrawsError(f"{source} has no draws of parameter {', '.join(missing)}.")
+    require_finite(posterior, parameters, DrawsError, source)
     unconstrained = None
     if UNCONSTRAINED_GROUP in groups and "unconstrained" in groups[UNCONSTRAINED_GROUP]:
         unconstrained = _arrays(groups[UNCONSTRAINED_GROUP], source)["unconstrained"]
@@ -152,17 +155,10 @@ def _arrays(dataset: xr.Dataset, source: str) -> dict[str, Array]:
     return out
 
 
-def _check_finite(posterior: Mapping[str, Array], parameters: tuple[str, ...], source: str) -> None:
-    missing = [name for name in parameters if name not in posterior]
-    if missing:
-        raise DrawsError(f"{source} has no draws of parameter {', '.join(missing)}.")
-    for name in parameters:
-        bad = int((~np.isfinite(posterior[name])).sum())
-        if bad:
-            raise DrawsError(
-                f"{source}: variable {name} has {bad} NaN or infinite values; "
-                "rerun the sampler, or drop the variable from the file."
-            )
+def _names(stored: Any) -> tuple[str, ...]:
+    if not isinstance(stored, list) or not all(isinstance(name, str) for name in stored):
+        raise TypeError("no list of names")
+    return tuple(stored)
 
 
 def _guess_method(stats: Mapping[str, Array]) -> str:

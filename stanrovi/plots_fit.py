@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stanrovi.draws import Draws
+from stanrovi.json_values import json_attribute
 from stanrovi.plot_style import (
     add_legend,
     density_panel,
@@ -36,8 +36,10 @@ def plot_trace(comparison: Comparison) -> Figure | None:
     matplotlib.figure.Figure or None
         None where no fit carries a trace.
     """
-    traces = {name: _trace(fit) for name, fit in comparison.fits.items()}
-    traces = {name: trace for name, trace in traces.items() if len(trace)}
+    stored = {
+        name: json_attribute(fit.attrs, "trace", _trace) for name, fit in comparison.fits.items()
+    }
+    traces = {name: trace for name, trace in stored.items() if trace is not None and len(trace)}
     if not traces:
         return None
     with new_figure(6.4, 3.6) as figure:
@@ -104,20 +106,36 @@ def plot_axes(comparison: Comparison, count: int = 12) -> Figure | None:
     """
     reference = comparison.reference_draws
     for name, fit in comparison.fits.items():
-        stored = json.loads(str(fit.attrs.get("axes") or "null"))
-        if stored and fit.unconstrained is not None and reference.unconstrained is not None:
-            inverse = np.linalg.inv(np.array(stored["matrix"], dtype=np.float64))
-            centre = np.array(stored["center"], dtype=np.float64)
-            mine = (fit.unconstrained - centre) @ inverse.T
-            theirs = (reference.unconstrained - centre) @ inverse.T
+        axes = json_attribute(fit.attrs, "axes", _axes)
+        if axes is None:
+            continue
+        mine, theirs = _along(axes, fit.unconstrained), _along(axes, reference.unconstrained)
+        if mine is not None and theirs is not None:
             return _axes_figure(comparison, name, mine, theirs, count)
     return None
 
 
-def _trace(fit: Draws) -> Array:
-    """Rows (gradients, ELBO, standard error) of a fit's trace; finite ones only."""
-    points = json.loads(str(fit.attrs.get("trace") or "[]"))
-    rows = [[p["n_gradients"], p["elbo"], p["elbo_se"]] for p in points]
+def _axes(stored: Any) -> tuple[Array, Array]:
+    """Centre (d,) and the inverse of the matrix (d, d)."""
+    centre = np.array(stored["center"], dtype=np.float64)
+    inverse = np.linalg.inv(np.array(stored["matrix"], dtype=np.float64))
+    if inverse.shape != (len(centre), len(centre)):
+        raise ValueError("centre and matrix differ in size")
+    return centre, inverse
+
+
+def _along(axes: tuple[Array, Array], draws: Array | None) -> Array | None:
+    """Coordinates of draws (chain, draw, d) along the axes; None where they have none."""
+    centre, inverse = axes
+    if draws is None or draws.shape[-1] != len(centre):
+        return None
+    along = (draws - centre) @ inverse.T
+    return along if np.isfinite(along).all() else None
+
+
+def _trace(stored: Any) -> Array:
+    """Rows (gradients, ELBO, standard error); finite ones only."""
+    rows = [[p["n_gradients"], p["elbo"], p["elbo_se"]] for p in stored]
     table = np.array(rows, dtype=np.float64).reshape(-1, 3)
     return table[np.isfinite(table).all(axis=1) & (table[:, 0] > 0)]
 

@@ -146,6 +146,22 @@ def test_plots_without_material_are_left_out(large):
     assert [plot.name for plot in all_plots(bare)] == ["marginals", "forest"]
 
 
+@pytest.mark.parametrize(
+    "foreign",
+    ["yes", "3", "[1]", '{"center": [0, 0], "matrix": [[1, 1], [1, 1]]}', '{"center": 1}', 7,
+     '{"center": [0], "matrix": [[1]]}', '{"center": [NaN, 0], "matrix": [[1, 0], [0, 1]]}'],
+)  # fmt: skip
+def test_foreign_attributes_are_no_axes_and_no_trace(foreign):
+    rng = np.random.default_rng(6)
+    attrs = {"axes": foreign, "trace": foreign, "modes": foreign}
+    comparison = compare(
+        run("vi", rng.normal(size=(1, 200, 2)), attrs=attrs), nuts(rng.normal(size=(4, 200, 2)))
+    )
+    assert comparison.modes is None
+    assert plot_axes(comparison) is None
+    assert plot_trace(comparison) is None
+
+
 def test_an_untrusted_reference_is_drawn_but_not_graded():
     rng = np.random.default_rng(4)
     comparison = compare(good_fit(rng), nuts(stuck(rng, 200)))
