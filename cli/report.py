@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,8 @@ def command(
     with filled_folder(output, overwrite=overwrite) as folder, working("comparing"):
         fits = [sr.read_draws(file) for file in files[:-1]]
         comparison = sr.compare(fits, _reference(files[-1]))
-        write_comparison(comparison, folder, draws=False)
+        line = shlex.join(["stanrovi", "report", *map(str, files), "--output", str(output)])
+        write_comparison(comparison, folder, draws=False, commands=[line])
     if as_json:
         console.print_json(comparison.to_dict())
     else:

@@ -7,8 +7,7 @@ import io
 import math
 import os
 import platform
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +52,7 @@ def write_report(
     plots : sequence of Plot, optional
         Plots made already; all that the material allows by default.
     commands : sequence of str, optional
-        Commands that reproduce it; derived from the draws' attributes by default.
+        Command lines that reproduce it; none by default.
     overwrite : bool
         Whether an existing file may be replaced.
 
@@ -105,7 +104,7 @@ def report_html(
             ],
             settings=_settings(comparison),
             versions=_versions(),
-            commands=list(commands) if commands is not None else _commands(comparison),
+            commands=commands,
         )
     )
 
@@ -242,30 +241,6 @@ def _versions() -> list[tuple[str, str]]:
         except metadata.PackageNotFoundError:
             continue
     return rows
-
-
-def _commands(comparison: Comparison) -> list[str]:
-    """Commands with model, data and seeds as the draws' attributes give them."""
-    lines = []
-    for name, fit in comparison.fits.items():
-        lines.append(
-            f"stanrovi fit {_arguments(comparison.model, fit.attrs)} --method {fit.method}"
-            f" --draws {fit.n_chains * fit.n_draws} --output {shlex.quote(name)}.nc"
-        )
-    attrs = comparison.reference_draws.attrs
-    if comparison.reference.method == "nuts":
-        lines.append(f"stanrovi nuts {_arguments(comparison.model, attrs)} --output nuts.nc")
-    files = " ".join(f"{shlex.quote(name)}.nc" for name in comparison.fits)
-    lines.append(f"stanrovi report {files} {comparison.reference.method}.nc --output report")
-    return lines
-
-
-def _arguments(model: str, attrs: Mapping[str, str | int | float]) -> str:
-    words = [shlex.quote(model)]
-    for key in ("data", "seed"):
-        if attrs.get(key) not in (None, ""):
-            words.append(f"--{key} {shlex.quote(str(attrs[key]))}")
-    return " ".join(words)
 
 
 def _data_uri(plot: Plot) -> str:
