@@ -16,6 +16,7 @@ from stanrovi.draws import Draws
 from stanrovi.errors import SamplerError, UsageError
 from stanrovi.stan import Model
 from stanrovi.stan.cmdstan_nuts import (
+    SIGNIFICANT_DIGITS,
     compile_cmdstan,
     console_reason,
     open_executable,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 CmdStanAlgorithm = Literal["meanfield", "fullrank", "pathfinder"]
 
-_SIGNIFICANT_DIGITS = 14  # so that draws can be unconstrained without loss
 _DOUBT = re.compile(r"may not have converged|may be diverging", re.IGNORECASE)
 
 
@@ -123,7 +123,7 @@ def _run(
         "seed": seed,
         "draws": draws,
         "output_dir": output,
-        "sig_figs": _SIGNIFICANT_DIGITS,
+        "sig_figs": SIGNIFICANT_DIGITS,
     }
     if algorithm == "pathfinder":
         path = compiled.pathfinder(**common)

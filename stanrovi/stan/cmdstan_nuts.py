@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SIGNIFICANT_DIGITS = 14  # so that draws can be unconstrained without loss
+SIGNIFICANT_DIGITS = 14  # so that draws can be unconstrained without loss
 _POLL_SECONDS = 0.25
 _CHAIN_FILE = re.compile(r"(?:_(?P<chain>\d+))?\.csv$")
 # Lines of the console that tell settings, progress or time, not a reason.
@@ -198,7 +198,7 @@ def _sample(
         adapt_delta=settings.adapt_delta if adapts else None,
         max_treedepth=settings.max_treedepth,
         output_dir=output,
-        sig_figs=_SIGNIFICANT_DIGITS,
+        sig_figs=SIGNIFICANT_DIGITS,
         show_progress=False,
     )
 
