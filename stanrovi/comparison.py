@@ -343,7 +343,8 @@ def _named(fits: Run | Sequence[Run] | Mapping[str, Run], reference: Draws) -> d
         raise UsageError("There is nothing to compare: give at least one fit.")
     if reference.method in named:
         raise UsageError(
-            f"A fit and the reference are both called {reference.method!r}; rename the fit's key."
+            f"A fit and the reference are both called {reference.method!r}; give the fit another "
+            "name, or a reference of another method."
         )
     return named
 

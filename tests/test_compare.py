@@ -245,7 +245,7 @@ def test_names_given_are_kept_and_none_is_lost():
     odd = Draws("gaussian #2", fit.posterior, fit.parameters)
     listed = compare([odd, fit, fit, fit], reference).methods
     assert list(listed) == ["gaussian #2", "gaussian", "gaussian #3", "gaussian #4"]
-    with pytest.raises(UsageError, match="both called 'nuts'; rename"):
+    with pytest.raises(UsageError, match="both called 'nuts'; give the fit another name"):
         compare({"nuts": fit}, reference)
 
 

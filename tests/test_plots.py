@@ -113,10 +113,10 @@ def test_forest_keeps_order_and_pairs_names_with_their_values():
     names = [f"v[{i}]" for i in range(12)]
     rng = np.random.default_rng(2)
     runs = {
-        "nuts": {name: i + 0.1 * rng.normal(size=(4, 50)) for i, name in enumerate(names)},
+        "ro": {name: i + 0.1 * rng.normal(size=(4, 50)) for i, name in enumerate(names)},
         "ro: vi": {name: i + 0.1 * rng.normal(size=(1, 90)) for i, name in enumerate(names)},
     }
-    figure = forest(runs, {"nuts": "#555555", "ro: vi": "#0072B2"})
+    figure = forest(runs, {"ro": "#555555", "ro: vi": "#0072B2"})
     figure.canvas.draw()
     axis, labels = figure.axes[-1], {}
     for text in [*figure.axes[0].texts, *axis.get_yticklabels()]:
