@@ -119,6 +119,7 @@ def test_forest_keeps_order_and_pairs_names_with_their_values():
     figure = forest(runs, {"ro": "#555555", "ro: vi": "#0072B2"})
     figure.canvas.draw()
     axis, labels = figure.axes[-1], {}
+    assert {text.get_text() for text in axis.get_yticklabels()} <= {*names, ""}
     for text in [*figure.axes[0].texts, *axis.get_yticklabels()]:
         if text.get_text() in names:
             box = text.get_window_extent()
