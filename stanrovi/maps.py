@@ -25,6 +25,7 @@ from stanrovi.target import Array
 
 _LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
 _N_KNOTS = 129
+_ROOT = 5.0
 # Tail mass beyond the outermost knots: z = +-4.75.
 _TAIL = 1e-6
 # A marginal density is never let below this share of its maximum between two
@@ -72,7 +73,7 @@ class SplineMap:
         SplineMap
             With knots at the grid points, quantiles integrated to fourth order.
         """
-        y = _trimmed(grid, log_density, score)
+        y = _knots(grid, log_density, score)
         log_density, score = _hermite(grid, log_density, score, y)
         q = np.exp(np.maximum(log_density - log_density.max(axis=1)[:, None], _GAP_FLOOR))
         left, right = _cumulative(y, q, score)
@@ -289,17 +290,29 @@ def _refined(m: SplineMap, count: int) -> SplineMap:
     return SplineMap(z, m.value(z.T).T, np.exp(m.log_slope(z.T).T))
 
 
-def _trimmed(grid: Array, log_density: Array, score: Array) -> Array:
-    """Equidistant grids (d, K) between the tails of mass `_TAIL`."""
-    q = np.exp(np.maximum(log_density - log_density.max(axis=1)[:, None], _UNDERFLOW))
-    left, right = _cumulative(grid, q, score)
-    log_mass = np.log(_TAIL * left[:, -1])
-    log_left, log_right = np.log(left), np.log(right)
-    ends = [
-        (np.interp(mass, below, g), np.interp(mass, above[::-1], g[::-1]))
-        for mass, below, above, g in zip(log_mass, log_left, log_right, grid, strict=True)
-    ]
-    return np.linspace(*np.transpose(ends), _N_KNOTS, axis=1)
+def _knots(grid: Array, log_density: Array, score: Array) -> Array:
+    """Knots (d, K) between the tails of mass `_TAIL`.
+
+    Two thirds are spread evenly over the range, one as a root of the density,
+    so that far modes and long tails keep their resolution.
+    """
+    log_q = np.maximum(log_density - log_density.max(axis=1)[:, None], _UNDERFLOW)
+    left, right = _cumulative(grid, np.exp(log_q), score)
+    log_mass, log_left, log_right = np.log(_TAIL * left[:, -1]), np.log(left), np.log(right)
+    root = np.exp(log_q / _ROOT)
+    crowd = np.cumsum(np.diff(grid, axis=1) * (root[:, 1:] + root[:, :-1]), axis=1)
+    crowd = np.concatenate([np.zeros((len(grid), 1)), crowd], axis=1)
+    even, knots = np.linspace(0.0, 3.0, _N_KNOTS), np.empty((len(grid), _N_KNOTS))
+    for i, (g, c) in enumerate(zip(grid, crowd, strict=True)):
+        ends = np.array([
+            np.interp(log_mass[i], log_left[i], g),
+            np.interp(log_mass[i], log_right[i, ::-1], g[::-1]),
+        ])  # fmt: skip
+        (low, high), (start, end) = ends, np.interp(ends, g, c)
+        place = np.clip(g, low, high)
+        spread = 2 * (place - low) / (high - low) + (np.clip(c, start, end) - start) / (end - start)
+        knots[i] = np.interp(even, spread, place)
+    return knots
 
 
 def _hermite(grid: Array, value: Array, slope: Array, at: Array) -> tuple[Array, Array]:

@@ -52,27 +52,3 @@ def principal_root(covariance: Array) -> Array:
     if np.linalg.det(vectors) < 0:
         vectors[:, -1] *= -1
     return np.asarray(sd[:, None] * vectors * np.sqrt(np.maximum(spectrum, 1e-300)))
-
-
-def axis_gain(z: Array, residual: Array, weight: Array) -> float:
-    """Nats that flexible marginals along whitened axes can gain, noise taken off.
-
-    In coordinates where the best Gaussian is standard normal, every rotation
-    gives the same Gaussian; what tells rotations apart is the rest of the
-    score. Along axis i a marginal gains about ``sum_k E[r_i He_k(z_i)]^2 /
-    (2 (k + 1)!)``, k = 2, 3: the first-order Hoeffding term of log p against
-    the normal, by Stein's identity.
-
-    Parameters
-    ----------
-    z, residual : ndarray, shape (n, d)
-        Whitened draws and their score residuals ``score + z``.
-    weight : ndarray, shape (n,)
-        Sums to one.
-    """
-    gain = 0.0
-    for hermite, share in ((z**2 - 1, 1 / 12), ((z**2 - 3) * z, 1 / 48)):
-        term = residual * hermite
-        squared = (weight @ term) ** 2 - weight**2 @ term**2
-        gain += share * float(squared.sum())
-    return gain

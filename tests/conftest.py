@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -16,6 +17,10 @@ from stanrovi.stan import Model
 # A job in the background of a shell ignores Ctrl-C, and so would all that tests start from it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine must not fail a test, nor one run find what another does not.
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("steady")
 
 Write = Callable[[str, str], Path]
 

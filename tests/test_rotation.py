@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 from scipy.stats import ortho_group, special_ortho_group
 
 from stanrovi.rotation import (
-    axis_gain,
     principal_root,
     rotate,
     symmetric_root,
@@ -111,28 +110,3 @@ def test_principal_root_is_a_root_of_positive_determinant(d, seed):
     axes = principal_root(covariance)
     np.testing.assert_allclose(axes @ axes.T, covariance, rtol=1e-8, atol=1e-10)
     assert np.linalg.det(axes) > 0
-
-
-def test_axis_gain_is_largest_along_the_skewed_axis():
-    rng = np.random.default_rng(4)
-    z = rng.standard_normal((4000, 2))
-    weight = np.full(4000, 1 / 4000)
-    # The score residual of a target skewed along the diagonal alone.
-    direction = np.array([1.0, 1.0]) / np.sqrt(2)
-    residual = 0.3 * ((z @ direction) ** 2 - 1)[:, None] * direction
-    angle = np.pi / 4
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    along = axis_gain(z @ turn, residual @ turn, weight)
-    assert along == pytest.approx(0.3**2 * 4 / 12, rel=0.2)
-    assert along > 1.8 * axis_gain(z, residual, weight)
-
-
-def test_axis_gain_of_noise_is_nothing():
-    rng = np.random.default_rng(5)
-    gains = [
-        axis_gain(
-            rng.standard_normal((300, 3)), rng.standard_normal((300, 3)), np.full(300, 1 / 300)
-        )
-        for _ in range(200)
-    ]
-    assert abs(np.mean(gains)) < 4 * np.std(gains) / np.sqrt(200)

@@ -264,3 +264,12 @@ def test_modes_of_unlike_widths_along_their_axis_are_held(dim):
     assert result.verdict.name == "ok"
     assert result.message.startswith("rovi")
     assert -result.elbo < 0.01
+
+
+@pytest.mark.parametrize("separation", [60, 300])
+def test_modes_hundreds_of_deviations_apart_keep_their_shapes_and_weights(separation):
+    result = fit(two_gaussians(separation, 0.3, np.eye(2)), "rovi")
+    assert result.status == "converged"
+    assert -result.elbo < 1e-3
+    assert sorted(m.mass for m in result.modes) == pytest.approx([0.3, 0.7], abs=0.005)
+    assert result.n_gradients < 4000

@@ -129,7 +129,7 @@ def fit_auto(run: FitRun, search: SearchResult, settings: FamilySettings) -> Out
     single = fit_rovi(run, search, settings)
     assert single.check is not None
     divergence = single.check.divergence()[0]
-    if divergence < _GOOD and single.status != "fallback":
+    if divergence < _GOOD and single.status == "converged":
         reason = "rovi, since the basins lie on rotated axes and its draws agree with the target. "
         return replace(single, message=reason + single.message)
     try:

@@ -389,9 +389,9 @@ def _reshaped(
 
 
 def _with_moved_scores(marginals: SplineMap, fit: ScoreResidual, damping: float) -> SplineMap:
-    ends = marginals.value(np.array([[-6.5], [6.5]]) * np.ones(marginals.dim))
-    grid = np.linspace(ends[0], ends[1], _GRID)
-    z, log_slope, score = marginals.pull_back(grid)
+    z = np.linspace(-6.5, 6.5, _GRID)[:, None] * np.ones(marginals.dim)
+    grid, log_slope = marginals.push_forward(z)
+    score = marginals.score(z)
     moves = np.einsum("gdm,dm->gd", basis(z), fit.smooth) + grid * np.diag(fit.linear)
     change = _bounded(damping * moves, score, z)
     steps = np.diff(grid, axis=0) * (change[1:] + change[:-1]) / 2

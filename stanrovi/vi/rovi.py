@@ -14,14 +14,14 @@ import numpy as np
 from stanrovi.families import Product
 from stanrovi.modes import SearchResult
 from stanrovi.result import Mode
-from stanrovi.rotation import axis_gain, principal_root, symmetric_root
+from stanrovi.rotation import principal_root
 from stanrovi.target import Array, BudgetExhausted
+from stanrovi.vi.axes import promising_axes
 from stanrovi.vi.gaussian import fit_gaussian
 from stanrovi.vi.lattice import Lattice, find_lattice
 from stanrovi.vi.outcome import FamilySettings, Outcome, outcome
 from stanrovi.vi.pool import Batch, Pool
 from stanrovi.vi.product import ProductSettings, fit_product
-from stanrovi.vi.regression import winsorised
 from stanrovi.vi.run import FitRun
 from stanrovi.vi.scan import mixture_marginal, scan_axis, weigh_levels, with_marginal
 from stanrovi.vi.start import starting_gaussian
@@ -70,33 +70,13 @@ def _unimodal(run: FitRun, search: SearchResult, settings: FamilySettings) -> Ou
         sd = np.sqrt(np.diag(covariance))
         product = _product_settings(settings, preconditioner=np.diag(sd))
     else:
-        family = _promising_axes(gaussian, pool)
+        family = promising_axes(gaussian, pool)
         product = _product_settings(settings)
     fit = fit_product(run, family, product, pool)
     if fit.last.worse_than(fit.first):
         message = "The product fit was not better than the Gaussian on fresh draws."
         return Outcome(gaussian, "fallback", message, fit.first)
     return outcome(fit.family, fit.last, fit.converged)
-
-
-def _promising_axes(gaussian: Product, pool: Pool) -> Product:
-    """Choose the same Gaussian's axes along which marginals have most to gain.
-
-    Near the original coordinates, where posteriors are often skewed, or along
-    the principal axes: where a target is symmetric in its coordinates, the
-    former is a saddle that no rotation step leaves.
-    """
-    covariance = gaussian.covariance()
-    best, best_gain = gaussian, -np.inf
-    for root in (symmetric_root(covariance), principal_root(covariance)):
-        family = Product.gaussian(gaussian.center, root)
-        z = family.coordinates(pool.x)
-        weight = pool.weights(family.log_density_base(z))
-        residual = winsorised(pool.gradient @ root + z)
-        gain = axis_gain(z, residual, weight / weight.sum())
-        if gain > best_gain:
-            best, best_gain = family, gain
-    return best
 
 
 def _multimodal(run: FitRun, modes: tuple[Mode, ...], settings: FamilySettings) -> Outcome:

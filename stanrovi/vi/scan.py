@@ -22,9 +22,10 @@ from stanrovi.target import Array
 from stanrovi.vi.pool import Pool
 from stanrovi.vi.run import FitRun
 
-_STEP = 0.5  # grid spacing, in sd of the narrowest mode
+_STEP = 0.5  # grid spacing around a level, in its local sd
 _MARGIN = 6.5
-_MAX_POINTS = 200
+_GAP_POINTS = 33
+_REFINE = 16
 _DRAWS = 16
 _MAX_DRAWS = 512
 _LOG_ODDS_SE = 0.02
@@ -58,17 +59,37 @@ def scan_axis(run: FitRun, family: Product, axis: int, modes: Array) -> Product:
         Not standardised.
     """
     levels = np.sort(family.coordinates(modes)[:, axis])
-    width = _local_width(family, axis, levels)
-    low, high = levels[0] - _MARGIN * width, levels[-1] + _MARGIN * width
-    grid = np.arange(low, high, max(_STEP * width, (high - low) / _MAX_POINTS))
+    grid = _scan_grid(levels, _local_widths(family, axis, levels))
     with run.target.stage("scan"):
         value, slope = _along(run, family, axis, grid, _DRAWS)
         mean, mean_slope = value.mean(axis=0), slope.mean(axis=0)
         mean = mean + _height_correction(run, family, axis, grid, value, levels)
-    fine = np.linspace(grid[0], grid[-1], 1025)
+    fine = _refined(grid)
     hermite = CubicHermiteSpline(grid, mean, mean_slope)
     marginal = SplineMap.from_log_density(fine[None], hermite(fine)[None], hermite(fine, 1)[None])
     return with_marginal(family, axis, marginal)
+
+
+def _scan_grid(levels: Array, widths: Array) -> Array:
+    """Points around every level, as dense as its mode is narrow, and a few in the gaps."""
+    around = np.arange(-_MARGIN, _MARGIN + _STEP / 2, _STEP)
+    near = (levels[:, None] + widths[:, None] * around).ravel()
+    spacing = np.repeat(widths, len(around)) * _STEP
+    between = np.linspace(near.min(), near.max(), _GAP_POINTS)
+    points = np.concatenate([near, between])
+    spacing = np.concatenate([spacing, np.full(_GAP_POINTS, between[1] - between[0])])
+    kept = [float(near.min())]
+    order = np.argsort(points)
+    for point, gap in zip(points[order], spacing[order], strict=True):
+        if point - kept[-1] > 0.7 * gap:
+            kept.append(float(point))
+    return np.array(kept)
+
+
+def _refined(grid: Array) -> Array:
+    """Each interval of a grid divided into `_REFINE`."""
+    at = np.linspace(0, len(grid) - 1, _REFINE * (len(grid) - 1) + 1)
+    return np.interp(at, np.arange(len(grid)), grid)
 
 
 def with_marginal(family: Product, axis: int, marginal: SplineMap) -> Product:
@@ -100,7 +121,7 @@ def weigh_levels(family: Product, axis: int, modes: Array, pool: Pool) -> Produc
         return family
     # The same draws under q: what their number in a region is off by cancels.
     change = np.log(mass_p / mass_q)
-    grid = np.linspace(one.y[0, 0], one.y[0, -1], 1025)
+    grid = _refined(one.y[0])
     half = 0.1 * np.diff(levels)
     turns = np.stack([edges - half, edges + half], axis=1).ravel()
     offset = np.interp(grid, turns, np.repeat(change, 2)[1:-1])
@@ -110,14 +131,14 @@ def weigh_levels(family: Product, axis: int, modes: Array, pool: Pool) -> Produc
     return with_marginal(family, axis, marginal)
 
 
-def _local_width(family: Product, axis: int, levels: Array) -> float:
-    """Narrowest local standard deviation at the levels, from the present marginal."""
+def _local_widths(family: Product, axis: int, levels: Array) -> Array:
+    """Local standard deviations at the levels, from the present marginal."""
     marginal = family.marginals.select(np.array([axis]))
     sd = float(np.sqrt(marginal.moments()[1][0]))
     step = 1e-3 * sd
     low, high = (marginal.score(marginal.inverse(levels[:, None] + s)) for s in (-step, step))
     curvature = (low - high)[:, 0] / (2 * step)
-    return min(sd, float(max(float(curvature.max()), 1e-300) ** -0.5))
+    return np.asarray(np.minimum(sd, np.maximum(curvature, 1e-300) ** -0.5))
 
 
 def _along(run: FitRun, family: Product, axis: int, grid: Array, n: int) -> tuple[Array, Array]:
