@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,7 @@ from stanrovi.draw_stats import ess, rhat
 from stanrovi.errors import DrawsError, ModelError, SamplerError, UsageError
 from stanrovi.sampler import NutsRun, nuts, nuts_from_csv
 from stanrovi.stan import Model
+from stanrovi.stan.embedded_nuts import _Console
 from stanrovi.stan.processes import processes_naming
 
 Write = Callable[[str, str], Path]
@@ -304,6 +309,51 @@ def test_embedded_engine_is_quiet(write: Write, capfd: pytest.CaptureFixture[str
     nuts(Model(write("m.stan", program)), engine="stanli", seed=1, max_treedepth=1, **SHORT)
     output = capfd.readouterr()
     assert output.out == output.err == ""
+
+
+def test_runs_in_two_threads_give_stdout_back(eight_schools: Model) -> None:
+    stdout, first_runs, second_runs = sys.stdout, threading.Event(), threading.Event()
+
+    def first(*_: int) -> None:
+        first_runs.set()
+        second_runs.wait(0.5)  # in vain: they take turns
+
+    run = partial(nuts, eight_schools, engine="stanli", seed=1, **(SHORT | {"chains": 1}))
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(run, progress=lambda *_: None if first_runs.is_set() else first())
+        assert first_runs.wait(10)
+        other = pool.submit(run, progress=lambda *_: (second_runs.set(), one.result(5)))
+        np.testing.assert_array_equal(
+            one.result().draws.posterior["mu"], other.result().draws.posterior["mu"]
+        )
+    assert sys.stdout is stdout
+
+
+def test_what_others_print_during_a_run_is_kept(
+    eight_schools: Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found: list[bool] = []
+
+    def progress(*_: int) -> None:
+        found.append(sys.stdout.isatty())
+        print(".", end="")
+
+    nuts(eight_schools, engine="stanli", seed=1, progress=progress, **SHORT)
+    assert not any(found)
+    assert capsys.readouterr().out == "." * len(found)
+
+
+def test_unfinished_lines_pass_when_the_run_ends() -> None:
+    stdout = io.StringIO()
+    console = _Console(stdout, None)
+    other = threading.Thread(target=console.write, args=("half a",))
+    other.start()
+    other.join()
+    console.write("Chain [1] Iteration:  1 / 10 [ 10%]  (Warmup)\n")
+    assert stdout.getvalue() == ""
+    console.end()
+    console.write(" line")
+    assert stdout.getvalue() == "half a line"
 
 
 def test_density_that_never_starts(write: Write) -> None:

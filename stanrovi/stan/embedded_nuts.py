@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import sys
-import warnings
-from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, TextIO
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
 from stanrovi.errors import ModelError, SamplerError
 from stanrovi.stan.chains import Chains, NutsSettings, Progress
-from stanrovi.stan.engine import log_prints, translate
+from stanrovi.stan.engine import construct, log_prints, translate
 from stanrovi.stan.program import Program
 from stanrovi.target import Array
 
 if TYPE_CHECKING:
     import stanli
 
-logger = logging.getLogger(__name__)
-
+_turn = threading.Lock()  # stdout is one of the whole process
 _PROGRESS = re.compile(r"Chain \[(?P<chain>\d+)\] Iteration:\s*(?P<done>\d+) / (?P<total>\d+)")
 _SECONDS = re.compile(r"(?P<seconds>[\d.]+) seconds \((?P<phase>Warm-up|Sampling|Total)\)")
 _REPORTS = 50  # progress reports of a chain
@@ -30,7 +29,7 @@ _REPORTS = 50  # progress reports of a chain
 def sample_embedded(
     program: Program, data: str, settings: NutsSettings, progress: Progress | None
 ) -> Chains:
-    """Run NUTS in this process.
+    """Run NUTS in this process; runs in several threads take turns.
 
     Parameters
     ----------
@@ -56,18 +55,13 @@ def sample_embedded(
 
     mir = translate(program)
     log_prints()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            model = stanli.Model(mir=mir, data=data, seed=settings.seed)
-        except RuntimeError as error:
-            raise ModelError(
-                f"the embedded engine cannot run {program.name} ({error}); its NUTS needs it"
-            ) from error
-    for warning in caught:
-        logger.warning("%s", warning.message)
-    console = _Console(sys.stdout, progress)
-    with redirect_stdout(console):
+    try:
+        model = construct(lambda: stanli.Model(mir=mir, data=data, seed=settings.seed))
+    except RuntimeError as error:
+        raise ModelError(
+            f"the embedded engine cannot run {program.name} ({error}); its NUTS needs it"
+        ) from error
+    with _listening(progress) as console:
         fit = _sample(model, settings)
     return _chains(fit, settings, console)
 
@@ -107,32 +101,62 @@ def _chains(fit: stanli.Fit, settings: NutsSettings, console: _Console) -> Chain
     )
 
 
+@contextmanager
+def _listening(progress: Progress | None) -> Iterator[_Console]:
+    """Read what is printed while the block runs."""
+    with _turn:
+        console = _Console(sys.stdout, progress)
+        with redirect_stdout(console):
+            try:
+                yield console
+            finally:
+                console.end()
+
+
 class _Console:
     """Stands in for stdout: the engine tells progress and times only by printing.
 
     Lines of the engine are read and kept from the terminal; anything else
-    (another thread's output) passes through.
+    (another thread's output) passes through, all of it once ended. The chains
+    print from threads of their own, so each thread has its own unfinished line.
     """
 
     def __init__(self, stdout: TextIO, progress: Progress | None) -> None:
         self._stdout = stdout
         self._progress = progress
-        self._line = ""
+        self._unfinished: dict[int, str] = {}
+        self._ended = False
         self.seconds = {"Warm-up": 0.0, "Sampling": 0.0, "Total": 0.0}
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stdout, name)
+
     def write(self, text: str) -> int:
-        *lines, self._line = (self._line + text).split("\n")
+        if self._ended:
+            return self._stdout.write(text)
+        thread = threading.get_ident()
+        *lines, rest = (self._unfinished.pop(thread, "") + text).split("\n")
         for line in lines:
             self._take(line)
+        if rest:
+            self._unfinished[thread] = rest
         return len(text)
 
     def flush(self) -> None:
+        self._stdout.write(self._unfinished.pop(threading.get_ident(), ""))
         self._stdout.flush()
+
+    def end(self) -> None:
+        """Stop reading; whoever still holds this object writes to the terminal."""
+        self._ended = True
+        for thread in list(self._unfinished):
+            self._stdout.write(self._unfinished.pop(thread))
 
     def _take(self, line: str) -> None:
         if match := _PROGRESS.match(line):
             if self._progress:
                 self._progress(int(match["chain"]), int(match["done"]), int(match["total"]))
+                self.flush()  # what the callback printed must not precede the next line
         elif match := _SECONDS.search(line):
             self.seconds[match["phase"]] += float(match["seconds"])
         elif line.strip() and not line.startswith("Warning: "):

@@ -12,12 +12,13 @@ import logging
 import os
 import re
 import shutil
+import threading
 import warnings
 from collections.abc import Callable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from stanrovi.errors import DataError, ModelError, UsageError
 from stanrovi.stan.cache import compiled
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 print_logger = logging.getLogger("stanrovi.stan.print")
 
+T = TypeVar("T")
 EngineName = Literal["stanli", "bridgestan"]
 EngineChoice = Literal["auto", "stanli", "bridgestan"]
 LIBRARY_SUFFIXES = (".so", ".dylib", ".dll")
@@ -42,6 +44,7 @@ _DIMENSIONS = re.compile(
     r"mismatch in .*? declared and found in context;.*?variable name=(?P<name>[^;]+);.*?"
     r"dims declared=\((?P<declared>[^)]*)\); dims found=\((?P<found>[^)]*)\)"
 )
+_recording = threading.Lock()  # the filters of warnings belong to the whole process
 _BRIDGESTAN_REMEDY = (
     "get the BridgeStan sources (set BRIDGESTAN to their folder; make and a C++ compiler are "
     "needed), or give a compiled BridgeStan library as the model"
@@ -115,7 +118,7 @@ def load_library(path: Path, data: str, seed: int) -> StanModel:
     try:
         library = ctypes.CDLL(str(path.resolve()))
         _log_prints(library)
-        return _construct(
+        return construct(
             lambda: bridgestan.StanModel(
                 path, data, seed=seed, capture_stan_prints=False, warn=False
             )
@@ -159,6 +162,16 @@ def translate(program: Program) -> str:
     )
 
 
+def construct(make: Callable[[], T]) -> T:
+    """Build a model of an engine; its warnings (a version that differs) go to the log."""
+    with _recording, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = make()
+    for warning in caught:
+        logger.warning("%s", warning.message)
+    return model
+
+
 def bridgestan_folder() -> Path | None:
     """Folder of the BridgeStan sources, if they and the tools to build are here."""
     home = Path.home() / ".bridgestan" / f"bridgestan-{metadata.version('bridgestan')}"
@@ -184,7 +197,7 @@ def _load_embedded(program: Program, data: str, seed: int) -> StanModel:
     mir = translate(program)
     log_prints()
     try:
-        return _construct(
+        return construct(
             lambda: stanli.bridgestan_model(
                 mir=mir, data=data, name=program.name, seed=seed, capture_stan_prints=False
             )
@@ -218,16 +231,6 @@ def _load_compiled(program: Program, data: str, seed: int) -> StanModel:
     except (RuntimeError, ValueError, OSError) as error:
         raise ModelError(f"BridgeStan could not compile {program.name}: {error}") from error
     return load_library(library, data, seed)
-
-
-def _construct(make: Callable[[], StanModel]) -> StanModel:
-    """Build a client; its warnings (a version that differs) go to the log."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        client = make()
-    for warning in caught:
-        logger.warning("%s", warning.message)
-    return client
 
 
 def _wrong_library(path: Path, error: AttributeError) -> str:
