@@ -266,7 +266,7 @@ class _Basins:
         elif not self._known(mode.position, mode.log_density):
             self.modes.append(mode)
             factor = np.asarray(np.linalg.cholesky(mode.covariance), dtype=np.float64)
-            self.factors.append((factor, np.linalg.inv(factor)))
+            self.factors.append((factor, np.asarray(np.linalg.inv(factor), dtype=np.float64)))
 
     def _known(self, x: Array, log_density: float) -> bool:
         for mode, (_, inverse) in zip(self.modes, self.factors, strict=True):

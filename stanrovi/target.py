@@ -128,6 +128,11 @@ class Target:
             gradient = np.where(bad[:, None], 0.0, gradient)
         return log_density, gradient
 
+    @property
+    def n_left(self) -> int:
+        """Gradients left in the budget; 0 where none was given."""
+        return 0 if self._max_gradients is None else self._max_gradients - self.n_gradients
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Attribute the evaluations made inside the block to ``name``."""

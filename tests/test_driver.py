@@ -239,3 +239,12 @@ def test_a_verdict_does_not_depend_on_how_few_draws_are_asked_for():
     assert few.draws.shape == (2, 3)
     np.testing.assert_array_equal(few.draws, many.draws[:2])
     assert few.elbo == many.elbo
+
+
+def test_a_larger_budget_lets_a_fit_go_on_and_the_message_says_so():
+    density = funnel(6)
+    short = fit(density, "rovi")
+    assert short.status == "max_iterations"
+    assert "larger budget" in short.message
+    long = fit(density, "rovi", max_gradients=3 * short.n_gradients)
+    assert short.n_gradients < long.n_gradients <= 3 * short.n_gradients

@@ -111,7 +111,7 @@ def test_a_product_fit_that_is_worse_than_the_gaussian_is_not_returned(monkeypat
     def too_wide(run, start, settings, pool=None):
         first = run.evaluate("product", start, run.base(256))
         wide = Product(start.center, 3.0 * start.axes, start.marginals)
-        return ProductFit(wide, first, run.evaluate("product", wide, run.base(256)), True)
+        return ProductFit(wide, first, run.evaluate("product", wide, run.base(256)), True, "")
 
     monkeypatch.setattr(rovi, "fit_product", too_wide)
     density = gumbel(SKEW)

@@ -36,10 +36,9 @@ def fit_mfvi(run: FitRun, search: SearchResult, settings: FamilySettings) -> Out
     precision = np.linalg.inv(gaussian.covariance())
     family = Product.gaussian(gaussian.center, np.diag(np.diag(precision) ** -0.5))
     # No Gaussian fit goes before: the way from Laplace's approximation is longer.
-    budget = max(2500, 40 * run.target.dim)
-    affine = ProductSettings(axes="fixed", flexible=False, forward=0.0, max_gradients=budget)
+    affine = ProductSettings(axes="fixed", flexible=False, forward=0.0)
     fit = fit_product(run, family, affine)
     if settings.marginals == "flexible":
         flexible = replace(affine, flexible=True)
         fit = fit_product(run, fit.family, flexible)
-    return outcome(fit.family, fit.last, fit.converged)
+    return outcome(fit)

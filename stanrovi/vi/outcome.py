@@ -9,6 +9,7 @@ from stanrovi.errors import UsageError
 from stanrovi.families import Family
 from stanrovi.result import Status
 from stanrovi.vi.pool import Batch
+from stanrovi.vi.product import ProductFit
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,7 @@ class Outcome:
     misfit: str | None = None
 
 
-def outcome(family: Family, check: Batch, converged: bool) -> Outcome:
-    """Put the end of a product fit into words."""
-    if converged:
-        return Outcome(family, "converged", "The last step promised no gain.", check)
-    message = "The fit used its gradients before its steps stopped promising gains."
-    return Outcome(family, "max_iterations", message, check)
+def outcome(fit: ProductFit) -> Outcome:
+    """Hand back a product fit as it ended."""
+    status: Status = "converged" if fit.converged else "max_iterations"
+    return Outcome(fit.family, status, fit.message, fit.last)

@@ -70,7 +70,8 @@ class ProductSettings:
     frozen : tuple of int
         Coordinates whose marginal and location are left alone.
     max_gradients : int, optional
-        Spent at most; ``max(2500, 20 dim)`` by default.
+        Spent at most; by default 2500, 20 per dimension (40 on fixed axes), or
+        what is left of the run's own budget, whichever is most.
     """
 
     axes: Axes = "free"
@@ -93,12 +94,15 @@ class ProductFit:
         Evaluations at draws of the starting family and of ``family`` that no
         step leading to them has used.
     converged : bool
+    message : str
+        One sentence on how it ended.
     """
 
     family: Product
     first: Batch
     last: Batch
     converged: bool
+    message: str
 
 
 @dataclass
@@ -109,22 +113,28 @@ class _Progress:
     batch: Batch
     damping: float = 1.0
     first: Batch = field(init=False)
-    visited: list[tuple[Product, Batch]] = field(default_factory=list)
+    safest: tuple[Product, Batch] = field(init=False)
 
     def __post_init__(self) -> None:
         self.first = self.batch
-        self.visited.append((self.family, self.batch))
+        self.safest = self.family, self.batch
 
-    def result(self, *, converged: bool) -> ProductFit:
+    def accept(self, family: Product, batch: Batch) -> None:
+        """Go on from an iterate."""
+        self.family, self.batch = family, batch
+        if batch.safe_elbo > self.safest[1].safe_elbo:
+            self.safest = family, batch
+
+    def result(self, message: str, *, converged: bool = False) -> ProductFit:
         """Return the last iterate, or the safest one where the last is clearly less safe.
 
         Steps that are each within their noise can still drift; safe is a high
         ELBO less two standard errors.
         """
-        family, batch = max(self.visited, key=lambda v: v[1].safe_elbo)
+        family, batch = self.safest
         if self.batch.safe_elbo > batch.safe_elbo - _DRIFT:
             family, batch = self.family, self.batch
-        return ProductFit(family, self.first, batch, converged)
+        return ProductFit(family, self.first, batch, converged, message)
 
     def worse(self, batch: Batch, forward: float) -> bool:
         """Whether a batch is worse than the best by more than noise."""
@@ -156,7 +166,8 @@ def fit_product(
     pool = pool or Pool()
     family = start.standardised()
     best: _Progress | None = None
-    budget = settings.max_gradients or max(2500, 20 * run.target.dim)
+    per_dim = 40 if settings.axes == "fixed" else 20
+    budget = settings.max_gradients or max(2500, per_dim * run.target.dim, run.target.n_left)
     spent = step = idle = 0
     while spent + n <= budget:
         batch = run.evaluate("product", family, run.base(n))
@@ -167,8 +178,7 @@ def fit_product(
         elif best.worse(batch, settings.forward):
             best.damping /= 2
         else:
-            best.family, best.batch = family, batch
-            best.visited.append((family, batch))
+            best.accept(family, batch)
         run.family = best.family
         proposal, gain, noise = _attempt(best, pool, settings, step)
         step += 1
@@ -176,16 +186,18 @@ def fit_product(
         done = quiet and step > 1 and gain < max(_NOISE_FACTOR * noise, _GAIN)
         idle = idle + 1 if done else 0
         if idle == 2:
-            return best.result(converged=True)
+            return best.result("The last step promised no gain.", converged=True)
         if best.damping < _MIN_DAMPING:
-            break
+            return best.result("Steps promised gains that they did not bring, down to short ones.")
         if gain < 6.0 * noise or best.damping < 1.0:
             n = min(2 * n, max(_MAX_BATCH, n))
         family = proposal
     if best is None:
         batch = run.evaluate("product", family, run.base(n))
         best = _Progress(family, batch)
-    return best.result(converged=False)
+    return best.result(
+        f"After {spent} gradients steps still promised gains; a larger budget of gradients lets it go on."
+    )
 
 
 def _attempt(

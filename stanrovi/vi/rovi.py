@@ -76,7 +76,7 @@ def _unimodal(run: FitRun, search: SearchResult, settings: FamilySettings) -> Ou
     if fit.last.worse_than(fit.first):
         message = "The product fit was not better than the Gaussian on fresh draws."
         return Outcome(gaussian, "fallback", message, fit.first)
-    return outcome(fit.family, fit.last, fit.converged)
+    return outcome(fit)
 
 
 def _multimodal(run: FitRun, modes: tuple[Mode, ...], settings: FamilySettings) -> Outcome:
@@ -99,8 +99,7 @@ def _multimodal(run: FitRun, modes: tuple[Mode, ...], settings: FamilySettings) 
             family = weigh_levels(family, axis, positions, pool)
     family = family.standardised()
     check = run.evaluate("check", family, run.base(max(128, 4 * family.dim)))
-    done = outcome(family, check, fit.converged)
-    return Outcome(family, done.status, done.message, check, lattice.misfit)
+    return replace(outcome(fit), family=family, check=check, misfit=lattice.misfit)
 
 
 def _on_lattice(lattice: Lattice) -> Product:

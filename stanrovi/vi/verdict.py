@@ -83,8 +83,12 @@ def _doubts(outcome: Outcome, modes: tuple[Mode, ...], log_ratio: Array, khat: f
     doubts = []
     if not modes:
         doubts.append("the mode search found no proper mode to check the fit against")
-    if not khat < _KHAT and _efficiency(log_ratio) < _EFFICIENT:
-        doubts.append(f"Pareto k-hat is {khat:.2f}, not below {_KHAT}")
+    efficiency = _efficiency(log_ratio)
+    if not khat < _KHAT and efficiency < _EFFICIENT:
+        doubts.append(
+            f"Pareto k-hat is {khat:.2f}, not below {_KHAT}, and the importance weights are only "
+            f"{efficiency:.0%} efficient"
+        )
     kl, limit = reverse_kl(log_ratio), _KL * max(1.0, dim / 4)
     if kl > limit:
         doubts.append(
