@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from stanrovi.plot_style import basin_centres
+from stanrovi.plots_fit import axes_owner
+
 if TYPE_CHECKING:
     from stanrovi.comparison import Comparison
 
@@ -13,22 +16,24 @@ _TITLES = {
     "modes": "Mode table",
     "pairs": "Pairs of parameters",
     "forest": "Intervals",
-    "axes": "Along the rotated axes",
+    "axes": "Along the axes of {owner}",
     "trace": "ELBO during the fit",
     "khat": "Tail of the importance ratios",
 }
 _CAPTIONS = {
-    "marginals": "Grey: the reference. Lines: the fits. The parameters that differ most come "
-    "first; W1 is in reference standard deviations, with its noise floor beside it.",
+    "marginals": "Grey: the reference. Lines: the fits. {order}{w1} A density more than four "
+    "times as tall as the reference is scaled down to that height.",
     "modes": "Share of draws nearest to each mode that the search found. Local evidence is a "
     "Laplace estimate of what each mode should hold.",
-    "pairs": "Draws of the parameters that differ most. Stars mark the centres of known basins.",
-    "forest": "Each parameter is scaled so that the reference has mean 0 and sd 1.",
-    "axes": "What the rotated family saw: the fit is a product along these axes, and the "
-    "reference is shown on the same ones.",
+    "pairs": "Points: the reference. Contours: half and nine tenths of each fit's draws. "
+    "{order}{star}",
+    "forest": "Each parameter is scaled so that the reference has mean 0 and sd 1. {order}",
+    "axes": "The reference on the axes of {owner}, on unconstrained space: along them {owner} is "
+    "a product of independent marginals. Axes that differ most come first.",
     "trace": "ELBO against gradients spent; the band is two standard errors.",
-    "khat": "The largest ratios of target to fit. A Pareto tail is a straight line of slope "
-    "k-hat; above 0.7 the fit is too narrow somewhere. A missed mode does not show here.",
+    "khat": "Points: the largest ratios of target to fit. Lines: the generalised Pareto tail "
+    "fitted to them, whose shape is k-hat; above 0.7 the fit is too narrow somewhere. A missed "
+    "mode does not show here.",
 }
 
 
@@ -45,8 +50,28 @@ def words(name: str, comparison: Comparison) -> tuple[str, str, str]:
     -------
     title, caption, alt : str
     """
-    finding = {"modes": _modes, "trace": _elbo, "khat": _khat}.get(name, _worst)(comparison)
-    return _TITLES[name], _CAPTIONS[name], f"{_TITLES[name]}. {finding}"
+    trusted, owner = comparison.reference.trusted, axes_owner(comparison)
+    caption = _CAPTIONS[name].format(
+        order="Parameters that differ most come first."
+        if trusted
+        else "Parameters come in the order of the program: nothing is graded here.",
+        w1=" W1 is in reference standard deviations, with its noise floor beside it."
+        if trusted
+        else "",
+        star=" Stars mark the centres of known basins." if basin_centres(comparison) else "",
+        owner=owner,
+    )
+    title = _TITLES[name].format(owner=owner)
+    finding = {"modes": _modes, "trace": _elbo, "khat": _khat, "axes": _axes}.get(name, _worst)
+    return title, caption, f"{title}. {finding(comparison)}"
+
+
+def choice(comparison: Comparison, count: int) -> str:
+    """Say which parameters a plot of this many shows."""
+    total = len(comparison.parameters)
+    if comparison.reference.trusted:
+        return f"The {count} of {total} parameters that differ most"
+    return f"The first {count} of {total} parameters, as declared"
 
 
 def _worst(comparison: Comparison) -> str:
@@ -78,6 +103,10 @@ def _elbo(comparison: Comparison) -> str:
 
 def _khat(comparison: Comparison) -> str:
     return _listed({name: m.khat for name, m in comparison.methods.items()}, "k-hat")
+
+
+def _axes(comparison: Comparison) -> str:
+    return f"Marginal densities of {axes_owner(comparison)} and {comparison.reference.method}."
 
 
 def _listed(values: dict[str, float], what: str) -> str:

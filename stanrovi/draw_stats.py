@@ -42,9 +42,42 @@ def psis_khat(log_ratios: Array) -> float:
         return float("nan")
     if usable.std() < _CONSTANT:
         return 0.0
-    # Where the tail is nearly flat, ArviZ's fit of it overflows to a weight that is rightly 0.
-    with np.errstate(over="ignore"):
-        return _tail_shape(usable)
+    return _psis(usable)[1]
+
+
+def tail_size(n: int) -> int:
+    """How many of n ratios form the tail that k-hat is fitted to."""
+    return int(np.ceil(min(0.2 * n, 3 * np.sqrt(n))))
+
+
+def pareto_tail(log_ratios: Array) -> Array | None:
+    """Evaluate the generalised Pareto tail whose shape is k-hat, as ArviZ fits it.
+
+    Parameters
+    ----------
+    log_ratios : ndarray, shape (n,)
+        Finite log importance ratios, largest first.
+
+    Returns
+    -------
+    ndarray, shape (m,), or None
+        Log ratios that the fitted tail expects of the m largest, on the scale of
+        ``log_ratios``. None where nothing can be fitted (see `psis_khat`).
+    """
+    if log_ratios.size < _MIN_RATIOS or log_ratios.std() < _CONSTANT:
+        return None
+    smoothed, shape = _psis(log_ratios)
+    if not np.isfinite(shape):
+        return None
+    count = tail_size(log_ratios.size)
+    # ArviZ keeps the ratios below the tail, up to their normalisation.
+    smoothed = smoothed + (log_ratios[-1] - smoothed[-1])
+    # It caps the tail at the largest ratio, so the scale is read in the middle of the tail,
+    # relative to the cutoff.
+    exceedance = _pareto_quantiles(shape, count)
+    middle = count // 2
+    scale = np.expm1(smoothed[middle] - log_ratios[count]) / exceedance[middle]
+    return np.asarray(log_ratios[count] + np.log1p(scale * exceedance))
 
 
 def ess(values: Array, kind: Literal["bulk", "tail"] = "bulk") -> Array:
@@ -106,13 +139,24 @@ def kde(values: Array) -> tuple[Array, Array]:
     return np.asarray(grid), np.asarray(density)
 
 
-def _tail_shape(log_ratios: Array) -> float:
-    if is_legacy():
-        return float(import_arviz().psislw(log_ratios)[1])
-    from arviz_stats.base import array_stats
+def _psis(log_ratios: Array) -> tuple[Array, float]:
+    """Smoothed log ratios (up to a constant) and the Pareto shape of their tail."""
+    # Where the tail is nearly flat, ArviZ's fit of it overflows to a weight that is rightly 0.
+    with np.errstate(over="ignore"):
+        if is_legacy():
+            smoothed, shape = import_arviz().psislw(log_ratios)
+        else:
+            from arviz_stats.base import array_stats
 
-    # ArviZ 1.x takes the NEGATIVE of the log ratios (as loo has log likelihoods).
-    return float(array_stats.psislw(-log_ratios)[1])
+            # ArviZ 1.x takes the NEGATIVE of the log ratios (as loo has log likelihoods).
+            smoothed, shape = array_stats.psislw(-log_ratios)
+    return np.asarray(smoothed), float(shape)
+
+
+def _pareto_quantiles(shape: float, count: int) -> Array:
+    """Quantiles of the unit generalised Pareto distribution at ranks 1 to count, largest first."""
+    log_share = np.log((np.arange(count) + 0.5) / count)
+    return np.asarray(-log_share if shape == 0 else np.expm1(-shape * log_share) / shape)
 
 
 def _stacked(values: Array) -> xr.Dataset:

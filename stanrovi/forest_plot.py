@@ -41,7 +41,7 @@ def forest(samples: Mapping[str, Mapping[str, Array]], colors: Mapping[str, str]
         for name, run in samples.items()
     }
     rows = len(next(iter(samples.values())))
-    size = (7.0, 1.2 + rows * (0.16 + 0.12 * len(samples)))
+    size = (7.0, 1.2 + rows * (0.14 + 0.075 * len(samples)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # layout advice about a figure we lay out ourselves
         if is_legacy():

@@ -5,7 +5,7 @@ Colours are Okabe and Ito's (colour-blind safe), each with its own line style an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), "-", (0, (5, 1.5)))
 _MARKERS = ("o", "^", "s", "D", "v", "P")
+_TALLEST = 4.0
 REFERENCE_FILL, REFERENCE_LINE = "#B8B8B8", "#555555"
 _STYLE: dict[Any, Any] = {
     "font.size": 9.0,
@@ -75,10 +76,26 @@ def run_colors(comparison: Comparison) -> dict[str, str]:
     return {comparison.reference.method: REFERENCE_LINE, **fits}
 
 
+def scalar_runs(comparison: Comparison) -> dict[str, dict[str, Array]]:
+    """Scalar quantities of the reference and of every fit, each shaped (chain, draw)."""
+    runs = {comparison.reference.method: comparison.reference_draws, **comparison.fits}
+    return {name: run.scalars(tuple(run.posterior)) for name, run in runs.items()}
+
+
+def basin_centres(comparison: Comparison) -> Mapping[str, Array]:
+    """Centres of the known basins by parameter; empty for a single one, which tells nothing."""
+    table = comparison.modes
+    return {} if table is None or len(table.weight) < 2 else table.centres
+
+
 def density_panel(axis: Axes, comparison: Comparison, runs: dict[str, Array]) -> None:
-    """Draw the density of one scalar: the reference filled, the fits as lines."""
+    """Draw the density of one scalar: the reference filled, the fits as lines.
+
+    A fit more than `_TALLEST` times as tall as the reference is scaled down to that
+    height: the spike of a collapsed fit must neither flatten everything else nor be cut.
+    """
     low, high = limits(list(runs.values()))
-    tallest = 0.0
+    tallest = np.inf
     for name, values in runs.items():
         # Far outliers would coarsen the grid of the estimate; the margin keeps its ends unseen.
         margin = high - low
@@ -90,12 +107,12 @@ def density_panel(axis: Axes, comparison: Comparison, runs: dict[str, Array]) ->
         if name == comparison.reference.method:
             axis.fill_between(grid, density, color=REFERENCE_FILL, lw=0)
             axis.plot(grid, density, color=REFERENCE_LINE, linewidth=0.8)
-            tallest = 3 * density.max()
+            tallest = _TALLEST * density.max()
         else:
-            axis.plot(grid, density, **line_style(method_look(comparison, name)))
+            shown = density * min(1.0, tallest / density.max())
+            axis.plot(grid, shown, **line_style(method_look(comparison, name)))
     axis.set_xlim(low, high)
-    # A collapsed fit's spike must not flatten everything else.
-    axis.set_ylim(0, min(axis.get_ylim()[1], tallest) if tallest else None)
+    axis.set_ylim(bottom=0)
     axis.set_yticks([])
     axis.spines["left"].set_visible(False)
     axis.locator_params(axis="x", nbins=4)
@@ -113,38 +130,34 @@ def add_legend(
     figure: Figure,
     comparison: Comparison,
     *,
-    points: bool = False,
+    markers: bool = False,
     lines_only: bool = False,
-    only: set[str] | None = None,
+    star: bool = False,
+    labels: Mapping[str, str] | None = None,
 ) -> None:
     """Name the runs above the panels.
 
-    ``points`` adds markers and the star of the basins, ``lines_only`` draws plain
-    lines, ``only`` restricts the legend to some fits and leaves out the reference.
+    ``markers`` adds the markers of the fits, ``star`` that of the basins, ``lines_only``
+    draws plain lines, ``labels`` gives the runs that are drawn and their words (by
+    default all of them, each by its name).
     """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
+    if labels is None:
+        labels = {name: name for name in (comparison.reference.method, *comparison.fits)}
     handles: list[Any] = []
-    label = comparison.reference.method
-    if lines_only:
-        handles.append(Line2D([], [], color=REFERENCE_LINE, linewidth=2, label=label))
-    elif only is None:
-        handles.append(Patch(facecolor=REFERENCE_FILL, edgecolor=REFERENCE_LINE, label=label))
-    for name in comparison.fits:
-        if only is not None and name not in only:
-            continue
+    for name, label in labels.items():
         look = method_look(comparison, name)
+        if name not in comparison.fits and not lines_only:
+            handles.append(Patch(facecolor=REFERENCE_FILL, edgecolor=REFERENCE_LINE, label=label))
+            continue
         style = {"color": look["color"], "linewidth": 2} if lines_only else line_style(look)
-        marker = look["marker"] if points else ""
-        handles.append(Line2D([], [], marker=marker, markersize=4, label=name, **style))
-    if points and comparison.modes is not None:
-        star: dict[str, Any] = {
-            "marker": "*",
-            "markersize": 10,
-            "markerfacecolor": "white",
-            "linestyle": "",
-        }
-        handles.append(Line2D([], [], color="black", label="centre of a basin", **star))
-    columns = max(2, int(figure.get_figwidth() / 1.3))
+        marker = look["marker"] if markers else ""
+        handles.append(Line2D([], [], marker=marker, markersize=4, label=label, **style))
+    if star:
+        look = {"marker": "*", "markersize": 10, "markerfacecolor": "white", "linestyle": ""}
+        handles.append(Line2D([], [], color="black", label="centre of a basin", **look))
+    width = 0.6 + 0.07 * max(len(handle.get_label()) for handle in handles)
+    columns = max(1, int(figure.get_figwidth() / max(1.3, width)))
     figure.legend(handles=handles, loc="outside upper left", ncols=columns)

@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stanrovi import captions
 from stanrovi.files import atomic_path
 from stanrovi.forest_plot import forest
 from stanrovi.plot_style import (
     REFERENCE_FILL,
     add_legend,
     density_panel,
-    limits,
-    method_look,
     new_figure,
     plot_style,
     run_colors,
+    scalar_runs,
 )
 from stanrovi.plots_fit import plot_axes, plot_khat, plot_trace
+from stanrovi.plots_pairs import plot_pairs
 from stanrovi.target import Array
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from stanrovi.comparison import Comparison
@@ -65,14 +65,15 @@ def plot_marginals(comparison: Comparison, count: int = 12) -> Figure:
     ----------
     comparison : Comparison
     count : int
-        Panels at most; the parameters that differ most come first.
+        Panels at most; the parameters that differ most come first (those declared
+        first, where the reference is not trusted).
 
     Returns
     -------
     matplotlib.figure.Figure
     """
     names = comparison.worst_parameters(count)
-    runs = _scalars(comparison)
+    runs = scalar_runs(comparison)
     columns = min(len(names), 4 if len(names) > 6 else 3)
     rows = -(-len(names) // columns)
     with new_figure(2.7 * columns + 0.4, 2.0 * rows + 0.9) as figure:
@@ -83,61 +84,26 @@ def plot_marginals(comparison: Comparison, count: int = 12) -> Figure:
         for axis in axes[len(names) :]:
             axis.remove()
         add_legend(figure, comparison)
-        total = len(comparison.parameters)
-        if total > len(names):
-            figure.supxlabel(f"The {len(names)} of {total} parameters that differ most", fontsize=9)
+        if len(names) < len(comparison.parameters):
+            figure.supxlabel(captions.choice(comparison, len(names)), fontsize=9)
     return figure
 
 
-def plot_pairs(comparison: Comparison, count: int = 4) -> Figure | None:
-    """Draw the worst parameters in pairs, with the centres of the known basins.
-
-    Parameters
-    ----------
-    comparison : Comparison
-    count : int
-        Parameters at most.
-
-    Returns
-    -------
-    matplotlib.figure.Figure or None
-        None for a model with one parameter.
-    """
-    names = comparison.worst_parameters(count)
-    if len(names) < 2:
-        return None
-    runs, size = _scalars(comparison), len(names)
-    with new_figure(2.2 * size + 0.4, 2.0 * size + 0.9) as figure:
-        axes: Any = figure.subplots(size, size, squeeze=False)
-        for i, j in np.ndindex(size, size):
-            axis = axes[i, j]
-            if j > i:
-                axis.remove()
-                continue
-            if i == j:
-                density_panel(axis, comparison, {r: draws[names[i]] for r, draws in runs.items()})
-            else:
-                _scatter_panel(axis, comparison, runs, names[j], names[i])
-            _outer_labels(axis, names, i, j)
-        add_legend(figure, comparison, points=True)
-    return figure
-
-
-def plot_forest(comparison: Comparison, count: int = 20) -> Figure:
+def plot_forest(comparison: Comparison, count: int = 15) -> Figure:
     """Draw ArviZ's forest plot in units of the reference: mean 0, sd 1.
 
     Parameters
     ----------
     comparison : Comparison
     count : int
-        Parameters at most, the worst on top.
+        Parameters at most, in the order of `plot_marginals`.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
     names = comparison.worst_parameters(count)
-    runs = _scalars(comparison)
+    runs = scalar_runs(comparison)
     reference = runs.pop(comparison.reference.method)
     runs = {comparison.reference.method: reference, **runs}
     centre = {name: (reference[name].mean(), reference[name].std()) for name in names}
@@ -209,8 +175,6 @@ def all_plots(comparison: Comparison) -> list[Plot]:
     list of Plot
         In the order of the report.
     """
-    from stanrovi import captions
-
     made = {
         "marginals": plot_marginals(comparison),
         "modes": plot_modes(comparison),
@@ -262,48 +226,6 @@ def save_plots(
                 )
             paths.append(path)
     return paths
-
-
-def _scalars(comparison: Comparison) -> dict[str, dict[str, Array]]:
-    """Scalar parameters of the reference and of every fit, each shaped (chain, draw)."""
-    runs = {comparison.reference.method: comparison.reference_draws, **comparison.fits}
-    return {name: run.scalars(tuple(run.posterior)) for name, run in runs.items()}
-
-
-def _scatter_panel(
-    axis: Axes, comparison: Comparison, runs: dict[str, dict[str, Array]], x: str, y: str
-) -> None:
-    for name, draws in runs.items():
-        reference = name == comparison.reference.method
-        step = max(1, draws[x].size // (1200 if reference else 400))
-        points = draws[x].ravel()[::step], draws[y].ravel()[::step]
-        look = {"color": "#AAAAAA", "marker": "o"} if reference else method_look(comparison, name)
-        style: dict[str, Any] = {
-            "s": 10 if reference else 5,
-            "alpha": 0.5,
-            "lw": 0,
-            "rasterized": True,
-        }
-        axis.scatter(*points, c=look["color"], marker=look["marker"], **style)
-    axis.set_xlim(*limits([draws[x] for draws in runs.values()]))
-    axis.set_ylim(*limits([draws[y] for draws in runs.values()]))
-    axis.locator_params(nbins=4)
-    centres = comparison.modes.centres if comparison.modes is not None else {}
-    if x in centres and y in centres:
-        axis.scatter(
-            centres[x], centres[y], marker="*", s=110, c="white", edgecolors="black", zorder=5
-        )
-
-
-def _outer_labels(axis: Axes, names: tuple[str, ...], i: int, j: int) -> None:
-    if i == len(names) - 1:
-        axis.set_xlabel(names[j])
-    else:
-        axis.tick_params(labelbottom=False)
-    if j == 0 and i > 0:
-        axis.set_ylabel(names[i])
-    elif i != j:
-        axis.tick_params(labelleft=False)
 
 
 def _panel_title(comparison: Comparison, name: str) -> str:

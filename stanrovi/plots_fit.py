@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stanrovi import draw_stats
 from stanrovi.draws import Draws
 from stanrovi.json_values import json_attribute
 from stanrovi.plot_style import (
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from stanrovi.comparison import Comparison
+
+
+_AXES_RANK = {"rovi": 0, "auto": 1, "mfvi": 3}
 
 
 def plot_trace(comparison: Comparison) -> Figure | None:
@@ -55,12 +59,12 @@ def plot_trace(comparison: Comparison) -> Figure | None:
         axis.set_ylim(*_elbo_limits(list(traces.values())))
         axis.set_xlabel("gradients spent")
         axis.set_ylabel("ELBO (up to a constant)")
-        add_legend(figure, comparison, only=set(traces))
+        add_legend(figure, comparison, labels={name: name for name in traces})
     return figure
 
 
 def plot_khat(comparison: Comparison) -> Figure | None:
-    """Draw the tail of the importance ratios with the Pareto slope that k-hat gives it.
+    """Draw the largest importance ratios and the Pareto tail fitted to them.
 
     Parameters
     ----------
@@ -78,18 +82,20 @@ def plot_khat(comparison: Comparison) -> Figure | None:
     with new_figure(6.4, 3.6) as figure:
         axis = figure.subplots()
         for name, values in ratios.items():
-            _khat_line(axis, comparison, name, np.sort(values)[::-1])
+            _khat_line(axis, method_look(comparison, name), np.sort(values)[::-1])
         axis.axhline(0, color="#999999", linewidth=0.8, zorder=0)
         axis.set_xscale("log")
         axis.invert_xaxis()
         axis.set_xlabel("share of draws with a larger ratio")
         axis.set_ylabel("log10 of ratio / mean ratio")
-        add_legend(figure, comparison, only=set(ratios))
+        khats = {name: comparison.methods[name].khat for name in ratios}
+        labels = {name: f"{name}, k-hat {khat:.2f}" for name, khat in khats.items()}
+        add_legend(figure, comparison, labels=labels, markers=True)
     return figure
 
 
 def plot_axes(comparison: Comparison, count: int = 12) -> Figure | None:
-    """Draw fit and reference along the rotated axes of the first fit that carries them.
+    """Draw a fit and the reference along the axes of that fit; which, tells `axes_owner`.
 
     Parameters
     ----------
@@ -104,14 +110,30 @@ def plot_axes(comparison: Comparison, count: int = 12) -> Figure | None:
     matplotlib.figure.Figure or None
         None without such an attribute or without unconstrained draws on both sides.
     """
-    reference = comparison.reference_draws
-    for name, fit in comparison.fits.items():
-        axes = json_attribute(fit.attrs, "axes", _axes)
+    found = _on_axes(comparison)
+    return None if found is None else _axes_figure(comparison, *found, count)
+
+
+def axes_owner(comparison: Comparison) -> str | None:
+    """Name of the fit along whose axes `plot_axes` draws; None where it draws nothing.
+
+    A rovi fit before all others, and mfvi, whose axes are the parameters, last.
+    """
+    found = _on_axes(comparison)
+    return None if found is None else found[0]
+
+
+def _on_axes(comparison: Comparison) -> tuple[str, Array, Array] | None:
+    """Name of a fit, and its draws and those of the reference along its axes."""
+    theirs = comparison.reference_draws.unconstrained
+    fits = comparison.fits
+    for name in sorted(fits, key=lambda name: _AXES_RANK.get(fits[name].method, 2)):
+        axes = json_attribute(fits[name].attrs, "axes", _axes)
         if axes is None:
             continue
-        mine, theirs = _along(axes, fit.unconstrained), _along(axes, reference.unconstrained)
-        if mine is not None and theirs is not None:
-            return _axes_figure(comparison, name, mine, theirs, count)
+        along = _along(axes, fits[name].unconstrained), _along(axes, theirs)
+        if along[0] is not None and along[1] is not None:
+            return name, along[0], along[1]
     return None
 
 
@@ -157,27 +179,18 @@ def _log_ratios(fit: Draws) -> Array:
     return np.asarray(ratios[np.isfinite(ratios)], dtype=np.float64)
 
 
-def _khat_line(axis: Axes, comparison: Comparison, name: str, ratios: Array) -> None:
-    """Plot sorted ratios against rank; a Pareto tail is straight with slope -k."""
-    n, look = ratios.size, method_look(comparison, name)
-    tail = max(5, int(min(n / 5, 3 * np.sqrt(n))))
-    share = (np.arange(tail * 2) + 0.5) / n
-    level = (np.logaddexp.reduce(ratios) - np.log(n)) / np.log(10)
-    height = ratios[: tail * 2] / np.log(10) - level
+def _khat_line(axis: Axes, look: dict[str, Any], ratios: Array) -> None:
+    """Plot sorted log ratios against rank, and the generalised Pareto tail fitted to them."""
+    n = ratios.size
+    level = np.logaddexp.reduce(ratios) - np.log(n)
+    fitted = draw_stats.pareto_tail(ratios)
+    count = min(n, 2 * draw_stats.tail_size(n))
+    share = (np.arange(count) + 0.5) / n
+    height = (ratios[:count] - level) / np.log(10)
     axis.plot(share, height, marker=look["marker"], markersize=2.5, lw=0, color=look["color"])
-    khat = comparison.methods[name].khat
-    if np.isfinite(khat):
-        slope = height[tail] - khat * np.log10(share[:tail] / share[tail])
-        axis.plot(share[:tail], slope, **line_style(look))
-        axis.annotate(
-            f"k-hat {khat:.2f}",
-            (share[0], slope[0]),
-            xytext=(4, 0),
-            textcoords="offset points",
-            color=look["color"],
-            va="center",
-            annotation_clip=False,
-        )
+    if fitted is not None:
+        line = (fitted - level) / np.log(10)
+        axis.plot(share[: len(line)], line, **line_style(look))
 
 
 def _axes_figure(
@@ -200,5 +213,7 @@ def _axes_figure(
             axis.set_title(f"axis {i + 1}", loc="left")
         for axis in axes[len(chosen) :]:
             axis.remove()
-        add_legend(figure, comparison)
+        figure.supxlabel(f"Coordinates along the axes of {name}", fontsize=9)
+        drawn = (comparison.reference.method, name)
+        add_legend(figure, comparison, labels={run: run for run in drawn})
     return figure

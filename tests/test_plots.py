@@ -6,8 +6,10 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 from comparison_cases import bimodal, collapsed_fit, fit_attrs, good_fit, nuts, run, stuck
+from matplotlib.contour import ContourSet
 
 from stanrovi.comparison import compare
+from stanrovi.draw_stats import pareto_tail
 from stanrovi.errors import OutputError
 from stanrovi.forest_plot import forest
 from stanrovi.plots import (
@@ -19,6 +21,7 @@ from stanrovi.plots import (
     save_plots,
 )
 from stanrovi.plots_fit import plot_axes, plot_khat, plot_trace
+from stanrovi.plots_pairs import contour_grid
 
 AXES = json.dumps({"center": [0, 0], "matrix": [[1, -1], [1, 1]]})
 
@@ -176,6 +179,98 @@ def test_rotated_axes_separate_the_modes(small):
     titles = {axis.get_title(loc="left"): axis for axis in figure.axes}
     split, plain = titles["axis 1"], titles["axis 2"]
     assert split.get_xlim()[1] > 4 > 3 > plain.get_xlim()[1]
+
+
+def test_rotated_axes_are_those_of_rovi_and_the_words_say_so(small):
+    rng = np.random.default_rng(7)
+    mine = json.dumps({"center": [0, 0], "matrix": [[1, 0], [0, 1]]})
+    meanfield = run("mfvi", rng.normal(size=(1, 500, 2)), attrs=fit_attrs(axes=mine))
+    both = compare([meanfield, good_fit(rng, axes=AXES)], nuts(bimodal(rng, 4, 500, 0.5)))
+    alone = compare(meanfield, nuts(bimodal(rng, 4, 500, 0.5)))
+    for comparison, owner in ((both, "rovi"), (alone, "mfvi")):
+        plot = next(plot for plot in all_plots(comparison) if plot.name == "axes")
+        assert plot.title == f"Along the axes of {owner}"
+        assert plot.caption.count(owner) == 2
+        assert plot.figure.get_supxlabel() == f"Coordinates along the axes of {owner}"
+        legend = [text.get_text() for text in plot.figure.legends[0].get_texts()]
+        assert legend == ["nuts", owner]
+        assert len(plot.figure.axes[0].lines) == 2
+
+
+def test_the_order_of_an_untrusted_reference_is_called_by_its_name():
+    rng = np.random.default_rng(8)
+    values = rng.normal(size=(4, 200, 15)) + np.arange(4)[:, None, None]
+    comparison = compare(run("vi", rng.normal(size=(1, 400, 15))), nuts(values))
+    plots = {plot.name: plot for plot in all_plots(comparison)}
+    label = plots["marginals"].figure.get_supxlabel()
+    assert label == "The first 12 of 15 parameters, as declared"
+    for plot in plots.values():
+        assert "differ most" not in plot.caption
+        assert "order of the program" in plot.caption
+
+
+def test_khat_is_in_the_legend_and_its_line_is_the_fitted_tail(small):
+    figure = plot_khat(small)
+    khat = small.methods["mfvi"].khat
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == [f"mfvi, k-hat {khat:.2f}", "rovi, k-hat 0.10"]
+    assert not figure.axes[0].texts
+    points, line = figure.axes[0].lines[:2]
+    shown, fitted = points.get_ydata()[: len(line.get_ydata())], line.get_ydata()
+    # Where the order statistics hardly vary, below the first few, the line lies on the points.
+    assert np.abs(fitted - shown)[20:].max() < 0.02
+
+
+def test_the_tail_of_a_pareto_sample_is_recovered():
+    rng = np.random.default_rng(9)
+    for shape in (-0.3, 0.5, 1.2):
+        exact = (rng.random(4000) ** -shape - 1) / shape
+        ratios = np.sort(np.log(exact))[::-1]
+        tail = pareto_tail(ratios)
+        ranks = np.arange(20, len(tail))
+        expected = np.log((((ranks + 0.5) / 4000) ** -shape - 1) / shape)
+        # An order statistic varies relatively by about shape / sqrt(rank), over 1 at the most.
+        assert np.abs(tail[ranks] - expected).max() < 4 * max(abs(shape), 0.3) / np.sqrt(20)
+    assert pareto_tail(np.zeros(100)) is None
+
+
+def test_a_narrow_density_is_not_cut_and_flattens_nothing():
+    rng = np.random.default_rng(10)
+    narrow = run("mfvi", 0.02 * rng.normal(size=(1, 1000, 2)))
+    axis = plot_marginals(compare(narrow, nuts(rng.normal(size=(4, 500, 2))))).axes[0]
+    reference, spike = (line.get_ydata().max() for line in axis.lines)
+    assert spike == pytest.approx(4 * reference)
+    assert axis.get_ylim()[1] > spike
+
+
+def test_contours_enclose_their_share_of_the_draws():
+    x, y = np.random.default_rng(11).normal(size=(2, 20_000))
+    y = 50 * (x + 0.02 * y)  # a narrow ridge
+    grid_x, grid_y, density, heights = contour_grid(x, y)
+    across = (density * (grid_y / 50 - grid_x) ** 2).sum() / density.sum()
+    assert np.sqrt(across) == pytest.approx(0.02, rel=0.05)
+    shares = [density[density >= height].sum() for height in heights]
+    assert shares == pytest.approx([0.9, 0.5], abs=0.02)
+    assert contour_grid(x, 3 * x) is None
+    area = [(density >= height).sum() for height in heights]
+    # Discs that hold 90% and 50% of a Gaussian have areas as log 10 to log 2.
+    assert area[0] / area[1] == pytest.approx(np.log(10) / np.log(2), rel=0.1)
+
+
+def test_fits_do_not_cover_each_other_in_pairs(small):
+    figure = plot_pairs(small)
+    below = figure.axes[1]
+    assert len([c for c in below.collections if c.get_rasterized()]) == 1
+    contours = [c for c in below.collections if isinstance(c, ContourSet)]
+    assert len(contours) == 2
+    assert not any(c.get_fill() for c in contours)
+
+
+def test_intervals_stay_on_a_page():
+    rng = np.random.default_rng(12)
+    fits = {f"fit {i}": run("vi", rng.normal(size=(1, 300, 36))) for i in range(4)}
+    figure = plot_forest(compare(fits, nuts(rng.normal(size=(4, 300, 36)))))
+    assert figure.get_figheight() < 10
 
 
 def test_a_frozen_fit_and_heavy_tails_can_be_drawn():
