@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import click
 
-from stanrovi.errors import StanroviError
+from stanrovi.arguments import MAX_SEED
+from stanrovi.errors import ModelError, StanroviError
 from stanrovi_cli import console
-from stanrovi_cli.options import MAX_SEED, draws_option, json_option, methods_option
+from stanrovi_cli.options import draws_option, json_option, methods_option
 
 
 class Seeds(click.ParamType):
@@ -56,10 +58,13 @@ def command(
     with its error, and the exit code is 1.
     """
     import stanrovi_stan_models as bundled
+    from stanrovi.stan.locate import locate
 
-    runs = []
-    for model in models or bundled.names():
-        runs += _runs_of(model, methods, seeds, draws)
+    models = models or bundled.names()
+    for model in models:  # a wrong name is told before the first fit
+        with suppress(ModelError):
+            locate(model)
+    runs = [_run(*combination, draws) for combination in product(models, methods, seeds)]
     if as_json:
         console.print_json({"runs": runs})
     else:
@@ -68,29 +73,22 @@ def command(
         click.get_current_context().exit(1)
 
 
-def _runs_of(
-    name: str, methods: tuple[str, ...], seeds: tuple[int, ...], draws: int
-) -> list[dict[str, Any]]:
+def _run(name: str, method: str, seed: int, draws: int) -> dict[str, Any]:
+    """Load and fit a model, as ``stanrovi fit`` does, or tell why that failed."""
     from stanrovi import Model
     from stanrovi_cli.fit import run_fit
 
     data = Path(name.removesuffix(".stan") + ".data.json")
-    model = Model(name, data if name.endswith(".stan") and os.path.isfile(data) else None)
-    runs = []
-    for method, seed in product(methods, seeds):
-        run: dict[str, Any] = dict.fromkeys(_KEYS) | {
-            "model": model.name, "dim": model.dim, "engine": model.engine,
-            "method": method, "seed": seed,
-        }  # fmt: skip
-        try:
-            result = run_fit(model, None, method, seed, draws).result
-        except StanroviError as error:
-            run["error"] = str(error)
-        else:
-            run |= {key: getattr(result, key) for key in _RESULT_KEYS}
-            run["verdict"] = result.verdict.name
-        runs.append(run)
-    return runs
+    run = dict.fromkeys(_KEYS) | {"model": Path(name).stem, "method": method, "seed": seed}
+    try:
+        own = data if name.endswith(".stan") and os.path.isfile(data) else None
+        model = Model(name, own, seed=seed)
+        run |= {"model": model.name, "dim": model.dim, "engine": model.engine}
+        result = run_fit(model, None, method, seed, draws).result
+    except StanroviError as error:
+        return run | {"error": str(error)}
+    run |= {key: getattr(result, key) for key in _RESULT_KEYS}
+    return run | {"verdict": result.verdict.name}
 
 
 _RESULT_KEYS = ("status", "elbo", "elbo_se", "khat", "n_gradients", "seconds")
@@ -115,5 +113,5 @@ def _show(runs: list[dict[str, Any]]) -> None:
                 )
             )
     console.table(("model", "method", "seed", "ELBO", "k-hat", "grads", "s", "verdict"), rows)
-    console.warn(f"{r['model']}, {r['method']}, seed {r['seed']}: {r['error']}"
-                 for r in runs if r["error"])  # fmt: skip
+    # A program that is rejected fails all its runs for one reason.
+    console.warn(dict.fromkeys(f"{r['model']}: {r['error']}" for r in runs if r["error"]))

@@ -180,7 +180,7 @@ def test_compare_with_stored_reference_writes_everything(files, tmp_path):
     )  # fmt: skip
     assert found["reference"]["trusted"] is True
     assert found["methods"].keys() == {"mfvi"}
-    assert {path.name for path in output.iterdir()} == {
+    assert {path.name for path in output.glob("[!.]*")} == {
         "mfvi.nc", "nuts.nc", "comparison.json", "plots", "report.html"
     }  # fmt: skip
     assert json.loads((output / "comparison.json").read_text()) == found
@@ -230,7 +230,28 @@ def test_report_from_files(files, tmp_path):
         "report", files["mfvi"], files["nuts"], "--output", output, schema="compare"
     )  # fmt: skip
     assert found["model"] == "eight_schools"
-    assert {path.name for path in output.iterdir()} == {"comparison.json", "plots", "report.html"}
+    names = {"comparison.json", "plots", "report.html"}
+    assert {path.name for path in output.glob("[!.]*")} == names
+
+
+def test_overwriting_leaves_nothing_of_an_earlier_run_and_all_that_is_foreign(files, tmp_path):
+    output = tmp_path / "out"
+    command = ("compare", "eight_schools", "--seed", 1, "--output", output, "--overwrite")
+    run(*command, "--methods", "mfvi,gaussian,rovi", "--reference", files["nuts"])
+    assert (output / "plots" / "axes.png").exists()
+    (output / "notes.txt").write_text("precious")
+    (output / "gaussian.nc").write_bytes(files["mfvi"].read_bytes())  # the user's own by now
+    before = {path.name: path.read_bytes() for path in output.glob("*.*")}
+    run(*command, "--methods", "mfvi", "--reference", output / "notes.txt", code=1)
+    assert {path.name: path.read_bytes() for path in output.glob("*.*")} == before
+    run("report", output / "mfvi.nc", output / "nuts.nc", "--output", output, "--overwrite")
+    assert (output / "rovi.nc").exists()
+    run(*command, "--methods", "mixture", "--reference", output / "nuts.nc")
+    assert {path.name for path in output.glob("[!.]*")} == {
+        "comparison.json", "gaussian.nc", "mixture.nc", "notes.txt", "nuts.nc", "plots",
+        "report.html",
+    }  # fmt: skip
+    assert not (output / "plots" / "axes.png").exists()
 
 
 def test_bench():
@@ -242,16 +263,37 @@ def test_bench():
     assert all(run["error"] is None for run in found["runs"])
 
 
-def test_bench_goes_on_after_a_failure(write):
-    write("bad.data.json", "{}")
-    program = write(
-        "bad.stan", 'parameters { real x; } model { x ~ std_normal(); reject("never"); }'
-    )
-    args = ("bench", program, "eight_schools", "--methods", "mfvi")
+@pytest.mark.parametrize(
+    ("program", "data", "message", "dim"),
+    [
+        ('parameters { real x; } model { reject("never"); }', "{}", "never", 1),
+        ("parameters { real x }", "{}", "stanc rejected bad.stan", None),
+        ("data { int n; } parameters { real x; }", '{"n": 0.5}', "n", None),
+        ("data { int n; } parameters { real x; }", "[", "bad.data.json", None),
+    ],
+)
+def test_bench_goes_on_after_a_failure(write, program, data, message, dim):
+    write("bad.data.json", data)
+    models = write("bad.stan", program), "eight_schools"
+    args = ("bench", *models, "--methods", "mfvi,gaussian")
     runs = run_json(*args, code=1)["runs"]
-    assert "never" in runs[0]["error"]
-    assert runs[1]["error"] is None
-    assert "never" in run(*args, code=1).stderr
+    assert [message in (run["error"] or "") for run in runs] == [True, True, False, False]
+    assert [run["model"] for run in runs] == ["bad", "bad", "eight_schools", "eight_schools"]
+    assert [run["dim"] for run in runs] == [dim, dim, 10, 10]
+    text = run(*args, code=1)
+    assert text.stderr.count("Warning: bad: ") == 1
+    assert text.stdout.count("error") == 2
+
+
+def test_bench_has_the_data_and_the_seed_of_a_fit(write):
+    """A program that draws its own data draws the same ones as in ``stanrovi fit``."""
+    program = write("drawn.stan", """
+        transformed data { real m = normal_rng(0, 100); }
+        parameters { real x; }
+        model { x ~ normal(m, 1); target += -m; }
+    """)  # fmt: skip
+    one = run_json("bench", program, "--methods", "gaussian", "--seeds", "3")["runs"][0]
+    assert one["elbo"] == run_json("fit", program, "--method", "gaussian", "--seed", 3)["elbo"]
 
 
 @pytest.mark.slow

@@ -39,6 +39,10 @@ def test_unknown_model_suggests_the_nearest(command):
     assert "'eight_schools'" in fails(command, "eigth_schools", code=2)
 
 
+def test_bench_tells_a_wrong_name_before_the_first_fit():
+    assert "'eight_schools'" in fails("bench", "ar", "eigth_schools", code=2)
+
+
 def test_unknown_words_suggest_the_nearest():
     assert "Did you mean 'rovi'" in fails("fit", "ar", "--method", "rovii", code=2)
     assert "Did you mean 'mfvi'" in fails("compare", "ar", "--methods", "mvfi,rovi", code=2)
