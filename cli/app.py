@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
+from stanrovi.arguments import suggestion
 from stanrovi.errors import OutputError, StanroviError
-from stanrovi_cli.options import suggestion
 
 # One module each, which holds its command as ``command``.
 COMMANDS = (

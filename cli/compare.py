@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stanrovi.arguments import checked_seed
 from stanrovi_cli import console
 from stanrovi_cli.options import (
     NUTS_ENGINES,
@@ -17,7 +18,6 @@ from stanrovi_cli.options import (
     json_option,
     methods_option,
     model_options,
-    new_seed,
     nuts_options,
     overwrite_option,
     path_option,
@@ -81,8 +81,11 @@ def command(
 
     if reference is not None and nuts_csv is not None:
         raise click.UsageError("--reference and --nuts-csv exclude each other; give one.")
-    seed = new_seed(seed)
-    with filled_folder(output, overwrite=overwrite) if output else nullcontext() as folder:
+    seed = checked_seed(seed)
+    kept = [reference] if reference else []
+    with (
+        filled_folder(output, overwrite=overwrite, keep=kept) if output else nullcontext()
+    ) as folder:
         with working(f"loading {model}"):
             loaded = sr.Model(model, data, seed=seed)
             stored = _stored_reference(loaded, reference, nuts_csv)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stanrovi.arguments import checked_seed
 from stanrovi_cli import console
 from stanrovi_cli.options import (
     budget_options,
@@ -16,7 +17,6 @@ from stanrovi_cli.options import (
     json_option,
     method_option,
     model_options,
-    new_seed,
     seed_option,
     strict_option,
 )
@@ -60,7 +60,7 @@ def command(
     if output is not None:
         check_output(output, overwrite=overwrite)
     budget = {"max_gradients": max_gradients, "max_seconds": max_seconds}
-    fit = run_fit(model, data, method, new_seed(seed), draws, engine, **budget)
+    fit = run_fit(model, data, method, checked_seed(seed), draws, engine, **budget)
     if output is not None:
         from stanrovi import write_netcdf
 
@@ -94,6 +94,8 @@ def run_fit(
 
 
 def _as_dict(fit: Fit, output: Path | None) -> dict[str, Any]:
+    from stanrovi.api import mode_rows
+
     result = fit.result
     return {
         "model": fit.model_name,
@@ -108,15 +110,7 @@ def _as_dict(fit: Fit, output: Path | None) -> dict[str, Any]:
         "dim": result.dim,
         "seed": result.seed,
         "engine": fit.engine,
-        "modes": [
-            {
-                "weight": mode.weight,
-                "log_density": mode.log_density,
-                "mass": mode.mass,
-                "position": mode.position,
-            }
-            for mode in result.modes
-        ],
+        "modes": mode_rows(result),
         "verdict": result.verdict.name,
         "reasons": result.verdict.reasons,
         "warnings": result.warnings,

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stanrovi.arguments import checked_seed
 from stanrovi_cli import console
-from stanrovi_cli.options import engine_option, json_option, model_options, new_seed, seed_option
+from stanrovi_cli.options import engine_option, json_option, model_options, seed_option
 
 if TYPE_CHECKING:
     from stanrovi.separateness import ModeReport, Separateness
@@ -31,7 +32,7 @@ def command(model: str, data: Path | None, seed: int | None, engine: str, as_jso
     import stanrovi as sr
     from stanrovi_cli.progress import working
 
-    seed = new_seed(seed)
+    seed = checked_seed(seed)
     with working(f"searching for modes of {model}"):
         loaded = sr.Model(model, data, engine=engine, seed=seed)  # type: ignore[arg-type]
         report = sr.find_modes(loaded, seed=seed)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stanrovi.arguments import checked_seed
 from stanrovi.errors import DrawsError
 from stanrovi_cli import console
 from stanrovi_cli.options import (
@@ -15,7 +16,6 @@ from stanrovi_cli.options import (
     file_options,
     json_option,
     model_options,
-    new_seed,
     nuts_options,
     seed_option,
     strict_option,
@@ -61,7 +61,7 @@ def command(
 
     if output is not None:
         check_output(output, overwrite=overwrite)
-    run, name = run_nuts(model, data, new_seed(seed), engine=engine, **settings)
+    run, name = run_nuts(model, data, checked_seed(seed), engine=engine, **settings)
     found = _check(run.draws)
     if output is not None:
         write_netcdf(run.draws, output, overwrite=overwrite)

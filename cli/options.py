@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
-import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from stanrovi.arguments import MAX_SEED, suggestion
+
+# The library's own lists, spelt out: loading them would load NumPy for --help.
 METHODS = ("gaussian", "mfvi", "rovi", "mixture", "auto")
 MODEL_ENGINES = ("auto", "stanli", "bridgestan")
 NUTS_ENGINES = ("auto", "cmdstan", "stanli")
-MAX_SEED = 2**31 - 1
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """``" Did you mean 'x'?"``, or nothing when nothing is near."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
-
-
-def new_seed(seed: int | None) -> int:
-    """Take the seed asked for, or draw one, to be recorded."""
-    return secrets.randbelow(MAX_SEED) if seed is None else seed
 
 
 class Name(click.Choice):

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stanrovi.arguments import checked_seed
 from stanrovi_cli import console
 from stanrovi_cli.options import (
     METHODS,
     Name,
     json_option,
     model_options,
-    new_seed,
     overwrite_option,
     path_option,
     seed_option,
@@ -81,7 +81,7 @@ def command(
         with steps_progress(f"{method}: simulations") as progress:
             result = sbc(
                 model, data, method=method, simulations=simulations, draws=draws,
-                seed=new_seed(seed), progress=progress,
+                seed=checked_seed(seed), progress=progress,
             )  # fmt: skip
         found = result.to_dict() | {"output": output}
         if folder is not None:

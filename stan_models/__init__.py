@@ -6,9 +6,9 @@ Each model is a folder ``NAME`` with ``NAME.stan``, ``NAME.data.json`` and a
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 
+from stanrovi.arguments import suggestion
 from stanrovi.errors import UsageError
 
 _ROOT = Path(__file__).parent
@@ -29,9 +29,10 @@ def path(name: str) -> Path:
     """
     known = names()
     if name not in known:
-        nearest = get_close_matches(name, known, n=1)
-        cure = f"Did you mean '{nearest[0]}'?" if nearest else f"Bundled are: {', '.join(known)}."
-        raise UsageError(f"There is no bundled model '{name}'. {cure}")
+        raise UsageError(
+            f"There is no bundled model {name!r}.{suggestion(name, known)} "
+            f"Bundled models: {', '.join(known)}."
+        )
     return _ROOT / name
 
 

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import json
-import math
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import metadata
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from stanrovi.arguments import check_choice, checked_count, checked_seed
 from stanrovi.arviz_io import to_arviz
 from stanrovi.determinism import one_blas_thread
 from stanrovi.draw_stats import psis_khat
 from stanrovi.draws import Draws, require_finite
 from stanrovi.errors import DensityError, UsageError
 from stanrovi.families import Product
+from stanrovi.json_values import plain
 from stanrovi.modes import SearchSettings
 from stanrovi.modes import find_modes as search_modes
 from stanrovi.result import FitResult
 from stanrovi.separateness import ModeReport, mode_report
-from stanrovi.stan import Model
+from stanrovi.stan.data import DataSource
+from stanrovi.stan.model import Model, ModelSource, as_model
 from stanrovi.target import Target
 from stanrovi.vi.driver import METHODS, Method, fit_density
 from stanrovi.vi.outcome import FamilySettings
@@ -33,7 +33,6 @@ from stanrovi.vi.run import Progress
 _MAX_DRAWS = 2**30  # all points of the quasi-random sequence
 
 T = TypeVar("T")
-Data = str | os.PathLike[str] | Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,8 +67,8 @@ class Fit:
 
 
 def fit(
-    model: Model | str | os.PathLike[str],
-    data: Data = None,
+    model: ModelSource,
+    data: DataSource = None,
     *,
     method: Method = "rovi",
     seed: int | None = None,
@@ -94,7 +93,7 @@ def fit(
         Rotational VI, mean field, a full-rank Gaussian, a mixture of one
         rotated product per mode, or the choice between rovi and mixture.
     seed : int, optional
-        Recorded in the result; drawn from the system when not given. The same
+        Below 2**32, recorded in the result; drawn from the system when not given. The same
         seed gives the same draws to the last bit on one machine, however many
         threads there are.
     draws : int
@@ -102,7 +101,9 @@ def fit(
     marginals, preconditioner, updates
         See `stanrovi.vi.outcome.FamilySettings`.
     max_gradients, max_seconds : optional
-        Budget; the best approximation so far is returned when it is spent.
+        Budget; the best approximation so far is returned when it is spent. The log
+        densities at the result's draws come on top of it, and are not counted in
+        ``n_gradients``.
     progress : callable, optional
         Called with each `stanrovi.result.TracePoint`.
 
@@ -120,10 +121,15 @@ def fit(
         If the density is finite nowhere, the budget was too small, or draws of a
         parameter leave the range or the precision of floating-point numbers.
     """
-    _check_options(method, draws, max_gradients, max_seconds)
-    built = _model(model, data)
-    seed = fresh_seed() if seed is None else seed
+    check_choice("method", method, METHODS)
+    draws = checked_count("draws", draws, 2, _MAX_DRAWS)
+    seed = checked_seed(seed)
     settings = FamilySettings(marginals, preconditioner, updates)
+    if max_gradients is not None:
+        max_gradients = checked_count("max_gradients", max_gradients, 1)
+    if max_seconds is not None and not max_seconds > 0:
+        raise UsageError(f"max_seconds must be positive, not {max_seconds}.")
+    built = as_model(model, data)
     run = partial(
         fit_density,
         built,
@@ -137,15 +143,12 @@ def fit(
         progress=progress,
         names=built.unconstrained_names,
     )
-    # Climbs on densities without bound run out of floating-point numbers. What comes of
-    # it is judged by the result's own numbers.
-    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        result = _explained(built, run)
+    result = _guarded(built, run)
     return Fit(result, fit_draws(built, result), built.name, built.engine)
 
 
 def find_modes(
-    model: Model | str | os.PathLike[str], data: Data = None, *, seed: int | None = None
+    model: ModelSource, data: DataSource = None, *, seed: int | None = None
 ) -> ModeReport:
     """Search for the modes of a Stan model and report how separate they are.
 
@@ -154,7 +157,7 @@ def find_modes(
     model, data
         See `fit`.
     seed : int, optional
-        Of the starting points.
+        Of the starting points, below 2**32.
 
     Returns
     -------
@@ -164,17 +167,24 @@ def find_modes(
 
     Raises
     ------
+    UsageError
+        For a seed that is none.
+    ModelError, DataError
+        If the model cannot be built.
     DensityError
         If the density is finite nowhere.
     """
-    built = _model(model, data)
-    seed = fresh_seed() if seed is None else seed
+    seed = checked_seed(seed)
+    built = as_model(model, data)
     target = Target(built)
     rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(3)[0])
     names = tuple(built.unconstrained_names)
-    with one_blas_thread():
-        search = _explained(built, lambda: search_modes(target, rng, SearchSettings()))
+
+    def work() -> ModeReport:
+        search = search_modes(target, rng, SearchSettings())
         return mode_report(search, target.n_gradients, built.name, names)
+
+    return _guarded(built, work)
 
 
 def fit_draws(model: Model, result: FitResult) -> Draws:
@@ -211,34 +221,13 @@ def _require_resolution(model: Model, result: FitResult) -> None:
         )
 
 
-def fresh_seed() -> int:
-    """Draw a seed from the system, below 2**31 (what CmdStan accepts)."""
-    return int(np.random.SeedSequence().generate_state(1)[0] >> 1)
-
-
 def mode_rows(result: FitResult) -> list[dict[str, Any]]:
-    """Modes of a fit as plain data: weight, log_density, mass, position."""
-    return [
-        {
-            "weight": m.weight,
-            "log_density": m.log_density,
-            "mass": m.mass if math.isfinite(m.mass) else None,
-            "position": m.position.tolist(),
-        }
-        for m in result.modes
-    ]
+    """Modes of a fit as JSON values: weight, log_density, mass, position."""
+    fields = ("weight", "log_density", "mass", "position")
+    return [plain({name: getattr(mode, name) for name in fields}) for mode in result.modes]
 
 
 def _attrs(model: Model, result: FitResult) -> dict[str, str | int | float]:
-    trace = [
-        {
-            "stage": p.stage,
-            "n_gradients": p.n_gradients,
-            "elbo": p.elbo if math.isfinite(p.elbo) else None,
-            "elbo_se": p.elbo_se if math.isfinite(p.elbo_se) else None,
-        }
-        for p in result.trace
-    ]
     attrs: dict[str, str | int | float] = {
         "inference_library": "stanrovi",
         "inference_library_version": metadata.version("stanrovi"),
@@ -260,43 +249,23 @@ def _attrs(model: Model, result: FitResult) -> dict[str, str | int | float]:
         "verdict_reasons": "\n".join(result.verdict.reasons),
         "warnings": "\n".join(result.warnings),
         "modes": json.dumps(mode_rows(result)),
-        "trace": json.dumps(trace),
+        "trace": json.dumps([plain(asdict(point)) for point in result.trace]),
     }
     if isinstance(result.family, Product):
         family = result.family.standardised()
-        axes = {"center": family.center.tolist(), "matrix": family.axes.tolist()}
-        attrs["axes"] = json.dumps(axes)
+        attrs["axes"] = json.dumps(plain({"center": family.center, "matrix": family.axes}))
     return attrs
 
 
-def _model(model: Model | str | os.PathLike[str], data: Data) -> Model:
-    if not isinstance(model, Model):
-        return Model(model, data)
-    if data is not None:
-        raise UsageError("This model has its data already; pass data only with a program.")
-    return model
+def _guarded(model: Model, work: Callable[[], T]) -> T:
+    """Run numerical work, and add the program's own reason to a density that is finite nowhere.
 
-
-def _check_options(
-    method: str, draws: int, max_gradients: int | None, max_seconds: float | None
-) -> None:
-    if method not in METHODS:
-        close = get_close_matches(str(method), METHODS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
-        raise UsageError(f"Unknown method {method!r}{hint} Choose from {', '.join(METHODS)}.")
-    if draws < 2:
-        raise UsageError(f"draws must be at least 2, not {draws}.")
-    if draws > _MAX_DRAWS:
-        raise UsageError(f"draws must be at most {_MAX_DRAWS:,}, not {draws}.")
-    for name, value in (("max_gradients", max_gradients), ("max_seconds", max_seconds)):
-        if value is not None and not value > 0:
-            raise UsageError(f"{name} must be positive, not {value}.")
-
-
-def _explained(model: Model, work: Callable[[], T]) -> T:
-    """Add the program's own reason to a density that is finite nowhere."""
+    Climbs on densities without bound run out of floating-point numbers; what comes of it is
+    judged by the result's own numbers, so NumPy need not warn.
+    """
     try:
-        return work()
+        with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return work()
     except DensityError as error:
         if model.last_rejection:
             raise DensityError(

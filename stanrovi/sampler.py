@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,11 +14,12 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from stanrovi.arguments import check_choice, checked_count, checked_seed
 from stanrovi.draws import Draws, nan_variables, require_finite
 from stanrovi.errors import DrawsError, ModelError, SamplerError, StanroviError, UsageError
-from stanrovi.stan import Model
 from stanrovi.stan.chains import Chains, NutsSettings, Progress
 from stanrovi.stan.data import DataSource
+from stanrovi.stan.model import Model, ModelSource, as_model
 from stanrovi.stan.program import Program
 from stanrovi.target import Array
 
@@ -30,7 +30,6 @@ NutsChoice = Literal["auto", "cmdstan", "stanli"]
 
 # Beyond this, warm-up iterations are not kept just to count their gradients.
 _MAX_SAVED_BYTES = 500_000_000
-_MAX_SEED = 2**32 - 1
 _MAX_COUNT = 2**31 - 1  # engines count in C's int, and wrap around
 
 
@@ -69,7 +68,7 @@ class NutsRun:
 
 
 def nuts(
-    model: Model | str | os.PathLike[str],
+    model: ModelSource,
     data: DataSource = None,
     *,
     engine: NutsChoice = "auto",
@@ -96,7 +95,7 @@ def nuts(
     chains, iter_warmup, iter_sampling : int
         Iterations are per chain.
     seed : int, optional
-        Random when not given; the run records it.
+        Below 2**32; random when not given. The run records it.
     adapt_delta : float
         Target acceptance rate.
     max_treedepth : int
@@ -119,10 +118,10 @@ def nuts(
     SamplerError
         If the run fails, or draws of a parameter are NaN or infinite.
     """
-    model = _as_model(model, data)
-    settings = _settings(
-        chains, iter_warmup, iter_sampling, seed, adapt_delta, max_treedepth, model.n_columns
-    )
+    check_choice("NUTS engine", engine, get_args(NutsChoice))
+    settings = _settings(chains, iter_warmup, iter_sampling, seed, adapt_delta, max_treedepth)
+    model = as_model(model, data)
+    settings = replace(settings, save_warmup=_saves_warmup(settings, model.n_columns))
     chosen, executable, notes = _choose(model, engine, exe)
     start = time.perf_counter()
     if executable is not None:
@@ -180,14 +179,6 @@ def nuts_from_csv(
     return _run(model, result, "cmdstan", int(config.get("seed", 0)), math.nan, notes)
 
 
-def _as_model(model: Model | str | os.PathLike[str], data: DataSource) -> Model:
-    if not isinstance(model, Model):
-        return Model(model, data)
-    if data is not None:
-        raise UsageError("data were given, but the model has data already; give one or the other")
-    return model
-
-
 def _settings(
     chains: int,
     iter_warmup: int,
@@ -195,39 +186,28 @@ def _settings(
     seed: int | None,
     adapt_delta: float,
     max_treedepth: int,
-    n_columns: int,
 ) -> NutsSettings:
-    for name, value, least in (
-        ("chains", chains, 1),
-        ("iter_warmup", iter_warmup, 0),
-        ("iter_sampling", iter_sampling, 1),
-        ("max_treedepth", max_treedepth, 1),
-    ):
-        if value < least:
-            raise UsageError(f"{name} must be at least {least}, got {value}")
-        if value > _MAX_COUNT:
-            raise UsageError(f"{name} must be at most {_MAX_COUNT}, got {value}")
     if not 0 < adapt_delta < 1:
-        raise UsageError(f"adapt_delta must lie between 0 and 1, got {adapt_delta}")
-    if seed is None:
-        seed = secrets.randbelow(2**31)
-    if not 0 <= seed <= _MAX_SEED:
-        raise UsageError(f"seed must lie between 0 and {_MAX_SEED}, got {seed}")
-    saved_bytes = 8 * chains * (iter_warmup + iter_sampling) * (n_columns + 7)
+        raise UsageError(f"adapt_delta must lie between 0 and 1, not {adapt_delta}.")
     return NutsSettings(
-        chains, iter_warmup, iter_sampling, seed, adapt_delta, max_treedepth,
-        save_warmup=iter_warmup > 0 and saved_bytes <= _MAX_SAVED_BYTES,
-    )  # fmt: skip
+        chains=checked_count("chains", chains, 1, _MAX_COUNT),
+        iter_warmup=checked_count("iter_warmup", iter_warmup, 0, _MAX_COUNT),
+        iter_sampling=checked_count("iter_sampling", iter_sampling, 1, _MAX_COUNT),
+        seed=checked_seed(seed),
+        adapt_delta=adapt_delta,
+        max_treedepth=checked_count("max_treedepth", max_treedepth, 1, _MAX_COUNT),
+    )
+
+
+def _saves_warmup(settings: NutsSettings, n_columns: int) -> bool:
+    n_bytes = 8 * settings.chains * settings.iterations * (n_columns + 7)
+    return settings.iter_warmup > 0 and n_bytes <= _MAX_SAVED_BYTES
 
 
 def _choose(
     model: Model, engine: NutsChoice, exe: str | os.PathLike[str] | None
 ) -> tuple[NutsEngine, Path | None, tuple[str, ...]]:
     """Engine, CmdStan executable if that is the engine, and notes for the user."""
-    if engine not in get_args(NutsChoice):
-        raise UsageError(
-            f"NUTS engine must be one of {', '.join(get_args(NutsChoice))}, got {engine!r}"
-        )
     if exe is not None:
         if engine == "stanli":
             raise UsageError(f"engine 'stanli' runs no executable, but exe is {exe}; drop one")

@@ -10,7 +10,6 @@ calibration*, arXiv:1804.06788.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,19 +18,20 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from stanrovi.api import fit, fresh_seed
+from stanrovi.api import fit
+from stanrovi.arguments import check_choice, checked_count, checked_seed
 from stanrovi.calibration import CalibrationResult, grade
 from stanrovi.draw_stats import ess
 from stanrovi.draws import Draws
 from stanrovi.errors import DensityError, DrawsError, ModelError, SamplerError, UsageError
 from stanrovi.sampler import NutsRun, nuts
-from stanrovi.stan import Model
 from stanrovi.stan.data import DataSource
+from stanrovi.stan.model import Model, ModelSource, as_model
 from stanrovi.stan.program import Program
 from stanrovi.target import Array
 from stanrovi.vi.driver import Method as FitMethod
 
-Method = Literal["gaussian", "mfvi", "rovi", "mixture", "auto", "nuts"]
+Method = Literal[FitMethod, "nuts"]
 Simulator = Callable[[np.random.Generator], tuple[Mapping[str, Any], Mapping[str, Any]]]
 Progress = Callable[[int, int], None]
 
@@ -42,7 +42,7 @@ _NUTS_ESS, _NUTS_FIRST, _NUTS_MOST = 2, 8, 200
 
 
 def sbc(
-    model: Model | str | os.PathLike[str],
+    model: ModelSource,
     data: DataSource = None,
     *,
     method: Method = "rovi",
@@ -74,7 +74,7 @@ def sbc(
     level : float
         Probability that a calibrated method fails, over all parameters together.
     seed : int, optional
-        Drawn from the system when not given.
+        Below 2**32; drawn from the system when not given.
     simulate : callable, optional
         Maps a generator of random numbers to true values, by the names of
         parameters, transformed parameters or generated quantities (constrained,
@@ -98,11 +98,15 @@ def sbc(
     DensityError
         If every fit failed; single failures are told in the result.
     """
-    _check_options(method, simulations, draws, level)
-    base = model if isinstance(model, Model) else Model(model, data)
+    check_choice("method", method, get_args(Method))
+    simulations = checked_count("simulations", simulations, 10)
+    draws = checked_count("draws", draws, 2)
+    if not 0 < level < 1:
+        raise UsageError(f"level must lie between 0 and 1, not {level}.")
+    seed = checked_seed(seed)
+    base = as_model(model, data)
     if simulate is None:
         _require_simulation(base)
-    seed = fresh_seed() if seed is None else seed
     start = time.perf_counter()
     done: list[_Simulation] = []
     failures: list[str] = []
@@ -260,14 +264,3 @@ def _require_simulation(model: Model) -> None:
             f"{model.name} has neither pars_ nor ranks_ among its generated quantities, which tell "
             "the true values that it simulated from. Add one, or pass simulate."
         )
-
-
-def _check_options(method: str, simulations: int, draws: int, level: float) -> None:
-    if method not in get_args(Method):
-        known = ", ".join(get_args(Method))
-        raise UsageError(f"Unknown method {method!r}; choose one of {known}.")
-    for name, value, least in (("simulations", simulations, 10), ("draws", draws, 2)):
-        if value < least:
-            raise UsageError(f"{name} must be at least {least}, not {value}.")
-    if not 0 < level < 1:
-        raise UsageError(f"level must lie between 0 and 1, not {level}.")

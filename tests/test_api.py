@@ -1,12 +1,14 @@
 """The Python API on the bundled programs, in the embedded engine."""
 
 import json
+from contextlib import suppress
 
 import numpy as np
 import pytest
 
 import stanrovi as sr
 from stanrovi.errors import DensityError, UsageError
+from stanrovi.sbc import sbc
 from stanrovi.stan import Model
 from stanrovi.vi.driver import METHODS
 
@@ -162,17 +164,58 @@ def test_modes_are_reported_in_both_coordinates(bimodal):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "rov"}, "did you mean 'rovi'"),
+        ({"method": "rov"}, "Did you mean 'rovi'"),
         ({"method": "x"}, "Choose from gaussian"),
-        ({"draws": 1}, "at least 2, not 1"),
-        ({"max_gradients": 0}, "max_gradients must be positive, not 0"),
+        ({"draws": 1}, "draws must be a whole number from 2 to .*, not 1"),
+        ({"draws": 99.5}, r"draws must be .*, not 99\.5"),
+        ({"draws": 2**31}, "draws must be .*, not 2147483648"),
+        ({"max_gradients": 0}, "max_gradients must be a whole number of at least 1, not 0"),
+        ({"max_gradients": 1e4}, r"max_gradients must be .*, not 10000\.0"),
         ({"max_seconds": -1.0}, "max_seconds must be positive, not -1"),
-        ({"data": {"m": 1, "w": 0.5}}, "has its data already"),
+        ({"max_seconds": np.nan}, "max_seconds must be positive, not nan"),
+        ({"preconditioner": "diag"}, "Unknown preconditioner 'diag'"),
+        ({"marginals": "afine"}, "Unknown marginals 'afine'"),
+        ({"updates": None}, "Unknown updates None"),
     ],
 )
-def test_impossible_options_are_refused(bimodal, options, message):
+def test_impossible_options_are_refused_before_the_model_is_loaded(options, message):
     with pytest.raises(UsageError, match=message):
-        sr.fit(bimodal, **options)
+        sr.fit("no such model", **options)
+
+
+@pytest.mark.parametrize("entry", [sr.fit, sr.find_modes, sr.nuts, sbc])
+def test_a_model_has_its_data_already(bimodal, entry):
+    with pytest.raises(UsageError, match="has its data already"):
+        entry(bimodal, {"m": 1, "w": 0.5})
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, 2**32, "1", np.float64(1)])
+@pytest.mark.parametrize("entry", [sr.fit, sr.find_modes, sr.nuts, sbc])
+def test_what_is_no_seed_is_refused_before_the_model_is_loaded(entry, seed):
+    with pytest.raises(UsageError, match="seed must be a whole number from 0 to 4294967295, not"):
+        entry("no such model", seed=seed)
+
+
+def test_what_is_no_seed_of_a_model_is_refused(eight_schools):
+    for build in (lambda: Model("eight_schools", seed=-1), lambda: eight_schools.rebuild(seed=0.5)):
+        with pytest.raises(UsageError, match=r"seed must be .*, not (-1|0\.5)"):
+            build()
+
+
+def test_the_largest_seed_and_numpys_integers_are_seeds(tmp_path):
+    seed = np.uint32(2**32 - 1)
+    fit = sr.fit(Model("bimodal_gaussian", seed=seed), seed=seed, draws=np.int64(50))
+    assert sr.find_modes("bimodal_gaussian", seed=seed).names == ("x.1", "x.2")
+    stored = sr.read_draws(sr.write_netcdf(fit.draws, tmp_path / "fit.nc"))
+    assert stored.attrs["seed"] == fit.result.seed == 2**32 - 1
+
+
+@pytest.mark.parametrize("entry", [sr.fit, sr.find_modes])
+def test_densities_without_bound_warn_of_nothing(write, entry):
+    """Climbs run out of numbers, and NumPy would say so (warnings fail tests)."""
+    program = "parameters { real x; real y; } model { target += x + exp(y); }"
+    with suppress(DensityError):
+        entry(write("unbounded.stan", program), seed=0)
 
 
 def test_a_program_that_rejects_everything_is_quoted(write):

@@ -204,7 +204,7 @@ class TestCmdStan:
             cmdstan_vi(eight_schools, "meanfield", seed=1, exe=exe)
 
     def test_bad_requests(self, prophet: Model, tmp_path: Path) -> None:
-        with pytest.raises(UsageError, match="pathfinder, got 'advi'"):
+        with pytest.raises(UsageError, match="Unknown algorithm 'advi'"):
             cmdstan_vi(prophet, "advi", seed=1)  # type: ignore[arg-type]
         with pytest.raises(UsageError, match="no such CmdStan executable"):
             cmdstan_vi(prophet, "meanfield", seed=1, exe=tmp_path / "none.bin")

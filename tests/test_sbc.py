@@ -321,9 +321,12 @@ def test_programs_that_do_not_simulate() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "nut"}, "Unknown method 'nut'; choose one of gaussian, .*nuts"),
-        ({"simulations": 9}, "simulations must be at least 10, not 9"),
-        ({"draws": 1}, "draws must be at least 2, not 1"),
+        (
+            {"method": "nut"},
+            "Unknown method 'nut'. Did you mean 'nuts'.* Choose from gaussian, .*nuts",
+        ),
+        ({"simulations": 9}, "simulations must be a whole number of at least 10, not 9"),
+        ({"draws": 1}, "draws must be a whole number of at least 2, not 1"),
         ({"level": 1.0}, r"level must lie between 0 and 1, not 1\.0"),
     ],
 )
@@ -403,7 +406,7 @@ def test_command_prints_a_table_and_fills_a_folder(tmp_path: Path) -> None:
     assert "too narrow" in text
     found = json.loads((folder / "sbc.json").read_text("utf-8"))
     jsonschema.validate(found, SCHEMA)
-    names = {path.name for path in folder.iterdir()}
+    names = {path.name for path in folder.glob("[!.]*")}
     assert names == {"sbc.json", "ranks.png", "ranks.svg", "ecdf.png", "ecdf.svg"}
 
 

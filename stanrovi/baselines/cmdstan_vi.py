@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from stanrovi.arguments import check_choice, checked_count, checked_seed
 from stanrovi.baselines.draws import common_attrs
 from stanrovi.draws import Draws
 from stanrovi.errors import SamplerError, UsageError
@@ -66,16 +67,15 @@ def cmdstan_vi(
     Raises
     ------
     UsageError
-        For an unknown algorithm, a file that is no CmdStan executable, or a model
-        that is a compiled library, without an executable.
+        For an unknown algorithm, an impossible option, a file that is no CmdStan
+        executable, or a model that is a compiled library, without an executable.
     ModelError
         If there is no CmdStan to compile the program, or it cannot.
     SamplerError
         If the run fails, with the reason from CmdStan's console.
     """
-    if algorithm not in get_args(CmdStanAlgorithm):
-        choices = ", ".join(get_args(CmdStanAlgorithm))
-        raise UsageError(f"algorithm must be one of {choices}, got {algorithm!r}")
+    check_choice("algorithm", algorithm, get_args(CmdStanAlgorithm))
+    seed, draws = checked_seed(seed), checked_count("draws", draws, 1)
     executable = _executable(model) if exe is None else Path(exe)
     with tempfile.TemporaryDirectory(prefix="stanrovi-vi-") as root:
         folder = Path(root)

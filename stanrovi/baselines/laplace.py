@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from stanrovi.arguments import checked_count, checked_seed
 from stanrovi.baselines.draws import constrained_draws
 from stanrovi.draws import Draws
 from stanrovi.errors import DensityError
@@ -32,9 +33,12 @@ def laplace_draws(model: Model, *, seed: int, draws: int = 4000) -> Draws:
 
     Raises
     ------
+    UsageError
+        For a seed or a number of draws that is none.
     DensityError
         If the density is finite nowhere, or has no proper mode.
     """
+    seed, draws = checked_seed(seed), checked_count("draws", draws, 1)
     began = time.perf_counter()
     target = Target(model)
     searching, sampling = np.random.default_rng(seed).spawn(2)

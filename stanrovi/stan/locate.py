@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from stanrovi.arguments import suggestion
 from stanrovi.errors import UsageError
 from stanrovi.files import usable_path
 from stanrovi.stan.data import DataSource
@@ -47,12 +47,6 @@ def locate(
     if path.suffix in LIBRARY_SUFFIXES:
         return path, None
     return _bundled(os.fspath(program))
-
-
-def suggestion(word: str, candidates: Iterable[str]) -> str:
-    """``" Did you mean 'x'?"``, or nothing when no candidate is near."""
-    near = difflib.get_close_matches(word, list(candidates), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _bundled(name: str) -> tuple[Program, DataSource]:

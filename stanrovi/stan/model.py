@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from stanrovi.arguments import check_choice, checked_seed
 from stanrovi.errors import ModelError, UsageError
 from stanrovi.stan.batch import BatchEvaluator
 from stanrovi.stan.constrain import Constrainer, shape
 from stanrovi.stan.data import DataSource, check_data, known_size, read_data, to_json
 from stanrovi.stan.engine import EngineChoice, EngineName, load_library, load_program, load_reduced
-from stanrovi.stan.locate import locate, suggestion
+from stanrovi.stan.locate import locate
 from stanrovi.stan.program import Program
 from stanrovi.target import Array
 
@@ -43,7 +44,7 @@ class Model:
     include_paths : sequence of path
         Folders searched for ``#include`` before the program's own folder.
     seed : int
-        Seed of random numbers in the transformed data block.
+        Seed of random numbers in the transformed data block, below 2**32.
 
     Attributes
     ----------
@@ -69,7 +70,7 @@ class Model:
     Raises
     ------
     UsageError
-        If the program, data file or engine named is not there.
+        If the program, data file or engine named is not there, or the seed is none.
     ModelError
         If stanc rejects the program, no engine can run it, or it has no parameters.
     DataError
@@ -85,30 +86,25 @@ class Model:
         include_paths: Sequence[str | os.PathLike[str]] = (),
         seed: int = 0,
     ) -> None:
-        choices = get_args(EngineChoice)
-        if engine not in choices:
-            raise UsageError(
-                f"engine must be one of {', '.join(choices)}, got {engine!r}."
-                f"{suggestion(str(engine), choices)}"
-            )
+        check_choice("engine", engine, get_args(EngineChoice))
         source, own_data = locate(program, include_paths)
         self._build(source, read_data(own_data if data is None else data), engine, seed)
 
     def _build(
         self, source: Program | Path, data: dict[str, Any], engine: EngineChoice, seed: int
     ) -> None:
-        self.source, self.data, self.seed = source, data, seed
+        self.source, self.data, self.seed = source, data, checked_seed(seed)
         self.engine: EngineName
         if isinstance(source, Program):
             self.name = source.name
             check_data(data, source.data_declarations, source.name)
-            client, self.engine = load_program(source, self.data_json, engine, seed)
+            client, self.engine = load_program(source, self.data_json, engine, self.seed)
         elif engine == "stanli":
             raise UsageError(
                 f"{source} is a compiled library; engine 'stanli' needs the .stan file"
             )
         else:
-            client, self.engine = load_library(source, self.data_json, seed), "bridgestan"
+            client, self.engine = load_library(source, self.data_json, self.seed), "bridgestan"
             self.name = client.name().removesuffix("_model")
         if client.param_unc_num() == 0:
             raise ModelError(f"{self.name} has no parameters, so there is nothing to infer")
@@ -263,6 +259,35 @@ class Model:
             None where a draw, rounded as files round, lies outside its support.
         """
         return self._constrainer.unconstrain_draws(draws)
+
+
+ModelSource = Model | str | os.PathLike[str]
+
+
+def as_model(model: ModelSource, data: DataSource) -> Model:
+    """Take a model as it is, or build it.
+
+    Parameters
+    ----------
+    model : Model, path or str
+        A model, or what `Model` takes.
+    data : path, str, mapping or None
+        Data, when ``model`` is not a `Model` yet.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    UsageError
+        If there are data for a `Model`, which has its own.
+    """
+    if not isinstance(model, Model):
+        return Model(model, data)
+    if data is not None:
+        raise UsageError("This model has its data already; pass data only with a program.")
+    return model
 
 
 def _rebuild(

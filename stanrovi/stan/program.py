@@ -8,7 +8,6 @@ Whatever it does not understand it leaves to the engine.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -104,11 +103,6 @@ class Program:
     def code(self) -> str:
         """The program with every ``#include`` that could be found replaced by its file."""
         return _expand(self.text, self.include_paths, ())
-
-    @property
-    def digest(self) -> str:
-        """Hash of `code`, part of the names of compiled files."""
-        return hashlib.sha256(self.code.encode()).hexdigest()[:16]
 
     @cached_property
     def _bare(self) -> str:
