@@ -43,7 +43,11 @@ def command(
 
     if len(files) < 2:
         raise UsageError(f"A fit and a reference are needed, but {files[0]} is the only file.")
-    with filled_folder(output, overwrite=overwrite) as folder, working("comparing"):
+    draws = list(output.glob("*.nc")) if output.is_dir() else []  # of a comparison, perhaps read
+    with (
+        filled_folder(output, overwrite=overwrite, keep=draws) as folder,
+        working("comparing"),
+    ):
         fits = [sr.read_draws(file) for file in files[:-1]]
         comparison = sr.compare(fits, _reference(files[-1]))
         line = shlex.join(["stanrovi", "report", *map(str, files), "--output", str(output)])

@@ -96,7 +96,7 @@ def contour_grid(x: Array, y: Array) -> tuple[Array, Array, Array, Array] | None
     scale = turn * np.sqrt(variance)
     white = (points - points.mean(axis=0)) / sd @ turn / np.sqrt(variance)
     window = [np.array(limits([part])) * 1.15 for part in white.T]
-    counts, first, second = np.histogram2d(*white.T, bins=_BINS, range=window)
+    counts, first, second = np.histogram2d(white[:, 0], white[:, 1], bins=_BINS, range=window)
     # Scott's rule for a Gaussian in two dimensions, whose sd is about eight of the bins.
     density = gaussian_filter(counts, 8 * x.size ** (-1 / 6), mode="constant") / x.size
     ordered = np.sort(density.ravel())[::-1]
