@@ -89,12 +89,15 @@ def _check(draws: Draws) -> ReferenceCheck:
     """R-hat, ESS and divergences of the parameters that vary."""
     import numpy as np
 
-    from stanrovi.diagnostics import check_reference
+    from stanrovi.diagnostics import check_reference, varying
 
-    varying = {name: x for name, x in draws.scalars().items() if np.ptp(x) > 0}
-    if not varying:
+    scalars = draws.scalars()
+    values = np.stack(list(scalars.values()), axis=-1)
+    varies = varying(values)
+    if not varies.any():
         raise DrawsError("Every parameter is constant over the draws; run more iterations.")
-    return check_reference(draws, np.stack(list(varying.values()), axis=-1), tuple(varying))
+    names = tuple(name for name, keep in zip(scalars, varies, strict=True) if keep)
+    return check_reference(draws, values[..., varies], names)
 
 
 def _as_dict(

@@ -20,6 +20,7 @@ from stanrovi.diagnostics import (
     distances,
     number,
     pair_distances,
+    varying,
 )
 from stanrovi.draws import Draws, require_finite
 from stanrovi.errors import DrawsError, UsageError
@@ -261,7 +262,7 @@ def compare(
     for name, run in {reference.method: reference, **named}.items():
         require_finite(run.posterior, variables, DrawsError, name)
     values = _matrix(reference, variables)
-    varies = values.std(axis=(0, 1)) > 1e-10 * (1 + np.abs(values).max(axis=(0, 1)))
+    varies = varying(values)
     if not varies.any():
         raise DrawsError("Every parameter of the reference is constant; run the sampler again.")
     labels = list(reference.scalars(variables))

@@ -109,6 +109,22 @@ def effective_sizes(values: Array) -> Array:
     return np.minimum(np.nan_to_num(worse, nan=1.0), values.shape[0] * values.shape[1])
 
 
+def varying(values: Array) -> NDArray[np.bool_]:
+    """Tell which quantities vary by more than rounding, as the ones of a correlation matrix.
+
+    Parameters
+    ----------
+    values : ndarray, shape (chain, draw, k)
+        Draws of k quantities.
+
+    Returns
+    -------
+    ndarray of bool, shape (k,)
+    """
+    largest = np.abs(values).max(axis=(0, 1))
+    return np.asarray(values.std(axis=(0, 1)) > 1e-10 * (1 + largest))
+
+
 def noise_floor(
     reference: Array, effective: Array, size: Array | int, rng: np.random.Generator
 ) -> Array:

@@ -11,8 +11,12 @@ from stanrovi.diagnostics import (
     noise_floor,
     number,
     pair_distances,
+    varying,
 )
+from stanrovi.draws import Draws
+from stanrovi.errors import DrawsError
 from stanrovi.grading import exceeds
+from stanrovi_cli.nuts import _check
 
 
 def named(count):
@@ -163,3 +167,17 @@ def test_number_reads_attributes():
     assert number({"a": "1.5"}, "a") == 1.5
     assert np.isnan(number({"a": "x"}, "a"))
     assert np.isnan(number({}, "a"))
+
+
+def test_what_only_rounding_moves_is_constant():
+    """Ones of a correlation matrix, off by a bit in one chain, have no R-hat of their own."""
+    values = np.random.default_rng(23).normal(size=(4, 500, 3)) * [1.0, 1e-9, 1e9]
+    values[..., 1] += 1
+    ones = np.ones((4, 500, 1))
+    ones[0] += np.finfo(float).eps
+    both = np.concatenate([values, ones], axis=-1)
+    np.testing.assert_array_equal(varying(both), [True, True, True, False])
+    checked, alone = (_check(Draws("nuts", {"R": x}, ("R",))) for x in (both, values))
+    assert checked.rhat_max == alone.rhat_max < 1.01
+    with pytest.raises(DrawsError, match="constant"):
+        _check(Draws("nuts", {"R": ones}, ("R",)))
