@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stanrovi.draws import Draws
+from stanrovi.draws import Draws, Run, as_draws
 from stanrovi.files import atomic_path
 from stanrovi.netcdf import PARAMETERS_ATTR, SAMPLE_DIMS, UNCONSTRAINED_GROUP, netcdf_scalar
 
@@ -40,13 +40,13 @@ def is_legacy() -> bool:
     return metadata.version("arviz").startswith("0.")
 
 
-def to_arviz(draws: Draws, observed_data: Mapping[str, Any] | None = None) -> Any:
+def to_arviz(draws: Run, observed_data: Mapping[str, Any] | None = None) -> Any:
     """Convert draws to ArviZ's container.
 
     Parameters
     ----------
-    draws : Draws
-        Draws of a fit or a NUTS run.
+    draws : Draws, Fit or NutsRun
+        Draws, or a run that carries them.
     observed_data : mapping of str to array, optional
         Data to store beside them, under their Stan names.
 
@@ -57,7 +57,13 @@ def to_arviz(draws: Draws, observed_data: Mapping[str, Any] | None = None) -> An
         where known, ``sample_stats``, ``unconstrained_posterior`` (one vector
         ``unconstrained``) and ``observed_data``. The attributes of ``draws``
         stand on the container.
+
+    Raises
+    ------
+    UsageError
+        ``draws`` carries none.
     """
+    draws = as_draws(draws)
     if not is_legacy():
         return _tree(draws, observed_data)
     az = import_arviz()
@@ -84,7 +90,7 @@ def _groups(draws: Draws, observed_data: Mapping[str, Any] | None) -> dict[str, 
 
 
 def write_netcdf(
-    draws: Draws,
+    draws: Run,
     path: str | os.PathLike[str],
     *,
     observed_data: Mapping[str, Any] | None = None,
@@ -94,8 +100,8 @@ def write_netcdf(
 
     Parameters
     ----------
-    draws : Draws
-        Draws of a fit or a NUTS run.
+    draws : Draws, Fit or NutsRun
+        Draws, or a run that carries them.
     path : path-like
         Destination.
     observed_data : mapping of str to array, optional
@@ -110,9 +116,12 @@ def write_netcdf(
 
     Raises
     ------
+    UsageError
+        ``draws`` carries none.
     OutputError
         The path exists or cannot be written.
     """
+    draws = as_draws(draws)
     with atomic_path(path, overwrite=overwrite) as temporary:
         # By way of memory: a disk that fills up would crash the HDF5 library, and Python with it.
         content = io.BytesIO()

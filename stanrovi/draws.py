@@ -6,16 +6,18 @@ Everything from here on (ArviZ files, comparison, plots, report) works on
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stanrovi.errors import StanroviError
+from stanrovi.errors import StanroviError, UsageError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Draws:
     """Posterior draws of one run.
 
@@ -48,6 +50,14 @@ class Draws:
     sample_stats: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
     attrs: Mapping[str, str | int | float] = field(default_factory=dict)
     unconstrained: NDArray[np.float64] | None = None
+
+    def __repr__(self) -> str:
+        model = f" of {self.attrs['model']}" if self.attrs.get("model") else ""
+        names = ", ".join(self.parameters[:6]) + (", ..." if len(self.parameters) > 6 else "")
+        return (
+            f"<Draws: {self.method}{model}, {self.n_chains} x {self.n_draws} draws, "
+            f"parameters {names}>"
+        )
 
     @property
     def n_chains(self) -> int:
@@ -82,6 +92,49 @@ class Draws:
                 label = ",".join(str(i + 1) for i in index)
                 out[f"{name}[{label}]"] = values[(slice(None), slice(None), *index)]
         return out
+
+
+class HasDraws(Protocol):
+    """A run that carries its draws: what `stanrovi.fit` and `stanrovi.nuts` return."""
+
+    @property
+    def draws(self) -> Draws:
+        """Draws in constrained space."""
+
+
+Run = Draws | HasDraws
+
+
+def is_container(data: Any) -> bool:
+    """Whether data are ArviZ's: an InferenceData or an xarray.DataTree."""
+    return hasattr(data, "groups")
+
+
+def as_draws(run: Any) -> Draws:
+    """Take the draws of a run.
+
+    Parameters
+    ----------
+    run : Draws, Fit or NutsRun
+
+    Returns
+    -------
+    Draws
+
+    Raises
+    ------
+    UsageError
+        It carries none.
+    """
+    draws = run if isinstance(run, Draws) else getattr(run, "draws", None)
+    if isinstance(draws, Draws):
+        return draws
+    cure = "give what stanrovi.fit or stanrovi.nuts returns, or its draws"
+    if isinstance(run, (str, os.PathLike)):
+        cure = f"read the file first: stanrovi.read_draws({os.fspath(run)!r})"
+    elif is_container(run):
+        cure = "convert it first: stanrovi.from_arviz(data)"
+    raise UsageError(f"What is given (of type {type(run).__name__}) carries no draws; {cure}.")
 
 
 def require_finite(

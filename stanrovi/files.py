@@ -71,7 +71,8 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
         raise OutputError(f"{path} is no regular file; choose another path.")
     if target.exists() and not overwrite:
         raise OutputError(
-            f"{path} exists already; choose another path or ask to overwrite it (--overwrite)."
+            f"{path} exists already; choose another path or ask to overwrite it "
+            "(overwrite=True; --overwrite on the command line)."
         )
     _check_folder(target.parent)
     return target

@@ -3,6 +3,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import xarray as xr
 
 from stanrovi.arviz_io import is_legacy, to_arviz, write_netcdf
 from stanrovi.draws import Draws
-from stanrovi.errors import DrawsError, OutputError
+from stanrovi.errors import DrawsError, OutputError, UsageError
 from stanrovi.netcdf import from_arviz, read_draws
 from stanrovi.posteriordb import read_posteriordb
 
@@ -79,6 +80,30 @@ def test_writing_refuses_to_overwrite(draws, tmp_path):
     with pytest.raises(OutputError, match="exists already"):
         write_netcdf(draws, tmp_path / "a.nc")
     write_netcdf(draws, tmp_path / "a.nc", overwrite=True)
+
+
+def test_a_run_serves_as_its_draws(draws, tmp_path):
+    fit = SimpleNamespace(draws=draws)
+    assert to_arviz(fit)["posterior"].equals(to_arviz(draws)["posterior"])
+    assert read_draws(write_netcdf(fit, tmp_path / "a.nc")).parameters == draws.parameters
+
+
+def test_what_is_no_run_is_refused_with_the_way_to_make_it_one(draws, tmp_path):
+    for foreign, cure in (
+        (to_arviz(draws), "stanrovi.from_arviz"),
+        ("fit.nc", r"stanrovi.read_draws\('fit.nc'\)"),
+        (tmp_path / "fit.nc", "stanrovi.read_draws"),
+        (3, r"of type int\) carries no draws; give what stanrovi.fit"),
+    ):
+        with pytest.raises(UsageError, match=cure):
+            to_arviz(foreign)
+        with pytest.raises(UsageError, match=cure):
+            write_netcdf(foreign, tmp_path / "new.nc")
+    assert not (tmp_path / "new.nc").exists()
+
+
+def test_draws_say_what_they_are_and_not_all_they_hold(draws):
+    assert repr(draws) == "<Draws: rovi, 2 x 50 draws, parameters theta, mu>"
 
 
 def test_foreign_container_without_our_attributes():

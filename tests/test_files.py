@@ -14,7 +14,7 @@ def test_writes_a_whole_file_and_nothing_else(tmp_path):
 
 def test_refuses_an_existing_file_and_keeps_it(tmp_path):
     path = write_text(tmp_path / "a.txt", "old")
-    with pytest.raises(OutputError, match=r"a\.txt exists already.*--overwrite"):
+    with pytest.raises(OutputError, match=r"a\.txt exists already.*overwrite=True; --overwrite"):
         write_text(path, "new")
     assert path.read_text() == "old"
     write_text(path, "new", overwrite=True)
