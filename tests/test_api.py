@@ -2,14 +2,17 @@
 
 import json
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import pytest
 
 import stanrovi as sr
+from stanrovi.baselines.cmdstan_vi import cmdstan_vi
+from stanrovi.baselines.laplace import laplace_draws
 from stanrovi.errors import DensityError, UsageError
 from stanrovi.sbc import sbc
-from stanrovi.stan import Model
+from stanrovi.stan import Model, check_model
 from stanrovi.vi.driver import METHODS
 
 
@@ -194,6 +197,14 @@ def test_a_model_has_its_data_already(bimodal, entry):
 def test_what_is_no_seed_is_refused_before_the_model_is_loaded(entry, seed):
     with pytest.raises(UsageError, match="seed must be a whole number from 0 to 4294967295, not"):
         entry("no such model", seed=seed)
+
+
+@pytest.mark.parametrize(
+    "entry", [laplace_draws, check_model, partial(cmdstan_vi, algorithm="pathfinder")]
+)
+def test_what_is_no_seed_is_refused_with_a_model(bimodal, entry):
+    with pytest.raises(UsageError, match="seed must be a whole number"):
+        entry(bimodal, seed=-1)
 
 
 def test_what_is_no_seed_of_a_model_is_refused(eight_schools):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stanrovi.arguments import checked_count, checked_seed
 from stanrovi.errors import DensityError
 from stanrovi.stan.model import Model
 from stanrovi.target import Array
@@ -63,10 +64,13 @@ def check_model(model: Model, *, n_points: int = 10, seed: int = 0) -> ModelChec
 
     Raises
     ------
+    UsageError
+        For a seed or a number of points that is none.
     DensityError
         If the density rejects every point.
     """
-    rng = np.random.default_rng(seed)
+    n_points = checked_count("n_points", n_points, 1)
+    rng = np.random.default_rng(checked_seed(seed))
     x = rng.uniform(-2.0, 2.0, (n_points, model.dim))
     log_density, gradient = model.log_density_gradient(x)
     accepted, reason = np.isfinite(log_density), model.last_rejection
