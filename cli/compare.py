@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,8 +119,7 @@ def run_comparison(
     from stanrovi_cli.progress import working
 
     fits = {method: run_fit(model, None, method, seed, draws) for method in methods}
-    for fit in fits.values():
-        console.warn(fit.result.warnings)
+    _warn_once({method: fit.result.warnings for method, fit in fits.items()})
     if reference is None:
         run, _ = run_nuts(model, None, seed, **nuts_settings)
         console.warn(run.warnings)
@@ -128,11 +128,21 @@ def run_comparison(
         return sr.compare(fits, reference, model=model.name)
 
 
+def _warn_once(warnings: Mapping[str, Sequence[str]]) -> None:
+    """Print each warning once, with the methods that gave it."""
+    givers: dict[str, list[str]] = {}
+    for method, messages in warnings.items():
+        for message in messages:
+            givers.setdefault(message, []).append(method)
+    console.warn(f"{', '.join(methods)}: {message}" for message, methods in givers.items())
+
+
 def _stored_reference(model: Model, path: Path | None, nuts_csv: str | None) -> Draws | None:
     if path is not None:
-        from stanrovi import read_draws
+        from stanrovi_cli.comparing import read_reference
 
-        return read_draws(path)
+        cure = "give draws of NUTS, or leave out --reference to sample afresh"
+        return read_reference(path, cure)
     if nuts_csv is not None:
         from stanrovi.sampler import nuts_from_csv
 

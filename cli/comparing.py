@@ -8,10 +8,23 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stanrovi.errors import UsageError
 from stanrovi_cli import console
 
 if TYPE_CHECKING:
-    from stanrovi import Comparison
+    from stanrovi import Comparison, Draws
+
+
+def read_reference(path: Path, cure: str) -> Draws:
+    """Read the draws of a reference; a variational fit is refused with this cure."""
+    from stanrovi import read_draws
+
+    draws = read_draws(path)
+    if "log_q" in draws.sample_stats:
+        raise UsageError(
+            f"{path} holds a variational fit ({draws.method}), which is no reference; {cure}."
+        )
+    return draws
 
 
 def passed(comparison: Comparison) -> bool:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from stanrovi.errors import UsageError
 from stanrovi_cli import console
 from stanrovi_cli.options import json_option, overwrite_option, path_option, strict_option
-
-if TYPE_CHECKING:
-    from stanrovi import Draws
 
 
 @click.command("report")
@@ -37,7 +33,7 @@ def command(
     writes, or posteriordb's reference draws. The others are fits of the same model.
     """
     import stanrovi as sr
-    from stanrovi_cli.comparing import passed, show_comparison, write_comparison
+    from stanrovi_cli.comparing import passed, read_reference, show_comparison, write_comparison
     from stanrovi_cli.output import filled_folder
     from stanrovi_cli.progress import working
 
@@ -49,7 +45,9 @@ def command(
         working("comparing"),
     ):
         fits = [sr.read_draws(file) for file in files[:-1]]
-        comparison = sr.compare(fits, _reference(files[-1]))
+        comparison = sr.compare(
+            fits, read_reference(files[-1], "the last file must be that of NUTS")
+        )
         line = shlex.join(["stanrovi", "report", *map(str, files), "--output", str(output)])
         write_comparison(comparison, folder, draws=False, commands=[line])
     if as_json:
@@ -59,15 +57,3 @@ def command(
         console.wrote(output / "report.html")
     if strict and not passed(comparison):
         click.get_current_context().exit(3)
-
-
-def _reference(path: Path) -> Draws:
-    from stanrovi import read_draws
-
-    draws = read_draws(path)
-    if "log_q" in draws.sample_stats:
-        raise UsageError(
-            f"{path} holds a variational fit ({draws.method}), and the last file must be the "
-            "reference; put the NUTS run last."
-        )
-    return draws

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stanrovi import draw_stats
 from stanrovi.compare_json import comparison_dict
@@ -22,7 +24,7 @@ from stanrovi.diagnostics import (
     pair_distances,
     varying,
 )
-from stanrovi.draws import Draws, require_finite
+from stanrovi.draws import Draws, Run, as_draws, is_container, require_finite
 from stanrovi.errors import DrawsError, UsageError
 from stanrovi.grading import grade, own_verdict
 from stanrovi.occupancy import ModeTable, mode_table
@@ -32,17 +34,6 @@ from stanrovi.target import Array
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-
-class HasDraws(Protocol):
-    """A run that carries its draws, such as what `stanrovi.sampler` returns."""
-
-    @property
-    def draws(self) -> Draws:
-        """Draws in constrained space."""
-
-
-Run = Draws | HasDraws
 
 
 @dataclass(frozen=True)
@@ -83,7 +74,8 @@ class Comparison:
     model : str
         Name of the model.
     parameters : tuple of str
-        Scalar parameters compared, constant ones left out.
+        Scalar parameters compared, constant ones and copies (such as the upper half of
+        a symmetric matrix) left out.
     reference : ReferenceCheck
         The reference, whether it is trusted, and why.
     noise_floor : float
@@ -211,7 +203,17 @@ class Comparison:
                 f"{row['mean_error_max']:>7}{row['sd_ratio']:>11}{row['khat']:>7}"
                 f"{row['n_gradients']:>9}{row['seconds']:>7}"
             )
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._short_reasons()])
+
+    def _short_reasons(self) -> list[str]:
+        """Say in a sentence each what is against the reference and the fits."""
+        lines = [] if self.reference.trusted else [f"{self.reference.method}: NOT trusted. "
+                                                   f"{self.reference.reason}"]  # fmt: skip
+        for name, method in self.methods.items():
+            if method.verdict.name != "ok" and (reasons := method.verdict.reasons):
+                more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+                lines.append(f"{name}: {reasons[0]}{more}")
+        return [textwrap.fill(line, 80, subsequent_indent="  ") for line in lines]
 
     def _repr_html_(self) -> str:
         from stanrovi.report import summary_html
@@ -251,29 +253,30 @@ def compare(
     Raises
     ------
     UsageError
-        No fits, or one that has the name of the reference.
+        No fits, one that has the name of the reference, a reference that is a
+        variational fit, or something that carries no draws.
     DrawsError
         The draws come from different models or are NaN or infinite; the message
         names the parameters.
     """
-    reference = _draws(reference)
+    reference = _reference(reference)
     named = _named(fits, reference)
     variables = _common_parameters(named, reference)
     for name, run in {reference.method: reference, **named}.items():
         require_finite(run.posterior, variables, DrawsError, name)
     values = _matrix(reference, variables)
-    varies = varying(values)
-    if not varies.any():
+    matrices = {name: _matrix(fit, variables) for name, fit in named.items()}
+    kept = varying(values)
+    if not kept.any():
         raise DrawsError("Every parameter of the reference is constant; run the sampler again.")
+    kept &= _first_of_copies([values, *matrices.values()])
     labels = list(reference.scalars(variables))
-    names = tuple(label for label, keep in zip(labels, varies, strict=True) if keep)
-    values = values[..., varies]
+    names = tuple(label for label, keep in zip(labels, kept, strict=True) if keep)
+    values = values[..., kept]
     modes = mode_table(named, reference)
     check = check_reference(reference, values, names, modes.objection if modes else "")
     methods = {
-        name: _compare_one(
-            name, fit, _matrix(fit, variables)[..., varies], values, names, check, modes, seed
-        )
+        name: _compare_one(name, fit, matrices[name][..., kept], values, names, check, modes, seed)
         for name, fit in named.items()
     }
     floors = [m.marginals.floor.max() for m in methods.values() if m.marginals is not None]
@@ -326,19 +329,24 @@ def _khat(fit: Draws) -> float:
     return stored
 
 
-def _draws(run: Run) -> Draws:
-    draws = run if isinstance(run, Draws) else getattr(run, "draws", None)
-    if not isinstance(draws, Draws):
-        raise UsageError(f"A {type(run).__name__} carries no draws; give a fit or a NUTS run.")
+def _reference(run: Run) -> Draws:
+    draws = as_draws(run)
+    if "log_q" in draws.sample_stats:
+        raise UsageError(
+            f"The reference is a variational fit ({draws.method}), which can grade nothing; give "
+            "the fits first and NUTS second: compare(fits, reference)."
+        )
     return draws
 
 
 def _named(fits: Run | Sequence[Run] | Mapping[str, Run], reference: Draws) -> dict[str, Draws]:
     named: dict[str, Draws] = {}
-    if isinstance(fits, Mapping):
-        named = {name: _draws(fit) for name, fit in fits.items()}
+    if isinstance(fits, Mapping) and not is_container(fits):
+        named = {name: as_draws(fit) for name, fit in fits.items()}
     else:
-        for fit in map(_draws, fits if isinstance(fits, Sequence) else [fits]):
+        for fit in map(
+            as_draws, fits if isinstance(fits, Sequence) and not isinstance(fits, str) else [fits]
+        ):
             named[_free_name(fit.method, {*named, reference.method})] = fit
     if not named:
         raise UsageError("There is nothing to compare: give at least one fit.")
@@ -387,6 +395,13 @@ def _listed(names: list[str]) -> str:
 def _matrix(draws: Draws, variables: tuple[str, ...]) -> Array:
     """Scalars of the variables, shape (chain, draw, k)."""
     return np.stack(list(draws.scalars(variables).values()), axis=-1)
+
+
+def _first_of_copies(runs: list[Array]) -> NDArray[np.bool_]:
+    """Which quantities are no copy of an earlier one in all runs, as in a symmetric matrix."""
+    first: dict[tuple[int, ...], int] = {}
+    keys = (tuple(hash(run[..., i].tobytes()) for run in runs) for i in range(runs[0].shape[-1]))
+    return np.array([first.setdefault(key, i) == i for i, key in enumerate(keys)])
 
 
 def _model_name(reference: Draws, fits: Mapping[str, Draws]) -> str:

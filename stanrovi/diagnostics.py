@@ -121,8 +121,7 @@ def varying(values: Array) -> NDArray[np.bool_]:
     -------
     ndarray of bool, shape (k,)
     """
-    largest = np.abs(values).max(axis=(0, 1))
-    return np.asarray(values.std(axis=(0, 1)) > 1e-10 * (1 + largest))
+    return np.asarray(values.std(axis=(0, 1)) > 1e-10 * np.abs(values).max(axis=(0, 1)))
 
 
 def noise_floor(

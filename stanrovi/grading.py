@@ -7,6 +7,7 @@ mode table does.
 
 from __future__ import annotations
 
+import re
 from typing import get_args
 
 import numpy as np
@@ -77,11 +78,12 @@ def grade(
         return _grade_without_reference(own, masses, reference, modes, name)
     findings = [*masses, *_distance_findings(marginals, pairs)]
     if own is not None and own.name not in ("ok", "suspect"):
-        findings.extend((own.name, reason) for reason in own.reasons or ("by its own checks",))
+        findings.extend(_own_findings(own, own.name, masses))
     if own is not None and own.name == "suspect":
         within = not findings and _within_floor(marginals, pairs)
         level: VerdictName = "ok" if within else "suspect"
-        findings.extend((level, f"Its own check: {reason}") for reason in own.reasons)
+        doubts = _own_findings(own, level, masses)
+        findings.extend((level, f"Its own check: {reason}") for _, reason in doubts)
     return Verdict(_worst(findings), (*_sorted_reasons(findings), *_summary(marginals)))
 
 
@@ -94,7 +96,7 @@ def _grade_without_reference(
 ) -> Verdict:
     findings = list(masses)
     if own is not None:
-        findings.extend((own.name, reason) for reason in own.reasons or ("By its own checks.",))
+        findings.extend(_own_findings(own, own.name, masses))
     placed = modes is not None and name in modes.mass
     if own is None and not placed:
         findings.append(("suspect", "There is nothing to judge it by: no modes, no own checks."))
@@ -107,6 +109,18 @@ def _grade_without_reference(
         )
     note = f"Not graded against {reference.method}, which is not trusted here."
     return Verdict(_worst(findings), (*_sorted_reasons(findings), note))
+
+
+def _own_findings(
+    own: Verdict, level: VerdictName, masses: list[tuple[VerdictName, str]]
+) -> list[tuple[VerdictName, str]]:
+    """Give the fit's own reasons without those that the mode table has told as gravely."""
+    told = "\n".join(text for other, text in masses if _SEVERITY[other] >= _SEVERITY[level])
+    return [
+        (level, reason)
+        for reason in own.reasons or ("by its own checks",)
+        if (mode := re.match(r"mode \d+", reason)) is None or f"{mode[0]}:" not in told
+    ]
 
 
 def _mass_findings(

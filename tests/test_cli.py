@@ -200,6 +200,14 @@ def test_compare_with_fresh_nuts_prints_verdicts():
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_a_warning_of_several_methods_is_printed_once_and_names_them(capsys):
+    from stanrovi_cli.compare import _warn_once
+
+    _warn_once({"mfvi": ["No mode.", "Slow."], "rovi": ["No mode."], "gaussian": []})
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["Warning: mfvi, rovi: No mode.", "Warning: mfvi: Slow."]
+
+
 def test_compare_strict_exits_3_on_a_collapse():
     args = ("bimodal_gaussian", "--methods", "mfvi", "--seed", 1, "--iter-sampling", 200)
     run("compare", *args, "--strict", code=3)

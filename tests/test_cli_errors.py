@@ -168,6 +168,13 @@ def test_report_of_files_that_do_not_fit(tmp_path, write):
     assert not (tmp_path / "out").exists()
 
 
+def test_compare_refuses_a_fit_as_reference_before_the_work(tmp_path):
+    fit = write_run(tmp_path / "fit.nc", "rovi", ("x",))
+    text = fails("compare", "ar", "--reference", fit, code=2)
+    assert "fit.nc holds a variational fit (rovi)" in text
+    assert "leave out --reference" in text
+
+
 def test_compare_wants_one_reference(tmp_path):
     nuts = write_run(tmp_path / "nuts.nc", "nuts", ("x",))
     text = fails("compare", "ar", "--reference", nuts, "--nuts-csv", "*.csv", code=2)

@@ -16,6 +16,7 @@ from comparison_cases import (
     stuck,
 )
 
+from stanrovi.arviz_io import to_arviz
 from stanrovi.comparison import compare
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError, UsageError
@@ -159,6 +160,22 @@ def test_infinite_unconstrained_draws_are_placed_by_the_constrained_ones():
     np.testing.assert_allclose(found.reference_mass, known.reference_mass, atol=0.01)
 
 
+def test_a_lost_mode_is_told_once(trusted, untrusted):
+    rng = np.random.default_rng(24)
+    said = "mode 2 has 50.0% of the local evidence and 0.0% of the draws"
+    attrs = fit_attrs("collapsed", verdict_reasons=f"{said}\nIt knows more.")
+    fit = replace(collapsed_fit(rng), attrs=attrs)
+    for reference in (trusted.reference_draws, untrusted.reference_draws):
+        told = compare(fit, reference).methods["mfvi"].verdict
+        assert told.name == "collapsed"
+        assert sum("mode 2" in reason for reason in told.reasons) == 1
+        assert "It knows more." in told.reasons
+    attrs = fit_attrs("collapsed", verdict_reasons=said)  # graver than what the table finds
+    told = compare(replace(good_fit(rng, weight=0.3), attrs=attrs), trusted.reference_draws)
+    assert verdicts(told) == {"rovi": "collapsed"}
+    assert said in reasons(told, "rovi")
+
+
 def test_wrong_weight_is_suspect():
     rng = np.random.default_rng(5)
     comparison = compare(good_fit(rng, weight=0.65), nuts(bimodal(rng, 4, 1000, 0.5)))
@@ -276,6 +293,49 @@ def test_constant_entries_are_left_out():
         compare(run("rovi", np.zeros((1, 9, 2))), run("nuts", np.zeros((4, 9, 2))))
 
 
+def test_a_symmetric_matrix_is_counted_once():
+    rng = np.random.default_rng(20)
+
+    def correlation(chains, draws):
+        values = np.ones((chains, draws, 2, 2)) + 1e-16 * rng.normal(size=(chains, draws, 2, 2))
+        values[..., 0, 1] = values[..., 1, 0] = rng.normal(size=(chains, draws))
+        return values
+
+    fit, reference = correlation(1, 500), correlation(4, 500)
+    comparison = compare(run("rovi", fit, name="R"), nuts(reference, name="R"))
+    assert comparison.parameters == ("R[1,2]",)
+    fit[..., 1, 0] += 1  # no copies here, so both must be judged
+    comparison = compare(run("rovi", fit, name="R"), nuts(reference, name="R"))
+    assert comparison.worst_parameters() == ("R[2,1]", "R[1,2]")
+
+
+def test_small_units_are_no_constants():
+    rng = np.random.default_rng(21)
+    fit, reference = (1e-12 * (3 + rng.normal(size=(n, 500, 1))) for n in (1, 4))
+    assert compare(run("rovi", fit), nuts(reference)).parameters == ("x[1]",)
+
+
+def test_a_fit_is_no_reference():
+    rng = np.random.default_rng(22)
+    fit, reference = good_fit(rng), nuts(bimodal(rng, 4, 500, 0.5))
+    with pytest.raises(UsageError, match=r"variational fit \(rovi\).*compare\(fits, reference\)"):
+        compare(reference, fit)
+
+
+def test_files_and_containers_are_shown_the_way():
+    rng = np.random.default_rng(23)
+    fit, reference = good_fit(rng), nuts(bimodal(rng, 4, 500, 0.5))
+    for one, other, cure in (
+        (fit, to_arviz(reference), "from_arviz"),
+        (to_arviz(fit), reference, "from_arviz"),
+        (fit, "nuts.nc", r"read_draws\('nuts.nc'\)"),
+        ("fit.nc", reference, r"read_draws\('fit.nc'\)"),
+        (["fit.nc"], reference, r"read_draws\('fit.nc'\)"),
+    ):
+        with pytest.raises(UsageError, match=cure):
+            compare(one, other)
+
+
 def test_different_models_are_named():
     rng = np.random.default_rng(15)
     values = rng.normal(size=(4, 50, 2))
@@ -285,7 +345,7 @@ def test_different_models_are_named():
         compare(run("rovi", rng.normal(size=(1, 50, 3))), nuts(values))
     with pytest.raises(UsageError, match="nothing to compare"):
         compare([], nuts(values))
-    with pytest.raises(UsageError, match="A str carries no draws"):
+    with pytest.raises(UsageError, match=r"type str.* carries no draws"):
         compare({"a": "fit.nc"}, nuts(values))
 
 
@@ -315,6 +375,9 @@ def test_repr_fits_eighty_columns(trusted, untrusted):
         assert max(map(len, lines)) <= 80
         assert word in lines[0]
         assert lines[2].split()[:2] == ["mfvi", "collapsed"]
+    assert "\nmfvi: Lost mode 2: 0.0% of its draws, 49% by the reference. (and " in repr(trusted)
+    assert "rovi: " not in repr(trusted)
+    assert "\nnuts: NOT trusted. The chains disagree: rank R-hat" in repr(untrusted)
 
 
 def test_frozen(trusted):
