@@ -17,13 +17,14 @@ from stanrovi.vi.pool import Batch, Pool
 from stanrovi.vi.regression import winsorised
 from stanrovi.vi.run import FitRun
 
-_MAX_STEPS = 40
+_MAX_STEPS = 60
 _SPECTRUM = (0.1, 10.0)
 _FULL_STEPS = 3
 _TOLERANCE = 0.1
 _POLISH = 6  # draws per dimension of the last look, and at least twice `_MIN_DRAWS`
 _MIN_DRAWS = 64
 _MIN_DAMPING = 0.6
+_TIMID = 0.3  # a step cut so short wants more draws
 _ABSURD = 10.0  # nats per dimension
 
 
@@ -57,6 +58,8 @@ def fit_gaussian(run: FitRun, start: Product) -> tuple[Product, Pool, bool]:
         pool.add(batch)
         if best is not None and _much_worse(batch, best[1]):
             family, boldness = best[0], boldness / 2
+            if boldness < _TIMID:
+                n = min(2 * n, max(n, _POLISH * run.target.dim))
         else:
             best, boldness = (family, batch), min(1.0, 1.5 * boldness)
             run.family = family
