@@ -146,17 +146,17 @@ addEventListener("load", () => {
   const out = document.createElement("p");
   out.id = "probe";
   out.textContent = [images, document.images.length,
-    document.documentElement.scrollWidth <= innerWidth].join(" ");
+    document.documentElement.scrollWidth <= innerWidth,
+    [...document.querySelectorAll("#worst .scroll")].every(
+      e => e.scrollWidth <= e.clientWidth)].join(" ");
   document.body.append(out);
 });
 </script></body>"""
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-@pytest.mark.parametrize("width", [500, 1200])
-def test_in_a_real_browser(html, tmp_path, width):
-    page = tmp_path / "probe.html"
+def in_browser(html, folder, width):
+    """Log of a browser, images loaded, images, and whether page and worst table fit."""
+    page = folder / "probe.html"
     page.write_text(html.replace("</body>", PROBE), encoding="utf-8")
     done = subprocess.run(
         [
@@ -169,7 +169,7 @@ def test_in_a_real_browser(html, tmp_path, width):
             "--disable-component-update",
             "--disable-sync",
             "--enable-logging=stderr",
-            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--user-data-dir={folder / 'profile'}",
             f"--window-size={width},900",
             "--dump-dom",
             page.as_uri(),
@@ -179,10 +179,32 @@ def test_in_a_real_browser(html, tmp_path, width):
         timeout=60,
         check=True,
     )
-    loaded, total, fits = re.search(r'id="probe">(\d+) (\d+) (\w+)<', done.stdout).groups()
+    found = re.search(r'id="probe">(\d+) (\d+) (\w+) (\w+)<', done.stdout)
+    return done.stderr, *found.groups()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+@pytest.mark.parametrize("width", [500, 1200])
+def test_in_a_real_browser(html, tmp_path, width):
+    log, loaded, total, fits, _ = in_browser(html, tmp_path, width)
     assert loaded == total != "0"
     assert fits == "true"  # the page itself never scrolls sideways
-    assert "CONSOLE" not in done.stderr
+    assert "CONSOLE" not in log
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_the_table_of_four_methods_needs_no_scrolling(tmp_path):
+    rng = np.random.default_rng(6)
+    fits = {
+        name: run("vi", 1.1 * bimodal(rng, 1, 500, 0.5), name="log_sigma_slope")
+        for name in ("mfvi", "gaussian", "rovi", "mixture")
+    }
+    reference = nuts(bimodal(rng, 4, 500, 0.5), name="log_sigma_slope")
+    html = report_html(compare(fits, reference), plots=[])
+    *_, page, table = in_browser(html, tmp_path, 1200)
+    assert page == table == "true"
 
 
 def test_the_command_line_repeats_itself_in_the_report(comparison, tmp_path):
