@@ -260,16 +260,26 @@ model { s ~ cauchy(0, 5); mu ~ cauchy(0, 10); z ~ std_normal(); y ~ normal(0, ex
 """
 
 
-@pytest.mark.slow
-def test_a_start_with_draws_a_googol_of_nats_off_is_survived(tmp_path):
-    """Doubly exponential tails: a Laplace approximation at a poor mode is far too wide."""
-    program = tmp_path / "volatility.stan"
+def volatility(folder, seed):
+    """Stochastic volatility, with data from the model itself."""
+    program = folder / "volatility.stan"
     program.write_text(VOLATILITY)
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     h = np.zeros(60)
     for t in range(1, 60):
         h[t] = 0.9 * h[t - 1] + 0.3 * rng.normal()
-    y = np.exp((h - 1) / 2) * rng.normal(size=60)
-    model = sr.Model(program, {"T": 60, "y": y})
+    return sr.Model(program, {"T": 60, "y": np.exp((h - 1) / 2) * rng.normal(size=60)})
+
+
+@pytest.mark.slow
+def test_a_start_with_draws_a_googol_of_nats_off_is_survived(tmp_path):
+    """Doubly exponential tails: a Laplace approximation at a poor mode is far too wide."""
+    model = volatility(tmp_path, seed=1)
     elbos = [sr.fit(model, method="gaussian", seed=seed).result.elbo for seed in range(6)]
     assert max(elbos) - min(elbos) < 1.0
+
+
+@pytest.mark.slow
+def test_steps_cut_short_again_and_again_get_more_draws(tmp_path):
+    model = volatility(tmp_path, seed=3)
+    assert sr.fit(model, method="gaussian", seed=8).result.elbo > 42.2

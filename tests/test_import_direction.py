@@ -18,6 +18,7 @@ PACKAGES = {
 }
 CORE = (
     "errors",
+    "arguments",
     "target",
     "result",
     "maps",

@@ -9,7 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from stanrovi.errors import DensityError, UsageError
+from stanrovi.arguments import check_choice
+from stanrovi.errors import DensityError
 from stanrovi.modes import SearchResult, basin_shares, find_modes
 from stanrovi.result import FitResult, Mode
 from stanrovi.target import Array, BudgetExhausted, Density, Target
@@ -93,8 +94,7 @@ def fit_density(
     UsageError
         For an unknown method.
     """
-    if method not in METHODS:
-        raise UsageError(f"Unknown method {method!r}; choose one of {', '.join(METHODS)}.")
+    check_choice("method", method, METHODS)
     began = time.perf_counter()
     deadline = None if max_seconds is None else began + max_seconds
     target = Target(density, max_gradients=max_gradients, deadline=deadline)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args, get_type_hints
 
-from stanrovi.errors import UsageError
+from stanrovi.arguments import check_choice
 from stanrovi.families import Family
 from stanrovi.result import Status
 from stanrovi.vi.pool import Batch
@@ -40,10 +40,7 @@ class FamilySettings:
 
     def __post_init__(self) -> None:
         for name, allowed in get_type_hints(type(self)).items():
-            value, choices = getattr(self, name), get_args(allowed)
-            if value not in choices:
-                told = " or ".join(map(repr, choices))
-                raise UsageError(f"Unknown {name} {value!r}; choose {told}.")
+            check_choice(name, getattr(self, name), get_args(allowed))
 
 
 @dataclass(frozen=True)

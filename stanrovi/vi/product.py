@@ -196,7 +196,7 @@ def fit_product(
         batch = run.evaluate("product", family, run.base(n))
         best = _Progress(family, batch)
     return best.result(
-        f"After {spent} gradients steps still promised gains; a larger budget of gradients lets it go on."
+        f"After {spent} gradients steps still promised gains; a larger budget lets the fit go on."
     )
 
 
