@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stanrovi.comparison import Comparison
 
 
+_LEAST_HEIGHT = 0.3
 _AXES_RANK = {"rovi": 0, "auto": 1, "mfvi": 3}
 
 
@@ -55,7 +56,7 @@ def plot_trace(comparison: Comparison) -> Figure | None:
             axis.fill_between(
                 spent, elbo - 2 * error, elbo + 2 * error, color=look["color"], alpha=0.18, lw=0
             )
-        axis.set_xscale("log")
+        _count_axis(axis)
         axis.set_ylim(*_elbo_limits(list(traces.values())))
         axis.set_xlabel("gradients spent")
         axis.set_ylabel("ELBO (up to a constant)")
@@ -86,6 +87,8 @@ def plot_khat(comparison: Comparison) -> Figure | None:
         axis.axhline(0, color="#999999", linewidth=0.8, zorder=0)
         axis.set_xscale("log")
         axis.invert_xaxis()
+        # Ratios that are constant but for rounding shall look so.
+        axis.set_ylim(top=max(axis.get_ylim()[1], _LEAST_HEIGHT))
         axis.set_xlabel("share of draws with a larger ratio")
         axis.set_ylabel("log10 of ratio / mean ratio")
         khats = {name: comparison.methods[name].khat for name in ratios}
@@ -135,6 +138,17 @@ def _on_axes(comparison: Comparison) -> tuple[str, Array, Array] | None:
         if along[0] is not None and along[1] is not None:
             return name, along[0], along[1]
     return None
+
+
+def _count_axis(axis: Axes) -> None:
+    """Logarithmic x axis of counts, with as many labels as there is room for."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axis.set_xscale("log")
+    low, high = axis.get_xlim()
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _axes(stored: Any) -> tuple[Array, Array]:

@@ -2,10 +2,20 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from comparison_cases import bimodal, collapsed_fit, fit_attrs, good_fit, nuts, run, stuck
+from comparison_cases import (
+    TRACE,
+    bimodal,
+    collapsed_fit,
+    fit_attrs,
+    good_fit,
+    nuts,
+    run,
+    stuck,
+)
 from matplotlib.contour import ContourSet
 
 from stanrovi.comparison import compare
@@ -82,7 +92,8 @@ def shown_texts(figure):
         texts = [*axis.texts, axis._left_title, axis.xaxis.label, axis.yaxis.label]
         for side in (axis.xaxis, axis.yaxis):
             low, high = sorted(side.get_view_interval())
-            ticks = [tick for tick in side.get_major_ticks() if low <= tick.get_loc() <= high]
+            ticks = [*side.get_major_ticks(), *side.get_minor_ticks()]
+            ticks = [tick for tick in ticks if low <= tick.get_loc() <= high]
             texts += [tick.label1 for tick in ticks if tick.label1.get_visible()]
         for text in texts:
             box = text.get_window_extent()
@@ -90,9 +101,22 @@ def shown_texts(figure):
                 yield text.get_text(), box
 
 
-@pytest.mark.parametrize("draw", [plot_marginals, plot_pairs, plot_forest])
-def test_texts_do_not_overlap_or_leave_the_figure(large, small, draw):
-    for comparison in (small, large):
+@pytest.fixture(scope="module")
+def short():
+    rng = np.random.default_rng(13)
+    fit = good_fit(rng)
+    trace = json.dumps([{**point, "n_gradients": 150 + 100 * i} for i, point in enumerate(TRACE)])
+    stats = {
+        "lp": fit.sample_stats["lp"],
+        "log_q": fit.sample_stats["lp"] + 1e-5 * rng.normal(size=(1, 4000)),
+    }
+    fit = replace(fit, attrs={**fit.attrs, "trace": trace}, sample_stats=stats)
+    return compare(fit, nuts(bimodal(rng, 4, 500, 0.5)))
+
+
+@pytest.mark.parametrize("draw", [plot_marginals, plot_pairs, plot_forest, plot_trace])
+def test_texts_do_not_overlap_or_leave_the_figure(large, small, short, draw):
+    for comparison in (small, large, short):
         figure = draw(comparison)
         figure.canvas.draw()
         edge, texts = figure.bbox, list(shown_texts(figure))
@@ -219,6 +243,11 @@ def test_khat_is_in_the_legend_and_its_line_is_the_fitted_tail(small):
     shown, fitted = points.get_ydata()[: len(line.get_ydata())], line.get_ydata()
     # Where the order statistics hardly vary, below the first few, the line lies on the points.
     assert np.abs(fitted - shown)[20:].max() < 0.02
+
+
+def test_ratios_that_only_rounding_moves_look_constant(short):
+    axis = plot_khat(short).axes[0]
+    assert np.ptp(axis.lines[0].get_ydata()) < 0.01 * np.ptp(axis.get_ylim())
 
 
 def test_the_tail_of_a_pareto_sample_is_recovered():
