@@ -43,15 +43,16 @@ def command(model: str, data: Path | None, seed: int | None, engine: str, as_jso
 
 
 def _show(report: ModeReport, seed: int) -> None:
-    console.facts(
-        [
-            ("model", report.model),
-            ("search", f"{report.n_starts} starts, {report.n_gradients:,} gradients, seed {seed}"),
-            ("original", _separated(report.original)),
-            ("rotated", _separated(report.rotated)),
-            *([("misfit", report.misfit)] if report.misfit else []),
-        ]
-    )
+    console.warn(report.warnings)
+    rows = [
+        ("model", report.model),
+        ("search", f"{report.n_starts} starts, {report.n_gradients:,} gradients, seed {seed}"),
+    ]
+    if not report.modes:
+        console.facts([*rows, ("modes", "none found, so nothing is known of their separateness")])
+        return
+    rows += [("original", _separated(report.original)), ("rotated", _separated(report.rotated))]
+    console.facts([*rows, *([("misfit", report.misfit)] if report.misfit else [])])
     console.table(
         ("mode", "log density", "evidence"),
         [

@@ -88,6 +88,17 @@ class SearchResult:
     n_improper: int
     complete: bool = True
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What a user should know of a search that found nothing."""
+        if self.modes or not self.complete:
+            return ()
+        return (
+            f"No proper mode: {self.n_improper} of {self.n_starts} climbs ended on a ridge, a "
+            "plateau or without bound (common for centred hierarchical models; consider the "
+            "non-centred form).",
+        )
+
 
 def find_modes(
     target: Target, rng: np.random.Generator, settings: SearchSettings | None = None

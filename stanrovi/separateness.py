@@ -69,6 +69,8 @@ class ModeReport:
         Why one rotated product cannot hold the modes.
     n_starts, n_usable, n_improper, n_gradients : int
         See `stanrovi.modes.SearchResult`.
+    warnings : tuple of str
+        That no mode was found, for one.
     """
 
     model: str
@@ -81,6 +83,7 @@ class ModeReport:
     n_usable: int
     n_improper: int
     n_gradients: int
+    warnings: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as ``stanrovi modes --json`` prints it."""
@@ -101,6 +104,7 @@ class ModeReport:
             "n_usable": self.n_usable,
             "n_improper": self.n_improper,
             "n_gradients": self.n_gradients,
+            "warnings": list(self.warnings),
         }
 
 
@@ -135,6 +139,7 @@ def mode_report(
         search.n_usable,
         search.n_improper,
         n_gradients,
+        search.doubts,
     )
 
 

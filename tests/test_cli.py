@@ -172,6 +172,21 @@ def test_modes():
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_modes_of_a_density_without_any_are_not_called_one(write):
+    body = (
+        "parameters { real a; real b; real<lower=0> s; } model { {1.0, 2.5} ~ normal(a + b, s); }"
+    )
+    program = write("ridge.stan", body)
+    (warning,) = run_json("modes", program, "--seed", 1)["warnings"]
+    assert "No proper mode" in warning
+    assert warning in run_json("fit", program, "--seed", 1)["warnings"]
+    result = run("modes", program, "--seed", 1)
+    assert warning in result.stderr
+    assert "one mode" not in result.stdout
+    assert "none found" in result.stdout
+    assert "─" not in result.stdout  # no empty tables
+
+
 def test_compare_with_stored_reference_writes_everything(files, tmp_path):
     output = tmp_path / "a b"
     found = run_json(

@@ -39,13 +39,8 @@ def warnings(
     -------
     tuple of str
     """
-    found = []
-    if not search.modes and search.complete:
-        found.append(
-            f"No proper mode: {search.n_improper} of {search.n_starts} climbs ended on a ridge, a "
-            "plateau or without bound (common for centred hierarchical models; consider the "
-            "non-centred form)."
-        )
+    found = list(search.doubts)
+    if found:
         rise = _rise(trace)
         if rise > _RISE:
             found.append(
