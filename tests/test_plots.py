@@ -3,6 +3,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -105,7 +106,7 @@ def shown_texts(figure):
 def short():
     rng = np.random.default_rng(13)
     fit = good_fit(rng)
-    trace = json.dumps([{**point, "n_gradients": 150 + 100 * i} for i, point in enumerate(TRACE)])
+    trace = json.dumps([{**point, "n_gradients": 170 * 5**i} for i, point in enumerate(TRACE)])
     stats = {
         "lp": fit.sample_stats["lp"],
         "log_q": fit.sample_stats["lp"] + 1e-5 * rng.normal(size=(1, 4000)),
@@ -243,6 +244,14 @@ def test_khat_is_in_the_legend_and_its_line_is_the_fitted_tail(small):
     shown, fitted = points.get_ydata()[: len(line.get_ydata())], line.get_ydata()
     # Where the order statistics hardly vary, below the first few, the line lies on the points.
     assert np.abs(fitted - shown)[20:].max() < 0.02
+
+
+def test_labels_of_the_trace_stand_apart(short):
+    figure = plot_trace(short)
+    figure.canvas.draw()
+    boxes = [box for text, box in shown_texts(figure) if text.replace(",", "").isdigit()]
+    assert len(boxes) >= 3
+    assert all(right.x0 - left.x1 > 4 for left, right in pairwise(boxes))
 
 
 def test_ratios_that_only_rounding_moves_look_constant(short):
