@@ -5,7 +5,7 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command ``stanrovi``."""
-    from stanrovi_cli.app import cli, heed_termination
+    from stanrovi_cli.app import cli, heed_signals
 
-    heed_termination()
+    heed_signals()
     cli(prog_name="stanrovi")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import logging
 import signal
 import sys
+import time
 from collections.abc import Callable
 from importlib import import_module
 from types import FrameType
@@ -27,20 +29,40 @@ EXIT_TERMINATED = 143
 _terminated = False
 
 
-def heed_termination() -> None:
-    """Make SIGTERM end this process as Ctrl-C does, but with its own exit code."""
+def heed_signals() -> None:
+    """Make SIGTERM end this process as Ctrl-C does, with its own exit code; lose neither."""
     signal.signal(signal.SIGTERM, _terminate)
+    sys.unraisablehook = _heed_lost_interrupt
 
 
 def _terminate(_number: int, frame: FrameType | None) -> None:
     global _terminated
     _terminated = True
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # cleaning up takes a moment
+    if not callable(signal.getsignal(signal.SIGINT)):  # a job in the background ignores Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Engines put in a handler of their own while they run: an exception would be lost there.
     interrupt = signal.getsignal(signal.SIGINT)
-    if not callable(interrupt):  # a job in the background ignores Ctrl-C
-        raise KeyboardInterrupt
+    assert callable(interrupt)
     interrupt(signal.SIGINT, frame)
+
+
+def _heed_lost_interrupt(ignored: sys.UnraisableHookArgs) -> None:
+    """Interrupt again where Python has dropped a KeyboardInterrupt.
+
+    It drops every exception that is raised in a ``__del__`` or in the callback of a weak
+    reference. These run at any time, thousands of them while plots are drawn, and the
+    signal may come just then.
+    """
+    if issubclass(ignored.exc_type, KeyboardInterrupt):
+        _thread.start_new_thread(_interrupt_soon, ())
+    else:
+        sys.__unraisablehook__(ignored)
+
+
+def _interrupt_soon() -> None:
+    time.sleep(0.001)  # until the callback has returned; if it has not, this happens again
+    _thread.interrupt_main()
 
 
 class LazyGroup(click.Group):

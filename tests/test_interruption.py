@@ -167,6 +167,32 @@ def test_termination_in_the_background_where_ctrl_c_is_ignored(folder: Path, wri
         ends(process, signal.SIGTERM)
 
 
+@pytest.mark.parametrize(
+    ("number", "ignoring"),
+    [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)],
+    ids=["SIGINT", "SIGTERM", "SIGTERM in the background"],
+)
+def test_a_signal_that_falls_into_a_destructor(
+    number: signal.Signals, ignoring: bool, folder: Path, write: Write
+) -> None:
+    """Python drops what is raised there, and goes on."""
+    program = write("slow.stan", SLOW)
+    disposition = "SIG_IGN" if ignoring else "default_int_handler"
+    script = f"import signal; signal.signal(signal.SIGINT, signal.{disposition})\n" + STARTED
+    falling = f"class Falling:\n    def __del__(self): signal.raise_signal({int(number)})\n"
+    script = script.replace("def first", falling + "def first")
+    script = script.replace("    return evaluate", "    Falling()\n    return evaluate")
+    words = [sys.executable, "-c", script, "fit", str(program), "--output", "out.nc"]
+    with started(words, folder) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == CODES[number]
+    assert (out, err.split()) == (
+        "",
+        ["running", {130: "Interrupted.", 143: "Terminated."}[CODES[number]]],
+    )
+    assert os.listdir(folder) == []
+
+
 @pytest.mark.parametrize("listing", ["proc", "ps"])
 def test_processes_are_ended_by_the_name_they_bear(
     listing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
