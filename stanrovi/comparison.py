@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stanrovi import draw_stats
 from stanrovi.compare_json import comparison_dict
@@ -22,11 +21,10 @@ from stanrovi.diagnostics import (
     distances,
     number,
     pair_distances,
-    varying,
 )
-from stanrovi.draws import Draws, Run, as_draws, is_container, require_finite
-from stanrovi.errors import DrawsError, UsageError
+from stanrovi.draws import Draws, Run
 from stanrovi.grading import grade, own_verdict
+from stanrovi.matching import named_fits, reference_draws, shared_quantities
 from stanrovi.occupancy import ModeTable, mode_table
 from stanrovi.result import Verdict
 from stanrovi.target import Array
@@ -259,24 +257,13 @@ def compare(
         The draws come from different models or are NaN or infinite; the message
         names the parameters.
     """
-    reference = _reference(reference)
-    named = _named(fits, reference)
-    variables = _common_parameters(named, reference)
-    for name, run in {reference.method: reference, **named}.items():
-        require_finite(run.posterior, variables, DrawsError, name)
-    values = _matrix(reference, variables)
-    matrices = {name: _matrix(fit, variables) for name, fit in named.items()}
-    kept = varying(values)
-    if not kept.any():
-        raise DrawsError("Every parameter of the reference is constant; run the sampler again.")
-    kept &= _first_of_copies([values, *matrices.values()])
-    labels = list(reference.scalars(variables))
-    names = tuple(label for label, keep in zip(labels, kept, strict=True) if keep)
-    values = values[..., kept]
+    reference = reference_draws(reference)
+    named = named_fits(fits, reference)
+    names, values, matrices = shared_quantities(named, reference)
     modes = mode_table(named, reference)
     check = check_reference(reference, values, names, modes.objection if modes else "")
     methods = {
-        name: _compare_one(name, fit, matrices[name][..., kept], values, names, check, modes, seed)
+        name: _compare_one(name, fit, matrices[name], values, names, check, modes, seed)
         for name, fit in named.items()
     }
     floors = [m.marginals.floor.max() for m in methods.values() if m.marginals is not None]
@@ -327,81 +314,6 @@ def _khat(fit: Draws) -> float:
         ratios = np.ravel(fit.sample_stats["lp"]) - np.ravel(fit.sample_stats["log_q"])
         return draw_stats.psis_khat(ratios)
     return stored
-
-
-def _reference(run: Run) -> Draws:
-    draws = as_draws(run)
-    if "log_q" in draws.sample_stats:
-        raise UsageError(
-            f"The reference is a variational fit ({draws.method}), which can grade nothing; give "
-            "the fits first and NUTS second: compare(fits, reference)."
-        )
-    return draws
-
-
-def _named(fits: Run | Sequence[Run] | Mapping[str, Run], reference: Draws) -> dict[str, Draws]:
-    named: dict[str, Draws] = {}
-    if isinstance(fits, Mapping) and not is_container(fits):
-        named = {name: as_draws(fit) for name, fit in fits.items()}
-    else:
-        for fit in map(
-            as_draws, fits if isinstance(fits, Sequence) and not isinstance(fits, str) else [fits]
-        ):
-            named[_free_name(fit.method, {*named, reference.method})] = fit
-    if not named:
-        raise UsageError("There is nothing to compare: give at least one fit.")
-    if reference.method in named:
-        raise UsageError(
-            f"A fit and the reference are both called {reference.method!r}; give the fit another "
-            "name, or a reference of another method."
-        )
-    return named
-
-
-def _free_name(name: str, taken: set[str]) -> str:
-    candidates = (name, *(f"{name} #{i}" for i in range(2, len(taken) + 2)))
-    return next(candidate for candidate in candidates if candidate not in taken)
-
-
-def _common_parameters(fits: Mapping[str, Draws], reference: Draws) -> tuple[str, ...]:
-    for name, fit in fits.items():
-        only_fit = [key for key in fit.parameters if key not in reference.posterior]
-        only_reference = [key for key in reference.parameters if key not in fit.posterior]
-        if only_fit or only_reference:
-            raise DrawsError(
-                f"{name} and {reference.method} come from different models: parameters only in "
-                f"{name}: {_listed(only_fit)}; only in {reference.method}: "
-                f"{_listed(only_reference)}. Compare runs of one program."
-            )
-        for key in fit.parameters:
-            mine, theirs = fit.posterior[key].shape[2:], reference.posterior[key].shape[2:]
-            if mine != theirs:
-                raise DrawsError(
-                    f"{name} and {reference.method} come from different data: {key} has shape "
-                    f"{mine} in {name} and {theirs} in {reference.method}."
-                )
-    common = [
-        key for key in reference.parameters if all(key in fit.parameters for fit in fits.values())
-    ]
-    if not common:
-        raise DrawsError(f"The fits and {reference.method} have no parameter in common.")
-    return tuple(common)
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "none"
-
-
-def _matrix(draws: Draws, variables: tuple[str, ...]) -> Array:
-    """Scalars of the variables, shape (chain, draw, k)."""
-    return np.stack(list(draws.scalars(variables).values()), axis=-1)
-
-
-def _first_of_copies(runs: list[Array]) -> NDArray[np.bool_]:
-    """Which quantities are no copy of an earlier one in all runs, as in a symmetric matrix."""
-    first: dict[tuple[int, ...], int] = {}
-    keys = (tuple(hash(run[..., i].tobytes()) for run in runs) for i in range(runs[0].shape[-1]))
-    return np.array([first.setdefault(key, i) == i for i, key in enumerate(keys)])
 
 
 def _model_name(reference: Draws, fits: Mapping[str, Draws]) -> str:
