@@ -95,6 +95,7 @@ def run_fit(
 
 def _as_dict(fit: Fit, output: Path | None) -> dict[str, Any]:
     from stanrovi.api import mode_rows
+    from stanrovi_cli.summary import moments
 
     result = fit.result
     return {
@@ -111,6 +112,7 @@ def _as_dict(fit: Fit, output: Path | None) -> dict[str, Any]:
         "seed": result.seed,
         "engine": fit.engine,
         "modes": mode_rows(result),
+        "summary": moments(fit.draws),
         "verdict": result.verdict.name,
         "reasons": result.verdict.reasons,
         "warnings": result.warnings,

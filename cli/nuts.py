@@ -103,6 +103,8 @@ def _check(draws: Draws) -> ReferenceCheck:
 def _as_dict(
     run: NutsRun, found: ReferenceCheck, model: str, output: Path | None
 ) -> dict[str, Any]:
+    from stanrovi_cli.summary import moments
+
     return {
         "model": model,
         "method": "nuts",
@@ -112,6 +114,7 @@ def _as_dict(
         "n_draws": found.n_draws,
         "rhat_max": found.rhat_max,
         "ess_min": found.ess_min,
+        "summary": moments(run.draws),
         "divergences": run.divergences,
         "n_gradients": run.n_gradients,
         "includes_warmup": run.includes_warmup,

@@ -127,6 +127,36 @@ def test_strict_fit_of_collapsed_mean_field():
     assert run("fit", "bimodal_gaussian", "--method", "mfvi", "--seed", 0).exit_code == 0
 
 
+def test_summary_shows_scalars_and_small_arrays_first(write):
+    program = write(
+        "sizes.stan",
+        """
+        parameters { vector[40] z; cholesky_factor_corr[2] L; vector<lower=0>[3] tau; real mu; }
+        model { z ~ std_normal(); tau ~ normal(0, 1); mu ~ std_normal(); }
+        generated quantities { real lost = mu > 0 ? not_a_number() : mu; }
+        """,
+    )
+    for command, settings in ("fit", ()), ("nuts", ("--chains", 2)):
+        text = run(command, program, "--seed", 1, *settings).stdout
+        table = text[text.index("mean") :].splitlines()[2:]
+        rows = [line.split()[0] for line in table if line]
+        assert rows[:7] == ["mu", "lost", "L[2,1]", "L[2,2]", "tau[1]", "tau[2]", "tau[3]"]
+        assert rows[7:30] == [f"z[{i + 1}]" for i in range(23)]
+        assert " ".join(table[30:]).startswith(
+            "Not shown: 17 more quantities and 2 that are constant."
+        )
+
+
+def test_json_summary_is_that_of_the_draws(tmp_path):
+    for command in "fit", "nuts":
+        path = tmp_path / f"{command}.nc"
+        told = run_json(command, "eight_schools", "--seed", 1, "--output", path)["summary"]
+        scalars = sr.read_draws(path).scalars()
+        assert told.keys() == scalars.keys()
+        for name, values in scalars.items():
+            assert told[name] == pytest.approx({"mean": values.mean(), "sd": values.std()})
+
+
 def test_nuts_json_and_file(files, tmp_path):
     found = run_json(
         "nuts", "eight_schools", "--engine", "stanli", "--seed", 2, "--chains", 2,
