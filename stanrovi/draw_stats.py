@@ -32,7 +32,7 @@ def psis_khat(log_ratios: Array) -> float:
     float
         Pareto shape of the largest ratios. NaN for fewer than 25 usable ratios,
         0 where they are constant (sd of their logarithms below 0.01), infinite
-        where one is NaN or +inf.
+        where one is NaN or +inf, or where the tail is too steep for any shape.
     """
     log_ratios = np.asarray(log_ratios, dtype=np.float64)
     if np.isnan(log_ratios).any() or np.isposinf(log_ratios).any():
@@ -74,10 +74,14 @@ def pareto_tail(log_ratios: Array) -> Array | None:
     smoothed = smoothed + (log_ratios[-1] - smoothed[-1])
     # It caps the tail at the largest ratio, so the scale is read in the middle of the tail,
     # relative to the cutoff.
-    exceedance = _pareto_quantiles(shape, count)
+    exceedance = np.log(_pareto_quantiles(shape, count))
     middle = count // 2
-    scale = np.expm1(smoothed[middle] - log_ratios[count]) / exceedance[middle]
-    return np.asarray(log_ratios[count] + np.log1p(scale * exceedance))
+    above = smoothed[middle] - log_ratios[count]
+    if not 0 < above < np.inf:
+        return None
+    # In logarithms: ratios may be hundreds of nats apart.
+    log_scale = above + np.log(-np.expm1(-above)) - exceedance[middle]
+    return np.asarray(log_ratios[count] + np.logaddexp(0, log_scale + exceedance))
 
 
 def ess(values: Array, kind: Literal["bulk", "tail"] = "bulk") -> Array:
@@ -150,7 +154,8 @@ def _psis(log_ratios: Array) -> tuple[Array, float]:
 
             # ArviZ 1.x takes the NEGATIVE of the log ratios (as loo has log likelihoods).
             smoothed, shape = array_stats.psislw(-log_ratios)
-    return np.asarray(smoothed), float(shape)
+    # A tail so steep that its fit overflows has no shape in ArviZ 1.x, infinity in 0.x.
+    return np.asarray(smoothed), float("inf") if np.isnan(shape) else float(shape)
 
 
 def _pareto_quantiles(shape: float, count: int) -> Array:

@@ -45,3 +45,8 @@ def test_kde_integrates_to_one():
     grid, density = kde(np.random.default_rng(5).normal(size=(4, 1000)))
     assert np.trapezoid(density, grid) == pytest.approx(1, abs=0.02)
     assert abs(grid[density.argmax()]) < 0.5
+
+
+def test_a_tail_too_steep_for_any_shape_has_an_infinite_one():
+    ratios = 1000 * np.random.default_rng(14).exponential(size=2000)
+    assert psis_khat(ratios) == np.inf

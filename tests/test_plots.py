@@ -254,6 +254,13 @@ def test_labels_of_the_trace_stand_apart(short):
     assert all(right.x0 - left.x1 > 4 for left, right in pairwise(boxes))
 
 
+def steep(ratios):
+    rng = np.random.default_rng(15)
+    stats = {"lp": ratios[None], "log_q": np.zeros((1, ratios.size))}
+    fit = run("vi", rng.normal(size=(1, ratios.size, 2)), stats=stats)
+    return fit, nuts(rng.normal(size=(4, 500, 2)))
+
+
 def test_ratios_that_only_rounding_moves_look_constant(short):
     axis = plot_khat(short).axes[0]
     assert np.ptp(axis.lines[0].get_ydata()) < 0.01 * np.ptp(axis.get_ylim())
@@ -270,6 +277,15 @@ def test_the_tail_of_a_pareto_sample_is_recovered():
         # An order statistic varies relatively by about shape / sqrt(rank), over 1 at the most.
         assert np.abs(tail[ranks] - expected).max() < 4 * max(abs(shape), 0.3) / np.sqrt(20)
     assert pareto_tail(np.zeros(100)) is None
+
+
+@pytest.mark.parametrize("scale", [30, 1000])
+def test_tails_of_thousands_of_nats_neither_overflow_nor_fail(scale):
+    ratios = np.sort(scale * np.random.default_rng(14).exponential(size=2000))[::-1]
+    tail = pareto_tail(ratios)
+    assert tail is None or np.isfinite(tail).all()
+    axis = plot_khat(compare(*steep(ratios))).axes[0]
+    assert np.isfinite(axis.get_ylim()).all()
 
 
 def test_a_narrow_density_is_not_cut_and_flattens_nothing():
