@@ -2,67 +2,23 @@
 
 from __future__ import annotations
 
-import _thread
 import errno
 import logging
-import signal
 import sys
-import time
 from collections.abc import Callable
 from importlib import import_module
-from types import FrameType
 from typing import Any
 
 import click
 
 from stanrovi.arguments import suggestion
 from stanrovi.errors import OutputError, StanroviError
+from stanrovi_cli.signals import outcome, raise_if_stopped
 
 # One module each, which holds its command as ``command``.
 COMMANDS = (
     "models", "check", "fit", "nuts", "modes", "compare", "report", "bench", "sbc", "demo"
 )  # fmt: skip
-EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
-
-
-_terminated = False
-
-
-def heed_signals() -> None:
-    """Make SIGTERM end this process as Ctrl-C does, with its own exit code; lose neither."""
-    signal.signal(signal.SIGTERM, _terminate)
-    sys.unraisablehook = _heed_lost_interrupt
-
-
-def _terminate(_number: int, frame: FrameType | None) -> None:
-    global _terminated
-    _terminated = True
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # cleaning up takes a moment
-    if not callable(signal.getsignal(signal.SIGINT)):  # a job in the background ignores Ctrl-C
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    # Engines put in a handler of their own while they run: an exception would be lost there.
-    interrupt = signal.getsignal(signal.SIGINT)
-    assert callable(interrupt)
-    interrupt(signal.SIGINT, frame)
-
-
-def _heed_lost_interrupt(ignored: sys.UnraisableHookArgs) -> None:
-    """Interrupt again where Python has dropped a KeyboardInterrupt.
-
-    It drops every exception that is raised in a ``__del__`` or in the callback of a weak
-    reference. These run at any time, thousands of them while plots are drawn, and the
-    signal may come just then.
-    """
-    if issubclass(ignored.exc_type, KeyboardInterrupt):
-        _thread.start_new_thread(_interrupt_soon, ())
-    else:
-        sys.__unraisablehook__(ignored)
-
-
-def _interrupt_soon() -> None:
-    time.sleep(0.001)  # until the callback has returned; if it has not, this happens again
-    _thread.interrupt_main()
 
 
 class LazyGroup(click.Group):
@@ -98,7 +54,7 @@ class LazyGroup(click.Group):
 def _exit_code(run: Callable[[], Any]) -> int:
     """Run, and turn deliberate errors into a message; anything else keeps its traceback."""
     try:
-        return run() or 0
+        return _unstopped(run) or 0
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -115,8 +71,20 @@ def _exit_code(run: Callable[[], Any]) -> int:
         click.echo(f"Error: {where} cannot be written ({error.strerror}).", err=True)
         return OutputError.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Terminated." if _terminated else "Interrupted.", err=True)
-        return EXIT_TERMINATED if _terminated else EXIT_INTERRUPTED
+        word, code = outcome()
+        click.echo(word, err=True)
+        return code
+
+
+def _unstopped(run: Callable[[], Any]) -> Any:
+    """Run; whatever became of a signal on the way, such as a TypeError of C code, it stops this."""
+    try:
+        result = run()
+    except Exception:
+        raise_if_stopped()
+        raise
+    raise_if_stopped()
+    return result
 
 
 class _WarningsOnStderr(logging.Handler):

@@ -1,10 +1,15 @@
-"""Progress on standard error; nothing at all where that is no terminal."""
+"""Progress on standard error; nothing at all where that is no terminal.
+
+Every stage of a run shows its progress, so that a signal got lost stops it at a stage's end.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from stanrovi_cli.signals import raise_if_stopped
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
@@ -91,7 +96,8 @@ def _bars(*columns: ProgressColumn) -> Iterator[Progress | None]:
     console = Console(stderr=True)
     if not console.is_terminal:
         yield None
-        return
-    # Standard output stays as it is: NUTS engines print there, and results follow there.
-    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bars:
-        yield bars
+    else:
+        # Standard output stays as it is: NUTS engines print there, and results follow there.
+        with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bars:
+            yield bars
+    raise_if_stopped()

@@ -74,7 +74,7 @@ def command(
     """
     from stanrovi.sbc import sbc
     from stanrovi_cli.output import filled_folder
-    from stanrovi_cli.progress import steps_progress
+    from stanrovi_cli.progress import steps_progress, working
 
     place = nullcontext() if output is None else filled_folder(output, overwrite=overwrite)
     with place as folder:
@@ -85,7 +85,8 @@ def command(
             )  # fmt: skip
         found = result.to_dict() | {"output": output}
         if folder is not None:
-            _write(result, found, folder)
+            with working("drawing plots"):
+                _write(result, found, folder)
     if as_json:
         console.print_json(found)
     else:

@@ -186,10 +186,29 @@ def test_a_signal_that_falls_into_a_destructor(
     with started(words, folder) as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == CODES[number]
-    assert (out, err.split()) == (
-        "",
-        ["running", {130: "Interrupted.", 143: "Terminated."}[CODES[number]]],
+    told = {130: "Interrupted.", 143: "Terminated."}[CODES[number]]
+    assert (out, err.split()) == ("", ["running", told])
+    assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
+@pytest.mark.parametrize("instead", ["pass", "raise TypeError"])
+def test_a_signal_that_c_code_swallows(
+    instead: str, number: signal.Signals, folder: Path, write: Write
+) -> None:
+    """As NumPy's and pybind11's conversions do, where they try one way after another."""
+    swallowing = (
+        f"    import signal\n    try: signal.raise_signal({int(number)})\n"
+        f"    except KeyboardInterrupt: {instead}\n"
     )
+    script = STARTED.replace("    return evaluate", f"{swallowing}    return evaluate")
+    program = write("normal.stan", "parameters { real x; } model { x ~ std_normal(); }")
+    words = [sys.executable, "-c", script, "fit", str(program), "--output", "out.nc"]
+    with started(words, folder) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == CODES[number]
+    told = {130: "Interrupted.", 143: "Terminated."}[CODES[number]]
+    assert (out, err.split()) == ("", ["running", told])
     assert os.listdir(folder) == []
 
 
