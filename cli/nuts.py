@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stanrovi.arguments import checked_seed
-from stanrovi.errors import DrawsError
 from stanrovi_cli import console
 from stanrovi_cli.options import (
     NUTS_ENGINES,
@@ -22,7 +21,7 @@ from stanrovi_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from stanrovi import Draws, NutsRun
+    from stanrovi import NutsRun
     from stanrovi.diagnostics import ReferenceCheck
 
 
@@ -62,7 +61,7 @@ def command(
     if output is not None:
         check_output(output, overwrite=overwrite)
     run, name = run_nuts(model, data, checked_seed(seed), engine=engine, **settings)
-    found = _check(run.draws)
+    found = run.check
     if output is not None:
         write_netcdf(run.draws, output, overwrite=overwrite)
     if as_json:
@@ -83,21 +82,6 @@ def run_nuts(model: Any, data: Path | None, seed: int, **settings: Any) -> tuple
             model = sr.Model(model, data, seed=seed)
     with nuts_progress(settings.get("chains", 4)) as progress:
         return sr.nuts(model, seed=seed, progress=progress, **settings), model.name
-
-
-def _check(draws: Draws) -> ReferenceCheck:
-    """R-hat, ESS and divergences of the parameters that vary."""
-    import numpy as np
-
-    from stanrovi.diagnostics import check_reference, varying
-
-    scalars = draws.scalars()
-    values = np.stack(list(scalars.values()), axis=-1)
-    varies = varying(values)
-    if not varies.any():
-        raise DrawsError("Every parameter is constant over the draws; run more iterations.")
-    names = tuple(name for name, keep in zip(scalars, varies, strict=True) if keep)
-    return check_reference(draws, values[..., varies], names)
 
 
 def _as_dict(

@@ -60,9 +60,10 @@ class Fit:
 
     def __repr__(self) -> str:
         r = self.result
+        first = f" ({r.verdict.reasons[0]})" if r.verdict.reasons else ""
         return (
-            f"Fit({self.model_name!r}, method={r.method!r}, verdict={r.verdict.name!r}, "
-            f"elbo={r.elbo:.3f}, khat={r.khat:.2f}, n_gradients={r.n_gradients})"
+            f"<Fit: {self.model_name} by {r.method}, {r.verdict.name}{first}, ELBO {r.elbo:.3f}, "
+            f"k-hat {r.khat:.2f}, {r.n_gradients:,} gradients>"
         )
 
 

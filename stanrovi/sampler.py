@@ -8,9 +8,10 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from stanrovi.stan.model import Model, ModelSource, as_model
 from stanrovi.stan.program import Program
 from stanrovi.target import Array
 
+if TYPE_CHECKING:
+    from stanrovi.diagnostics import ReferenceCheck
+
 logger = logging.getLogger(__name__)
 
 NutsEngine = Literal["cmdstan", "stanli"]
@@ -33,7 +37,7 @@ _MAX_SAVED_BYTES = 500_000_000
 _MAX_COUNT = 2**31 - 1  # engines count in C's int, and wrap around
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NutsRun:
     """A NUTS run.
 
@@ -65,6 +69,46 @@ class NutsRun:
     includes_warmup: bool
     divergences: int
     warnings: tuple[str, ...]
+
+    @cached_property
+    def check(self) -> ReferenceCheck:
+        """Whether the run may be trusted: R-hat, ESS and divergences of what varies.
+
+        Raises
+        ------
+        DrawsError
+            If none varies.
+        """
+        from stanrovi.diagnostics import check_reference, varying
+
+        scalars = self.draws.scalars()
+        values = np.stack(list(scalars.values()), axis=-1)
+        varies = varying(values)
+        if not varies.any():
+            raise DrawsError("Every parameter is constant over the draws; run more iterations.")
+        names = tuple(name for name, keep in zip(scalars, varies, strict=True) if keep)
+        return check_reference(self.draws, values[..., varies], names)
+
+    def to_arviz(self) -> Any:
+        """Convert to ArviZ's container (InferenceData or DataTree)."""
+        from stanrovi.arviz_io import to_arviz
+
+        return to_arviz(self.draws)
+
+    def __repr__(self) -> str:
+        draws = self.draws
+        try:
+            found = self.check
+            mixing = (
+                f"R-hat at most {found.rhat_max:.3f}, ESS at least {found.ess_min:.0f}, "
+                f"{'trusted' if found.trusted else 'NOT trusted'}"
+            )
+        except DrawsError:
+            mixing = "every parameter constant"
+        return (
+            f"<NutsRun: {draws.attrs['model']} by {self.engine}, {draws.n_chains} x "
+            f"{draws.n_draws} draws, {self.divergences} divergent, {mixing}>"
+        )
 
 
 def nuts(

@@ -52,7 +52,7 @@ class Separateness:
     bound: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ModeReport:
     """Mode table of a model.
 
@@ -84,6 +84,15 @@ class ModeReport:
     n_improper: int
     n_gradients: int
     warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        weights = ", ".join(f"{mode.weight:.1%}" for mode in self.modes) or "none found"
+        bounds = "".join(
+            f", {axes} axes: epsilon {found.epsilon:.2g}, smaller mode at most {found.bound:.2g}"
+            for axes, found in (("original", self.original), ("rotated", self.rotated))
+            if found is not None
+        )
+        return f"<ModeReport: {self.model}, modes {weights}{bounds}>"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as ``stanrovi modes --json`` prints it."""

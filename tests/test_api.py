@@ -1,6 +1,7 @@
 """The Python API on the bundled programs, in the embedded engine."""
 
 import json
+import re
 from contextlib import suppress
 from functools import partial
 
@@ -32,7 +33,7 @@ def test_every_method_returns_constrained_draws(eight_schools, method):
     assert set(fit.draws.parameters) <= set(fit.draws.posterior)
     np.testing.assert_array_equal(fit.draws.unconstrained[0], fit.result.draws)
     np.testing.assert_array_equal(fit.draws.sample_stats["lp"][0], fit.result.log_p)
-    assert method in repr(fit)
+    assert repr(fit).startswith(f"<Fit: eight_schools by {method}, {fit.result.verdict.name}")
 
 
 def test_constrained_draws_are_the_images_of_the_unconstrained_ones(eight_schools):
@@ -283,3 +284,15 @@ def test_a_start_with_draws_a_googol_of_nats_off_is_survived(tmp_path):
 def test_steps_cut_short_again_and_again_get_more_draws(tmp_path):
     model = volatility(tmp_path, seed=3)
     assert sr.fit(model, method="gaussian", seed=8).result.elbo > 42.2
+
+
+def test_reprs_are_one_line_with_the_first_reason(bimodal):
+    fit = sr.fit(bimodal, method="mfvi", seed=1, draws=100)
+    reason = fit.result.verdict.reasons[0]
+    assert f"<Fit: bimodal_gaussian by mfvi, collapsed ({reason}), ELBO -" in repr(fit)
+    found = repr(sr.find_modes(bimodal, seed=1))
+    assert re.fullmatch(
+        r"<ModeReport: bimodal_gaussian, modes 50.0%, 50.0%, original axes: epsilon \S+, smaller "
+        r"mode at most \S+, rotated axes: epsilon \S+, smaller mode at most 0.5>",
+        found,
+    ), found

@@ -385,6 +385,28 @@ def test_same_seed_means_same_random_data(write: Write) -> None:
     assert run.draws.posterior["x"].mean() == pytest.approx(mean, abs=0.2)
 
 
+def test_a_run_is_told_in_a_line_and_converts(eight_schools: Model) -> None:
+    run = nuts(eight_schools, engine="stanli", seed=1, chains=2, iter_sampling=200)
+    found = run.check
+    assert found.rhat_max == pytest.approx(rhat(_stacked(run)).max())
+    assert repr(run) == (
+        f"<NutsRun: eight_schools by stanli, 2 x 200 draws, {run.divergences} divergent, R-hat at "
+        f"most {found.rhat_max:.3f}, ESS at least {found.ess_min:.0f}, "
+        f"{'trusted' if found.trusted else 'NOT trusted'}>"
+    )
+    np.testing.assert_array_equal(run.to_arviz()["posterior"]["tau"], run.draws.posterior["tau"])
+
+
+def _stacked(run: NutsRun) -> np.ndarray:
+    return np.stack(list(run.draws.scalars().values()), axis=-1)
+
+
+def test_a_single_draw_has_a_repr(eight_schools: Model) -> None:
+    run = nuts(eight_schools, engine="stanli", seed=1, chains=1, iter_sampling=1, iter_warmup=0)
+    assert "1 x 1 draws" in repr(run)
+    assert "constant" in repr(run)
+
+
 def test_no_warmup(eight_schools: Model) -> None:
     run = nuts(eight_schools, engine="stanli", seed=1, chains=1, iter_warmup=0, iter_sampling=20)
     assert run.draws.n_draws == 20
