@@ -16,6 +16,7 @@ from scipy.stats import wasserstein_distance
 
 from stanrovi import draw_stats
 from stanrovi.draws import Draws
+from stanrovi.errors import DrawsError
 from stanrovi.target import Array
 
 RHAT_LIMIT = 1.01
@@ -289,6 +290,31 @@ def check_reference(
     )
 
 
+def check_draws(draws: Draws) -> ReferenceCheck:
+    """Judge a run by itself, from those of its parameters that vary.
+
+    Parameters
+    ----------
+    draws : Draws
+
+    Returns
+    -------
+    ReferenceCheck
+
+    Raises
+    ------
+    DrawsError
+        If none varies.
+    """
+    scalars = draws.scalars()
+    values = np.stack(list(scalars.values()), axis=-1)
+    varies = varying(values)
+    if not varies.any():
+        raise DrawsError("Every parameter is constant over the draws; run more iterations.")
+    names = tuple(name for name, keep in zip(scalars, varies, strict=True) if keep)
+    return check_reference(draws, values[..., varies], names)
+
+
 def number(attrs: Mapping[str, str | int | float], key: str) -> float:
     """Read a numeric attribute; NaN where it is missing or no number."""
     try:
@@ -334,10 +360,16 @@ def _rhat_problems(scale: Array, names: tuple[str, ...], n_chains: int) -> list[
         return []
     worst = int(bad[np.argmax(np.nan_to_num(scale[bad], nan=np.inf))])
     return [
-        f"The chains disagree: rank R-hat is {scale[worst]:.2f} for {names[worst]} (above "
-        f"{RHAT_LIMIT} for {bad.size} of {len(names)} parameters); run longer, or the posterior "
-        "has basins between which NUTS does not move."
+        f"The chains disagree: rank R-hat is {_above_limit(scale[worst])} for {names[worst]} "
+        f"(above {RHAT_LIMIT} for {bad.size} of {len(names)} parameters); run longer, or the "
+        "posterior has basins between which NUTS does not move."
     ]
+
+
+def _above_limit(rhat: float) -> str:
+    """Format an R-hat above the limit to as many digits as show that it is."""
+    digits = next((d for d in range(2, 9) if round(rhat, d) > RHAT_LIMIT), 2)
+    return f"{rhat:.{digits}f}"
 
 
 def _ess_problems(effective: Array, names: tuple[str, ...]) -> list[str]:
@@ -350,7 +382,10 @@ def _ess_problems(effective: Array, names: tuple[str, ...]) -> list[str]:
 def _divergence_problems(divergences: int, total: int) -> list[str]:
     if divergences <= DIVERGENT_SHARE_LIMIT * total:
         return []
-    return [f"{divergences} of {total} transitions diverged; raise adapt_delta or reparametrise."]
+    return [
+        f"{divergences} of {total} transitions diverged; raise adapt_delta (--adapt-delta on the "
+        "command line) or reparameterise."
+    ]
 
 
 def _count_divergences(divergences: int) -> str:

@@ -79,15 +79,9 @@ class NutsRun:
         DrawsError
             If none varies.
         """
-        from stanrovi.diagnostics import check_reference, varying
+        from stanrovi.diagnostics import check_draws
 
-        scalars = self.draws.scalars()
-        values = np.stack(list(scalars.values()), axis=-1)
-        varies = varying(values)
-        if not varies.any():
-            raise DrawsError("Every parameter is constant over the draws; run more iterations.")
-        names = tuple(name for name, keep in zip(scalars, varies, strict=True) if keep)
-        return check_reference(self.draws, values[..., varies], names)
+        return check_draws(self.draws)
 
     def to_arviz(self) -> Any:
         """Convert to ArviZ's container (InferenceData or DataTree)."""
@@ -259,7 +253,7 @@ def _choose(
     if not isinstance(model.source, Program):
         raise UsageError(
             f"NUTS cannot run the library {model.source}; give the .stan file as the model, or a "
-            "CmdStan executable of the same program (exe)"
+            "CmdStan executable of the same program (exe; --exe on the command line)"
         )
     if engine == "stanli":
         return "stanli", None, ()
@@ -323,12 +317,13 @@ def _sampler_notes(result: Chains, max_treedepth: int) -> tuple[str, ...]:
     notes: tuple[str, ...] = ()
     if n := int(diverging.sum()):
         notes += (
-            f"{n} of {diverging.size} iterations diverged; raise adapt_delta or reparameterise",
+            f"{n} of {diverging.size} iterations diverged; raise adapt_delta (--adapt-delta on the "
+            "command line) or reparameterise",
         )
     if n := int(saturated.sum()):
         notes += (
             f"{n} of {saturated.size} iterations reached the maximum treedepth {max_treedepth}; "
-            "raise max_treedepth or reparameterise",
+            "raise max_treedepth (--max-treedepth on the command line) or reparameterise",
         )
     if names := nan_variables(result.variables):
         notes += (f"{', '.join(names)} hold NaN, as computed by the program or because it threw",)

@@ -40,6 +40,8 @@ _FIT_FACTOR = 16
 # NUTS runs until it has twice the effective draws that are kept; iterations per kept draw.
 _NUTS_ESS, _NUTS_FIRST, _NUTS_MOST = 2, 8, 200
 
+_OR_PYTHON = "; or, in Python, give stanrovi.sbc.sbc a function that simulates (simulate)"
+
 
 def sbc(
     model: ModelSource,
@@ -257,10 +259,10 @@ def _require_simulation(model: Model) -> None:
     if isinstance(model.source, Program) and not model.source.has_random_data:
         raise ModelError(
             f"{model.name} does not simulate: its transformed data draw nothing by _rng functions. "
-            "Let them draw parameters and data, or pass simulate."
+            f"Let them draw parameters and data{_OR_PYTHON}."
         )
     if not {"pars_", "ranks_"} & set(model.variables):
         raise ModelError(
             f"{model.name} has neither pars_ nor ranks_ among its generated quantities, which tell "
-            "the true values that it simulated from. Add one, or pass simulate."
+            f"the true values that it simulated from. Add one{_OR_PYTHON}."
         )

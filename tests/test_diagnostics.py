@@ -5,6 +5,7 @@ import pytest
 from comparison_cases import nuts, run
 
 from stanrovi.diagnostics import (
+    check_draws,
     check_reference,
     distances,
     effective_sizes,
@@ -16,7 +17,6 @@ from stanrovi.diagnostics import (
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError
 from stanrovi.grading import exceeds
-from stanrovi_cli.nuts import _check
 
 
 def named(count):
@@ -136,7 +136,7 @@ def test_a_good_reference_is_trusted():
     [
         (4, 1.0, 0, r"chains disagree: rank R-hat is 1\.\d+ for p\[2\]"),
         (1, 0.0, 0, "single chain cannot be checked"),
-        (4, 0.0, 25, "25 of 2000 transitions diverged; raise adapt_delta"),
+        (4, 0.0, 25, "25 of 2000 transitions diverged; raise adapt_delta \\(--adapt-delta"),
     ],
 )
 def test_a_bad_reference_is_not(chains, shift, divergent, message):
@@ -145,6 +145,21 @@ def test_a_bad_reference_is_not(chains, shift, divergent, message):
     result = check(values, divergent=divergent)
     assert not result.trusted
     assert re.search(message, result.reason)
+
+
+def test_an_r_hat_hardly_above_the_limit_reads_as_above():
+    normal = np.random.default_rng(2).normal(size=(4, 500, 1))
+    digits = set()
+    for shift in np.linspace(0.2, 0.4, 81):
+        values = normal.copy()
+        values[0] += shift
+        result = check(values)
+        if not result.trusted and result.rhat_max < 1.015:
+            told = re.search(r"R-hat is ([\d.]+) for", result.reason)[1]
+            assert float(told) > 1.01
+            assert float(told) == pytest.approx(result.rhat_max, abs=0.5 * 10.0 ** -len(told[2:]))
+            digits.add(len(told[2:]))
+    assert 3 in digits
 
 
 def test_a_frozen_chain_and_a_short_run_are_not_trusted():
@@ -177,7 +192,7 @@ def test_what_only_rounding_moves_is_constant():
     ones[0] += np.finfo(float).eps
     both = np.concatenate([values, ones], axis=-1)
     np.testing.assert_array_equal(varying(both), [True, True, True, False])
-    checked, alone = (_check(Draws("nuts", {"R": x}, ("R",))) for x in (both, values))
+    checked, alone = (check_draws(Draws("nuts", {"R": x}, ("R",))) for x in (both, values))
     assert checked.rhat_max == alone.rhat_max < 1.01
     with pytest.raises(DrawsError, match="constant"):
-        _check(Draws("nuts", {"R": ones}, ("R",)))
+        check_draws(Draws("nuts", {"R": ones}, ("R",)))

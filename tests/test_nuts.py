@@ -284,11 +284,13 @@ def test_divergences_are_counted_and_told() -> None:
     diverging = run.draws.sample_stats["diverging"]
     assert run.divergences == diverging.sum() > 0
     assert f"{run.divergences} of 4000 iterations diverged" in run.warnings[0]
+    assert "--adapt-delta" in run.warnings[0]
 
 
 def test_saturated_trees_are_told(eight_schools: Model) -> None:
     run = nuts(eight_schools, engine="stanli", seed=1, max_treedepth=1, **SHORT)
-    assert any("maximum treedepth 1" in warning for warning in run.warnings)
+    (told,) = (warning for warning in run.warnings if "maximum treedepth 1" in warning)
+    assert "--max-treedepth" in told
 
 
 def test_generated_quantities_that_throw_do_not_take_parameters_along(write: Write) -> None:

@@ -417,3 +417,10 @@ def test_command_prints_json_only() -> None:
     assert found["draws"] == 9
     again = sbc("sbc_regression", method="nuts", simulations=10, draws=9, seed=2)
     assert found["parameters"]["beta"]["ranks"] == again.parameters["beta"].ranks.tolist()
+
+
+def test_a_program_that_does_not_simulate_is_told_so_in_words_for_both_interfaces() -> None:
+    result = CliRunner().invoke(cli, ["sbc", "kidscore"])
+    assert result.exit_code == 1
+    assert "Let them draw parameters and data" in result.stderr
+    assert "in Python, give stanrovi.sbc.sbc a function" in result.stderr
