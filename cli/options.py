@@ -15,6 +15,11 @@ METHODS = ("gaussian", "mfvi", "rovi", "mixture", "auto")
 MODEL_ENGINES = ("auto", "stanli", "bridgestan")
 NUTS_ENGINES = ("auto", "cmdstan", "stanli")
 
+# What is asked for here but has a command of its own.
+_ELSEWHERE = {"nuts": " To sample, use stanrovi nuts; stanrovi compare compares fits with it."}
+# Of NetCDF, and of HDF5, which it is inside.
+_NETCDF = ("", ".nc", ".nc4", ".netcdf", ".cdf", ".h5", ".hdf5")
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -25,9 +30,8 @@ class Name(click.Choice):
         """Check the name."""
         if value not in self.choices:
             known = ", ".join(self.choices)
-            self.fail(
-                f"{value!r} is not one of {known}.{suggestion(value, self.choices)}", param, ctx
-            )
+            hint = _ELSEWHERE.get(value) or suggestion(value, self.choices)
+            self.fail(f"{value!r} is not one of {known}.{hint}", param, ctx)
         return str(value)
 
 
@@ -53,6 +57,18 @@ def path_option(*names: str, exists: bool = False, **settings: Any) -> Decorator
     """Add an option that takes a path, of a file that must be there if ``exists``."""
     kind = click.Path(path_type=Path, exists=exists, dir_okay=not exists)
     return click.option(*names, type=kind, **settings)
+
+
+def _named_as_netcdf(
+    _ctx: click.Context, _param: click.Parameter, path: Path | None
+) -> Path | None:
+    """Refuse a name that promises another format than the one written."""
+    if path is not None and path.suffix.lower() not in _NETCDF:
+        raise click.BadParameter(
+            f"{path} would hold NetCDF, the one format written, under a name of another; "
+            f"name it {path.with_suffix('.nc').name}."
+        )
+    return path
 
 
 def together(*decorators: Decorator) -> Decorator:
@@ -122,7 +138,11 @@ strict_option = click.option(
     "--strict", is_flag=True, help="Exit with code 3 when the diagnostics fail."
 )
 file_options = together(
-    path_option("--output", help="NetCDF file to write; nothing is written without it."),
+    path_option(
+        "--output",
+        help="NetCDF file (.nc) to write; nothing is written without it.",
+        callback=_named_as_netcdf,
+    ),
     overwrite_option,
 )
 nuts_options = together(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from stanrovi.sampler import NutsRun, nuts
     from stanrovi.stan import Model
 
+    __version__: str
+
 _HOME = {
     "Comparison": "stanrovi.comparison",
     "Draws": "stanrovi.draws",
@@ -59,6 +61,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("stanrovi")
     if name not in _HOME:
         raise AttributeError(f"module 'stanrovi' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

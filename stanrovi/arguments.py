@@ -13,10 +13,17 @@ from stanrovi.errors import UsageError
 MAX_SEED = 2**32 - 1  # engines take 32 bits
 
 
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Find the known word that is spelt most alike, in whatever case; None if none is near."""
+    spelt = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), spelt, n=1)
+    return spelt[near[0]] if near else None
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """``" Did you mean 'x'?"``, or nothing when nothing is near."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    near = nearest(word, known)
+    return f" Did you mean {near!r}?" if near else ""
 
 
 def check_choice(what: str, value: str, known: Iterable[str]) -> None:

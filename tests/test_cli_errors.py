@@ -51,6 +51,18 @@ def test_unknown_words_suggest_the_nearest():
     assert "--method" in fails("fit", "ar", "--metod", "rovi", code=2)
 
 
+def test_nuts_is_no_method_and_has_its_own_command():
+    assert "use stanrovi nuts" in fails("fit", "ar", "--method", "nuts", code=2)
+    assert "use stanrovi nuts" in fails("compare", "ar", "--methods", "rovi,nuts", code=2)
+
+
+@pytest.mark.parametrize("command", ["fit", "nuts"])
+def test_a_name_of_another_format_is_refused(command, tmp_path):
+    text = fails(command, "eight_schools", "--output", tmp_path / "draws.csv", code=2)
+    assert "name it draws.nc" in " ".join(text.split())
+    assert os.listdir(tmp_path) == []
+
+
 def test_syntax_error_shows_line_and_caret(write):
     program = write("broken.stan", "parameters {\n  real x\n}\n")
     text = fails("fit", program, code=1)

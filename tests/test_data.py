@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +212,11 @@ def test_json_for_engines_is_strict_and_loses_nothing(data: dict[str, list[float
 def test_declaration_parser_never_fails(text: str) -> None:
     declared = Program("p", "data {" + text + "}").data_declarations
     assert all(item.name for item in declared)
+
+
+def test_a_misspelt_name_is_told(write: Callable[[str, str], Path]) -> None:
+    program = write("m.stan", "data { int N; real offset_y; } parameters { real x; } model { }")
+    with pytest.raises(DataError, match=r"is n meant to be N\? is ofset_y meant to be offset_y\?$"):
+        Model(program, {"n": 3, "ofset_y": 1.0})
+    with pytest.raises(DataError, match=r"Add what is missing to the data\.$"):
+        Model(program, {"N": 3, "z": 1.0})

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+import stanrovi
+
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 FOLDERS = PROJECT["tool"]["setuptools"]["package-dir"]  # package: folder
@@ -121,3 +123,7 @@ def test_console_script():
     (script,) = metadata.entry_points(group="console_scripts", name="stanrovi")
     assert script.value == "stanrovi_cli:main"
     assert callable(script.load())
+
+
+def test_the_version_is_that_of_the_package():
+    assert stanrovi.__version__ == metadata.version("stanrovi") == PROJECT["project"]["version"]

@@ -11,13 +11,14 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import stanio
 
+from stanrovi.arguments import nearest
 from stanrovi.errors import DataError, UsageError
 from stanrovi.files import usable_path
 from stanrovi.stan.program import Declaration
@@ -94,7 +95,8 @@ def check_data(data: Mapping[str, Any], declarations: Sequence[Declaration], pro
     """
     missing = [item for item in declarations if item.name not in data]
     if missing:
-        raise DataError(_missing_message(missing, data, program))
+        undeclared = set(data) - {item.name for item in declarations}
+        raise DataError(_missing_message(missing, data, program) + _misspelt(missing, undeclared))
     for item in declarations:
         if not item.is_structured:
             try:
@@ -111,6 +113,12 @@ def _missing_message(missing: Sequence[Declaration], data: Mapping[str, Any], pr
         f"the data lack {names}, which {program} declares ({declared}); they hold {given}. "
         "Add what is missing to the data."
     )
+
+
+def _misspelt(missing: Sequence[Declaration], undeclared: Iterable[str]) -> str:
+    pairs = [(nearest(item.name, sorted(undeclared)), item.name) for item in missing]
+    hints = [f"is {given} meant to be {name}?" for given, name in pairs if given]
+    return f" Spelling and case must agree: {' '.join(hints)}" if hints else ""
 
 
 def _check_variable(item: Declaration, data: Mapping[str, Any], program: str) -> None:
