@@ -34,6 +34,7 @@ def command(model: str, data: Path | None, engine: str, strict: bool, as_json: b
     if as_json:
         console.print_json(_as_dict(loaded, found))
     else:
+        console.warn(found.warnings)
         console.facts(_facts(loaded, found))
     if strict and not found.gradient_agrees:
         click.get_current_context().exit(3)
@@ -52,12 +53,13 @@ def _as_dict(model: Model, found: ModelCheck) -> dict[str, object]:
         "last_rejection": found.last_rejection,
         "microseconds_per_gradient": found.microseconds_per_gradient,
         "threads": found.threads,
+        "warnings": found.warnings,
     }
 
 
 def _facts(model: Model, found: ModelCheck) -> list[tuple[str, str]]:
     agrees = "agrees with" if found.gradient_agrees else "DIFFERS from"
-    rows = [
+    return [
         ("model", model.name),
         ("engine", model.engine),
         ("dimension", f"{model.dim} unconstrained, {model.n_columns} numbers in a draw"),
@@ -73,6 +75,3 @@ def _facts(model: Model, found: ModelCheck) -> list[tuple[str, str]]:
             f"({found.threads} thread{'s' if found.threads > 1 else ''})",
         ),
     ]
-    if found.last_rejection:
-        rows.insert(-1, ("", found.last_rejection))
-    return rows

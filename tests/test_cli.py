@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import click
@@ -82,6 +83,16 @@ def test_check():
     assert found["gradient_agrees"] is True
     text = run("check", "eight_schools").stdout
     assert "agrees with finite differences" in text
+
+
+def test_check_warns_of_a_bound_that_is_missing(write):
+    body = "parameters {{ real m; real{} s; }} model {{ {{0.5, 1.5}} ~ normal(m, s); }}"
+    (warning,) = run_json("check", write("bare.stan", body.format("")))["warnings"]
+    assert re.match(r"[1-9] of 10 random points are rejected", warning)
+    assert "Scale parameter is -" in warning
+    assert "<lower=0>" in warning
+    assert warning in run("check", write("bare.stan", body.format(""))).stderr
+    assert run_json("check", write("bounded.stan", body.format("<lower=0>")))["warnings"] == []
 
 
 def test_fit_json_has_the_fields_of_the_contract():

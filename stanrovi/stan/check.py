@@ -13,6 +13,8 @@ from stanrovi.stan.model import Model
 from stanrovi.target import Array
 
 _TIMED_BATCH = 200
+# Share of rejected points that needs no explanation.
+_TOLERATED = 0.05
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,17 @@ class ModelCheck:
     def gradient_agrees(self) -> bool:
         """Whether gradient and finite differences agree as far as differences can tell."""
         return self.gradient_error < 1e-4
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the program's author should look at, although inference may work."""
+        if self.n_rejected <= _TOLERATED * self.n_points:
+            return ()
+        return (
+            f"{self.n_rejected} of {self.n_points} random points are rejected (the last: "
+            f"{self.last_rejection or 'the log density is not finite'}). A parameter may lack a "
+            "bound that the model needs, such as <lower=0> of a scale.",
+        )
 
 
 def check_model(model: Model, *, n_points: int = 10, seed: int = 0) -> ModelCheck:
