@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from targets import fit, funnel, run_on, standard
 
+from stanrovi.target import FunctionDensity
 from stanrovi.vi.axes import axis_gain, promising_axes, promising_rotation
 from stanrovi.vi.pool import Pool, evaluate
 
@@ -84,3 +85,17 @@ def test_no_seed_stays_on_the_saddle_of_a_symmetric_funnel(seed):
     density = funnel(2, 0.7)
     plain = -fit(density, "mfvi").elbo
     assert -fit(density, "rovi", seed=seed).elbo < 0.6 * plain
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_ridge_without_end_is_survived(seed):
+    """The fit widens along a + b = const until its covariance is singular to rounding."""
+
+    def function(x):
+        total = x.sum(axis=1)
+        return -0.5 * total**2, np.repeat(-total[:, None], 2, axis=1)
+
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # as `stanrovi.fit` does
+        result = fit(FunctionDensity(function, 2), "rovi", seed=seed)
+    assert result.verdict.name == "suspect"
+    assert np.isfinite(result.draws).all()

@@ -42,20 +42,24 @@ def promising_axes(gaussian: Product, pool: Pool) -> Product:
     Returns
     -------
     Product
-        The same Gaussian.
+        The same Gaussian; on its own axes where rounding leaves no others.
     """
     covariance = gaussian.covariance()
     best: tuple[float, Product, Array, Array, Array] | None = None
     for root in (symmetric_root(covariance), principal_root(covariance)):
         family = Product.gaussian(gaussian.center, root)
-        z = family.coordinates(pool.x)
+        try:
+            z = family.coordinates(pool.x)
+        except np.linalg.LinAlgError:  # no width in some direction, to working precision
+            continue
         weight = pool.weights(family.log_density_base(z))
         weight /= max(float(weight.sum()), 1e-300)
         residual = winsorised(pool.gradient @ root + z)
         gain = axis_gain(z, residual, weight)
         if best is None or gain > best[0]:
             best = gain, family, z, residual, weight
-    assert best is not None
+    if best is None:
+        return gaussian
     _, family, *evidence = best
     return Product.gaussian(family.center, family.axes @ promising_rotation(*evidence))
 
