@@ -187,7 +187,7 @@ def test_files_that_hold_no_data(tmp_path: Path, content: bytes, message: str) -
 
 
 def test_sources_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such data file"):
+    with pytest.raises(UsageError, match=r"no such data file: .*; check the path"):
         read_data(tmp_path / "d.json")
     with pytest.raises(UsageError, match="is a folder"):
         read_data(tmp_path)
