@@ -167,6 +167,19 @@ def test_termination_in_the_background_where_ctrl_c_is_ignored(folder: Path, wri
         ends(process, signal.SIGTERM)
 
 
+def assert_stopped_by_itself(
+    script: str, program: Path, folder: Path, number: signal.Signals
+) -> None:
+    """A fit whose density raises the signal says so, in one word, and leaves nothing."""
+    words = [sys.executable, "-c", script, "fit", str(program), "--output", "out.nc"]
+    with started(words, folder) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == CODES[number]
+    told = {130: "Interrupted.", 143: "Terminated."}[CODES[number]]
+    assert (out, err.split()) == ("", ["running", told])
+    assert os.listdir(folder) == []
+
+
 @pytest.mark.parametrize(
     ("number", "ignoring"),
     [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)],
@@ -182,13 +195,7 @@ def test_a_signal_that_falls_into_a_destructor(
     falling = f"class Falling:\n    def __del__(self): signal.raise_signal({int(number)})\n"
     script = script.replace("def first", falling + "def first")
     script = script.replace("    return evaluate", "    Falling()\n    return evaluate")
-    words = [sys.executable, "-c", script, "fit", str(program), "--output", "out.nc"]
-    with started(words, folder) as process:
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == CODES[number]
-    told = {130: "Interrupted.", 143: "Terminated."}[CODES[number]]
-    assert (out, err.split()) == ("", ["running", told])
-    assert os.listdir(folder) == []
+    assert_stopped_by_itself(script, program, folder, number)
 
 
 @pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
@@ -203,13 +210,7 @@ def test_a_signal_that_c_code_swallows(
     )
     script = STARTED.replace("    return evaluate", f"{swallowing}    return evaluate")
     program = write("normal.stan", "parameters { real x; } model { x ~ std_normal(); }")
-    words = [sys.executable, "-c", script, "fit", str(program), "--output", "out.nc"]
-    with started(words, folder) as process:
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == CODES[number]
-    told = {130: "Interrupted.", 143: "Terminated."}[CODES[number]]
-    assert (out, err.split()) == ("", ["running", told])
-    assert os.listdir(folder) == []
+    assert_stopped_by_itself(script, program, folder, number)
 
 
 @pytest.mark.parametrize("listing", ["proc", "ps"])
