@@ -22,12 +22,12 @@ from tables import markdown
 from targets import gaussian
 
 import stanrovi as sr
-from stanrovi.baselines.cmdstan_vi import cmdstan_vi
-from stanrovi.baselines.laplace import laplace_draws
-from stanrovi.draw_stats import psis_khat
+from stanrovi.diagnostics.statistics import psis_khat
 from stanrovi.errors import StanroviError
-from stanrovi.stan.cmdstan_nuts import cmdstan_folder
-from stanrovi.vi.driver import fit_density
+from stanrovi.runs.cmdstan_vi import cmdstan_vi
+from stanrovi.runs.laplace import laplace_draws
+from stanrovi.stan.cmdstan import cmdstan_folder
+from stanrovi.vi.methods.driver import fit_density
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "accuracy.md"
 SEEDS = range(5)

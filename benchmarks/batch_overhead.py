@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stanrovi.stan import Model
+from stanrovi.stan.model import Model
 
 N_POINTS = 2000
 REPEATS = 15

@@ -10,27 +10,25 @@ from __future__ import annotations
 import os
 import platform
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import references
 from tables import markdown
-from targets import MixtureDensity, hard_pairs, triangle, two_normals
+from targets import hard_pairs, pair_of_normals, triangle
 
 import stanrovi as sr
-from stanrovi.draw_stats import psis_khat
-from stanrovi.families import Mixture
-from stanrovi.result import FitResult
-from stanrovi.separateness import separateness
+from stanrovi.densities import MixtureDensity
+from stanrovi.diagnostics.statistics import psis_khat
+from stanrovi.families.mixture import Mixture
+from stanrovi.methods import Method
+from stanrovi.modes.separateness import separateness
 from stanrovi.target import Array
-from stanrovi.vi import driver, rovi
-from stanrovi.vi.driver import Method, fit_density
+from stanrovi.vi.methods.driver import fit_density
+from stanrovi.vi.result import FitResult
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "multimodal.md"
 N_DRAWS = 8000
@@ -43,6 +41,8 @@ PAIRS = (
 )
 # Weight error and KL that count as right, by dimension.
 LIMITS = {2: (0.02, 0.02), 10: (0.02, 0.02), 50: (0.04, 0.10)}
+# Stages of a fit whose cost is told.
+STAGES = ("modes", "scan", "product")
 
 ORDERED = """
 data { int<lower=1> N; vector[N] y; }
@@ -84,7 +84,7 @@ def families(results: Sequence[FitResult]) -> str:
 def pair_table(method: Method) -> str:
     rows = []
     for dim, separation, weight in PAIRS:
-        density = two_normals(dim, separation, weight)
+        density = pair_of_normals(dim, separation, weight)
         results = fits(density, method, SEEDS)
         error = [abs(density.masses(r.draws)[0] - weight) for r in results]
         kl = [-r.elbo for r in results]
@@ -108,7 +108,7 @@ def pair_table(method: Method) -> str:
 def collapse_table() -> str:
     rows = []
     for dim, separation, weight in PAIRS:
-        density = two_normals(dim, separation, weight)
+        density = pair_of_normals(dim, separation, weight)
         names = tuple(f"x[{i + 1}]" for i in range(dim))
         results = fits(density, "mfvi", SEEDS)
         smaller = [min(density.masses(r.draws)) for r in results]
@@ -205,39 +205,16 @@ def _relabelled_reference() -> references.Posterior:
     return references.Posterior("label_switching", model, both)
 
 
-@contextmanager
-def stopwatch() -> Iterator[dict[str, float]]:
-    """Seconds spent in mode search, scans and product fits while the block runs."""
-    seconds = dict.fromkeys(("find_modes", "scan_axis", "fit_product"), 0.0)
-
-    def timed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            began = time.perf_counter()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                seconds[name] += time.perf_counter() - began
-
-        return call
-
-    with (
-        mock.patch.object(driver, "find_modes", timed(driver.find_modes, "find_modes")),
-        mock.patch.object(rovi, "scan_axis", timed(rovi.scan_axis, "scan_axis")),
-        mock.patch.object(rovi, "fit_product", timed(rovi.fit_product, "fit_product")),
-    ):
-        yield seconds
-
-
 def cost_table() -> str:
     rows = []
     for dim in (2, 10, 50, 200):
-        density = two_normals(dim, 6, 0.3)
+        density = pair_of_normals(dim, 6, 0.3)
         counts, times, errors, kls = [], [], [], []
         for seed in FEW_SEEDS:
-            with stopwatch() as seconds:
-                r = fit(density, "rovi", seed)
-            counts.append([r.gradients_by_stage.get(s, 0) for s in ("modes", "scan", "product")])
-            times.append([*seconds.values(), r.density_seconds, r.seconds])
+            r = fit(density, "rovi", seed)
+            counts.append([r.gradients_by_stage.get(stage, 0) for stage in STAGES])
+            seconds = [r.seconds_by_stage.get(stage, 0.0) for stage in STAGES]
+            times.append([*seconds, r.density_seconds, r.seconds])
             errors.append(abs(density.masses(r.draws)[0] - 0.3))
             kls.append(-r.elbo)
         stages = zip(np.median(counts, axis=0), np.median(times, axis=0), strict=False)
@@ -314,10 +291,10 @@ of 20 seeds, at most 30,000 gradients, at most 1 s (d = 2).
 ## The same, mean field: collapse and its bound
 
 The bound m* on the smaller mode's mass is computed from the modes alone
-(`stanrovi.separateness`), before any fit; where the modes overlap too much it says nothing, and
-"one mode" means that the search found no second. Keeping one mode of weight w costs log 1/w nats;
-in correlated dimensions mean field loses more by its shape. "Kept" counts the runs with over nine
-tenths of the draws in the first or in the second mode.
+(`stanrovi.modes.separateness`), before any fit; where the modes overlap too much it says nothing,
+and "one mode" means that the search found no second. Keeping one mode of weight w costs log 1/w
+nats; in correlated dimensions mean field loses more by its shape. "Kept" counts the runs with over
+nine tenths of the draws in the first or in the second mode.
 
 {mfvi}
 

@@ -1,112 +1,34 @@
-"""Targets whose truth is known exactly: mixtures with normalised components, and a Gaussian."""
+"""Suites of targets whose truth is known exactly."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
-from scipy.special import gammaln, log_ndtr, logsumexp
 
-from stanrovi.target import Array
-
-# Normalised log density (n,) with gradient (n, dim) at x of shape (n, dim).
-Component = Callable[[Array], tuple[Array, Array]]
-
-
-@dataclass(frozen=True)
-class MixtureDensity:
-    """A mixture of normalised components; a `stanrovi.target.Density`.
-
-    Attributes
-    ----------
-    name : str
-    dim : int
-    weights : ndarray, shape (K,)
-    components : tuple of Component
-    """
-
-    name: str
-    dim: int
-    weights: Array
-    components: tuple[Component, ...]
-
-    def log_density_gradient(self, x: Array, /) -> tuple[Array, Array]:
-        """Normalised log density (n,) and gradient (n, dim)."""
-        parts = [component(x) for component in self.components]
-        joint = np.log(self.weights) + np.stack([p[0] for p in parts], axis=1)
-        total = logsumexp(joint, axis=1)
-        share = np.exp(joint - total[:, None])
-        gradient = sum(share[:, k, None] * p[1] for k, p in enumerate(parts))
-        return total, np.asarray(gradient)
-
-    def masses(self, x: Array) -> Array:
-        """Mass that the draws x (n, dim) give each component, shape (K,).
-
-        The mean of the components' responsibilities, whose expectation under
-        the mixture itself is its weights exactly, however much they overlap.
-        """
-        joint = np.log(self.weights) + np.stack([c(x)[0] for c in self.components], axis=1)
-        return np.exp(joint - logsumexp(joint, axis=1, keepdims=True)).mean(axis=0)
+from stanrovi.densities import (
+    MixtureDensity,
+    normal,
+    normal_mixture,
+    skew_normal,
+    student,
+    two_normals,
+)
+from stanrovi.target import Array, LogDensity
 
 
-def normal(mean: Array, factor: Array) -> Component:
-    """``N(mean, factor @ factor.T)``, factor lower triangular."""
-    precision = np.linalg.inv(factor @ factor.T)
-    constant = -np.log(np.diag(factor)).sum() - 0.5 * len(mean) * np.log(2 * np.pi)
-
-    def component(x: Array) -> tuple[Array, Array]:
-        u = x - mean
-        pull = u @ precision
-        return constant - 0.5 * (u * pull).sum(axis=1), -pull
-
-    return component
-
-
-def student(mean: Array, df: float) -> Component:
-    """Spherical Student t with unit scale."""
-    d = len(mean)
-    constant = gammaln((df + d) / 2) - gammaln(df / 2) - 0.5 * d * np.log(df * np.pi)
-
-    def component(x: Array) -> tuple[Array, Array]:
-        u = x - mean
-        s = (u**2).sum(axis=1)
-        return constant - (df + d) / 2 * np.log1p(s / df), -(df + d) * u / (df + s)[:, None]
-
-    return component
-
-
-def skew_normal(mean: Array, slant: float) -> Component:
-    """Azzalini's skew normal, slanted along the first axis, with unit scale."""
-    constant = np.log(2) - 0.5 * len(mean) * np.log(2 * np.pi)
-
-    def component(x: Array) -> tuple[Array, Array]:
-        u = x - mean
-        t = slant * u[:, 0]
-        tail = log_ndtr(t)
-        gradient = -u
-        gradient[:, 0] += slant * np.exp(-0.5 * (t**2 + np.log(2 * np.pi)) - tail)
-        return constant - 0.5 * (u**2).sum(axis=1) + tail, gradient
-
-    return component
-
-
-def two_normals(dim: int, separation: float, weight: float) -> MixtureDensity:
+def pair_of_normals(dim: int, separation: float, weight: float) -> MixtureDensity:
     """Two normals with one covariance, their means so many Mahalanobis distances apart.
 
     In the plane the target of the paper: unit covariance, means on the diagonal. In
     more dimensions a random covariance (condition number below 8) and a random
     direction, the same for every separation and weight.
     """
+    if dim == 2:
+        return two_normals(separation, weight, np.eye(2), np.ones(2))
     rng = np.random.default_rng(1)
     direction = rng.standard_normal(dim)
     basis = np.linalg.qr(rng.standard_normal((dim, dim)))[0]
     factor = np.linalg.cholesky((basis * np.exp(rng.uniform(-1, 1, dim))) @ basis.T)
-    if dim == 2:
-        direction, factor = np.ones(2), np.eye(2)
-    shift = factor @ direction / np.linalg.norm(direction) * separation / 2
-    parts = (normal(-shift, factor), normal(shift, factor))
-    return MixtureDensity(f"two normals, d = {dim}", dim, np.array([weight, 1 - weight]), parts)
+    return two_normals(separation, weight, factor, direction)
 
 
 def gaussian(dim: int, condition: float) -> MixtureDensity:
@@ -114,17 +36,15 @@ def gaussian(dim: int, condition: float) -> MixtureDensity:
     rng = np.random.default_rng(2)
     basis = np.linalg.qr(rng.standard_normal((dim, dim)))[0]
     variances = np.geomspace(condition**-0.5, condition**0.5, dim)
-    factor = np.linalg.cholesky((basis * variances) @ basis.T)
-    part = normal(rng.standard_normal(dim), factor)
-    return MixtureDensity(f"Gaussian, d = {dim}", dim, np.ones(1), (part,))
+    mean, covariance = rng.standard_normal(dim), (basis * variances) @ basis.T
+    return normal_mixture([1.0], [mean], [covariance], f"Gaussian, d = {dim}")
 
 
 def triangle() -> MixtureDensity:
     """Three unit normals at the corners of an equilateral triangle with sides 6.9."""
     angles = 0.3 + 2 * np.pi / 3 * np.arange(3)
     corners = 4 * np.column_stack([np.cos(angles), np.sin(angles)])
-    parts = tuple(normal(corner, np.eye(2)) for corner in corners)
-    return MixtureDensity("triangle", 2, np.array([0.5, 0.3, 0.2]), parts)
+    return normal_mixture([0.5, 0.3, 0.2], list(corners), [np.eye(2)] * 3, "triangle")
 
 
 def hard_pairs() -> tuple[MixtureDensity, ...]:
@@ -133,7 +53,7 @@ def hard_pairs() -> tuple[MixtureDensity, ...]:
     unit = np.eye(2)
 
     def pair(
-        name: str, first: Component, second: Component, weight: float, dim: int = 2
+        name: str, first: LogDensity, second: LogDensity, weight: float, dim: int = 2
     ) -> MixtureDensity:
         return MixtureDensity(name, dim, np.array([weight, 1 - weight]), (first, second))
 

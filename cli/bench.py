@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
-from itertools import product
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import click
 
 from stanrovi.arguments import MAX_SEED
-from stanrovi.errors import ModelError, StanroviError
+from stanrovi.methods import Method
 from stanrovi_cli import console
 from stanrovi_cli.options import draws_option, json_option, methods_option
 
@@ -46,7 +43,7 @@ class Seeds(click.ParamType):
 @json_option
 def command(
     models: tuple[str, ...],
-    methods: tuple[str, ...],
+    methods: tuple[Method, ...],
     seeds: tuple[int, ...],
     draws: int,
     as_json: bool,
@@ -58,41 +55,22 @@ def command(
     with its error, and the exit code is 1.
     """
     import stanrovi_stan_models as bundled
-    from stanrovi.stan.locate import locate
+    from stanrovi.runs.many import fit_many
+    from stanrovi_cli.running import run_fit
 
-    models = models or bundled.names()
-    for model in models:  # a wrong name is told before the first fit
-        with suppress(ModelError):
-            locate(model)
-    runs = [_run(*combination, draws) for combination in product(models, methods, seeds)]
+    rows = fit_many(
+        models or bundled.names(),
+        methods,
+        seeds,
+        lambda model, method, seed: run_fit(model, None, method, seed, draws),
+    )
+    runs = [asdict(row) for row in rows]
     if as_json:
         console.print_json({"runs": runs})
     else:
         _show(runs)
     if any(run["error"] for run in runs):
         click.get_current_context().exit(1)
-
-
-def _run(name: str, method: str, seed: int, draws: int) -> dict[str, Any]:
-    """Load and fit a model, as ``stanrovi fit`` does, or tell why that failed."""
-    from stanrovi import Model
-    from stanrovi_cli.fit import run_fit
-
-    data = Path(name.removesuffix(".stan") + ".data.json")
-    run = dict.fromkeys(_KEYS) | {"model": Path(name).stem, "method": method, "seed": seed}
-    try:
-        own = data if name.endswith(".stan") and os.path.isfile(data) else None
-        model = Model(name, own, seed=seed)
-        run |= {"model": model.name, "dim": model.dim, "engine": model.engine}
-        result = run_fit(model, None, method, seed, draws).result
-    except StanroviError as error:
-        return run | {"error": str(error)}
-    run |= {key: getattr(result, key) for key in _RESULT_KEYS}
-    return run | {"verdict": result.verdict.name}
-
-
-_RESULT_KEYS = ("status", "elbo", "elbo_se", "khat", "n_gradients", "seconds")
-_KEYS = ("model", "dim", "engine", "method", "seed", *_RESULT_KEYS, "verdict", "error")
 
 
 def _show(runs: list[dict[str, Any]]) -> None:

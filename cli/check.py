@@ -11,7 +11,8 @@ from stanrovi_cli import console
 from stanrovi_cli.options import engine_option, json_option, model_options, strict_option
 
 if TYPE_CHECKING:
-    from stanrovi.stan import Model, ModelCheck
+    from stanrovi.stan.check import ModelCheck
+    from stanrovi.stan.model import Model
 
 
 @click.command("check")
@@ -25,7 +26,8 @@ def command(model: str, data: Path | None, engine: str, strict: bool, as_json: b
     Shows the dimension, the engine in use, the error of the gradient against finite
     differences at random points, and the time that a gradient takes.
     """
-    from stanrovi.stan import Model, check_model
+    from stanrovi.stan.check import check_model
+    from stanrovi.stan.model import Model
     from stanrovi_cli.progress import working
 
     with working(f"loading {model}"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,8 @@ from stanrovi_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from stanrovi import Comparison, Draws, Model
+    from stanrovi.draws import Draws
+    from stanrovi.stan.model import Model
 
 
 @click.command("compare")
@@ -75,10 +75,12 @@ def command(
     far the fits lie from it and whether they can be trusted. With --output DIR the
     draws (NetCDF), plots (PNG, SVG) and report.html are written.
     """
-    import stanrovi as sr
-    from stanrovi_cli.comparing import passed, show_comparison, write_comparison
-    from stanrovi_cli.output import filled_folder
+    from stanrovi.comparison.folder import write_comparison
+    from stanrovi.io.folders import filled_folder
+    from stanrovi.stan.model import Model
+    from stanrovi_cli.comparing import passed, show_comparison
     from stanrovi_cli.progress import working
+    from stanrovi_cli.running import run_comparison
 
     if reference is not None and nuts_csv is not None:
         raise click.UsageError("--reference and --nuts-csv exclude each other; give one.")
@@ -88,7 +90,7 @@ def command(
         filled_folder(output, overwrite=overwrite, keep=kept) if output else nullcontext()
     ) as folder:
         with working(f"loading {model}"):
-            loaded = sr.Model(model, data, seed=seed)
+            loaded = Model(model, data, seed=seed)
             stored = _stored_reference(loaded, reference, nuts_csv)
         comparison = run_comparison(loaded, methods, seed, draws, stored, **nuts_settings)
         if folder is not None:
@@ -104,39 +106,6 @@ def command(
         click.get_current_context().exit(3)
 
 
-def run_comparison(
-    model: Model,
-    methods: tuple[str, ...],
-    seed: int,
-    draws: int = 4000,
-    reference: Draws | None = None,
-    **nuts_settings: Any,
-) -> Comparison:
-    """Fit by each method, sample unless there is a reference, and compare."""
-    import stanrovi as sr
-    from stanrovi_cli.fit import run_fit
-    from stanrovi_cli.nuts import run_nuts
-    from stanrovi_cli.progress import working
-
-    fits = {method: run_fit(model, None, method, seed, draws) for method in methods}
-    _warn_once({method: fit.result.warnings for method, fit in fits.items()})
-    if reference is None:
-        run, _ = run_nuts(model, None, seed, **nuts_settings)
-        console.warn(run.warnings)
-        reference = run.draws
-    with working("comparing"):
-        return sr.compare(fits, reference, model=model.name)
-
-
-def _warn_once(warnings: Mapping[str, Sequence[str]]) -> None:
-    """Print each warning once, with the methods that gave it."""
-    givers: dict[str, list[str]] = {}
-    for method, messages in warnings.items():
-        for message in messages:
-            givers.setdefault(message, []).append(method)
-    console.warn(f"{', '.join(methods)}: {message}" for message, methods in givers.items())
-
-
 def _stored_reference(model: Model, path: Path | None, nuts_csv: str | None) -> Draws | None:
     if path is not None:
         from stanrovi_cli.comparing import read_reference
@@ -144,7 +113,7 @@ def _stored_reference(model: Model, path: Path | None, nuts_csv: str | None) -> 
         cure = "give draws of NUTS, or leave out --reference to sample afresh"
         return read_reference(path, cure)
     if nuts_csv is not None:
-        from stanrovi.sampler import nuts_from_csv
+        from stanrovi.runs.nuts import nuts_from_csv
 
         run = nuts_from_csv(nuts_csv, model)
         console.warn(run.warnings)

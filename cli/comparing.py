@@ -1,8 +1,7 @@
-"""What the commands compare, report and demo share: showing and writing a comparison."""
+"""What the commands compare, report and demo share: reading a reference, showing findings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +11,13 @@ from stanrovi.errors import UsageError
 from stanrovi_cli import console
 
 if TYPE_CHECKING:
-    from stanrovi import Comparison, Draws
+    from stanrovi.comparison.comparison import Comparison
+    from stanrovi.draws import Draws
 
 
 def read_reference(path: Path, cure: str) -> Draws:
     """Read the draws of a reference; a variational fit is refused with this cure."""
-    from stanrovi import read_draws
+    from stanrovi.io.netcdf import read_draws
 
     draws = read_draws(path)
     if "log_q" in draws.sample_stats:
@@ -31,42 +31,6 @@ def passed(comparison: Comparison) -> bool:
     """Whether the reference is trusted and every method is fine."""
     verdicts = (method.verdict.name for method in comparison.methods.values())
     return comparison.reference.trusted and all(name == "ok" for name in verdicts)
-
-
-def write_comparison(
-    comparison: Comparison,
-    folder: Path,
-    *,
-    draws: bool = True,
-    commands: Sequence[str] | None = None,
-) -> None:
-    """Write draws, JSON, plots and the report into a folder that is ours.
-
-    Parameters
-    ----------
-    comparison : Comparison
-    folder : Path
-        An existing folder.
-    draws : bool
-        Write the draws as well; not where they came from files.
-    commands : sequence of str, optional
-        Commands that reproduce it, for the report.
-    """
-    from stanrovi import write_netcdf
-    from stanrovi.files import write_text
-    from stanrovi.plots import all_plots, save_plots
-    from stanrovi.report import write_report
-
-    if draws:
-        for name, fit in comparison.fits.items():
-            write_netcdf(fit, folder / f"{name}.nc")
-        reference = comparison.reference_draws
-        write_netcdf(reference, folder / f"{reference.method}.nc")
-    write_text(folder / "comparison.json", console.to_json(comparison.to_dict()) + "\n")
-    (folder / "plots").mkdir()
-    plots = all_plots(comparison)
-    save_plots(plots, folder / "plots")
-    write_report(comparison, folder / "report.html", plots=plots, commands=commands)
 
 
 def show_comparison(comparison: Comparison) -> None:
@@ -88,7 +52,7 @@ def show_comparison(comparison: Comparison) -> None:
 
 
 def _show_methods(comparison: Comparison) -> None:
-    from stanrovi.comparison import summary_row
+    from stanrovi.comparison.rows import summary_row
 
     rows = []
     for name, method in comparison.methods.items():
@@ -109,12 +73,9 @@ def _show_methods(comparison: Comparison) -> None:
 def _show_modes(comparison: Comparison) -> None:
     modes = comparison.modes
     assert modes is not None
-    columns = {"evidence": modes.weight}
-    if modes.reference_mass is not None:
-        columns[comparison.reference.method] = modes.reference_mass
-    columns |= dict(modes.mass)
+    columns = modes.columns(comparison.reference.method)
     console.table(
-        ("mode", *columns),
+        ("mode", "evidence", *list(columns)[1:]),
         [
             (str(i + 1), *(f"{share[i]:.1%}" for share in columns.values()))
             for i in range(len(modes.weight))

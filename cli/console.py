@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stanrovi.json_values import plain
+from stanrovi.io.json_values import json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,14 +18,9 @@ if TYPE_CHECKING:
 WIDTH = 80
 
 
-def to_json(value: Any) -> str:
-    """JSON text of a value; numbers that are none become null."""
-    return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
-
-
 def print_json(value: Any) -> None:
     """Print one JSON object."""
-    click.echo(to_json(value))
+    click.echo(json_text(value))
 
 
 def say(text: str) -> None:

@@ -11,7 +11,7 @@ from stanrovi_cli import console
 from stanrovi_cli.options import json_option, overwrite_option, path_option
 
 if TYPE_CHECKING:
-    from stanrovi import Comparison
+    from stanrovi.comparison.comparison import Comparison
 
 MODELS = ("bimodal_gaussian", "eight_schools")
 _METHODS = ("mfvi", "rovi")
@@ -34,16 +34,17 @@ def command(output: Path, overwrite: bool, as_json: bool) -> None:
     eight_schools both are graded against NUTS. Draws (NetCDF), plots and reports are
     written, one folder for each model.
     """
-    import stanrovi as sr
-    from stanrovi_cli.compare import run_comparison
-    from stanrovi_cli.comparing import show_comparison, write_comparison
-    from stanrovi_cli.output import filled_folder
+    from stanrovi.comparison.folder import write_comparison
+    from stanrovi.io.folders import filled_folder
+    from stanrovi.stan.model import Model
+    from stanrovi_cli.comparing import show_comparison
     from stanrovi_cli.progress import working
+    from stanrovi_cli.running import run_comparison
 
     comparisons: dict[str, Comparison] = {}
     with filled_folder(output, overwrite=overwrite) as folder:
         for name in MODELS:
-            comparison = run_comparison(sr.Model(name, seed=_SEED), _METHODS, _SEED)
+            comparison = run_comparison(Model(name, seed=_SEED), _METHODS, _SEED)
             with working("drawing plots"):
                 (folder / name).mkdir()
                 write_comparison(comparison, folder / name, commands=[_command(name)])

@@ -22,7 +22,7 @@ from stanrovi_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from stanrovi import Fit
+    from stanrovi.runs.fit import Fit
 
 
 @click.command("fit")
@@ -55,14 +55,15 @@ def command(
     Pareto k-hat and a verdict on the fit. With --output the draws are written as
     NetCDF, which ArviZ reads.
     """
-    from stanrovi.files import check_output
+    from stanrovi.io.files import check_output
+    from stanrovi_cli.running import run_fit
 
     if output is not None:
         check_output(output, overwrite=overwrite)
     budget = {"max_gradients": max_gradients, "max_seconds": max_seconds}
     fit = run_fit(model, data, method, checked_seed(seed), draws, engine, **budget)
     if output is not None:
-        from stanrovi import write_netcdf
+        from stanrovi.io.netcdf import write_netcdf
 
         write_netcdf(fit.draws, output, overwrite=overwrite)
     if as_json:
@@ -73,28 +74,8 @@ def command(
         click.get_current_context().exit(3)
 
 
-def run_fit(
-    model: Any,
-    data: Path | None,
-    method: Any,
-    seed: int,
-    draws: int,
-    engine: Any = "auto",
-    **budget: Any,
-) -> Fit:
-    """Fit with progress on standard error; ``model`` is a `stanrovi.Model` or names one."""
-    import stanrovi as sr
-    from stanrovi_cli.progress import fit_progress, working
-
-    if not isinstance(model, sr.Model):
-        with working(f"loading {model}"):
-            model = sr.Model(model, data, engine=engine, seed=seed)
-    with fit_progress(method) as progress:
-        return sr.fit(model, method=method, seed=seed, draws=draws, progress=progress, **budget)
-
-
 def _as_dict(fit: Fit, output: Path | None) -> dict[str, Any]:
-    from stanrovi.api import mode_rows
+    from stanrovi.io.notes import mode_rows
     from stanrovi_cli.summary import moments
 
     result = fit.result
@@ -111,7 +92,7 @@ def _as_dict(fit: Fit, output: Path | None) -> dict[str, Any]:
         "dim": result.dim,
         "seed": result.seed,
         "engine": fit.engine,
-        "modes": mode_rows(result),
+        "modes": mode_rows(result.modes),
         "summary": moments(fit.draws),
         "verdict": result.verdict.name,
         "reasons": result.verdict.reasons,

@@ -12,7 +12,7 @@ from stanrovi_cli import console
 from stanrovi_cli.options import engine_option, json_option, model_options, seed_option
 
 if TYPE_CHECKING:
-    from stanrovi.separateness import ModeReport, Separateness
+    from stanrovi.modes.separateness import ModeReport, Separateness
 
 _MAX_MODES, _MAX_COORDINATES = 6, 30
 
@@ -29,13 +29,14 @@ def command(model: str, data: Path | None, seed: int | None, engine: str, as_jso
     and rotated, separate the two heaviest; and the largest mass that the best product
     measure on those coordinates can leave to the smaller one.
     """
-    import stanrovi as sr
+    from stanrovi.runs.find_modes import find_modes
+    from stanrovi.stan.model import Model
     from stanrovi_cli.progress import working
 
     seed = checked_seed(seed)
     with working(f"searching for modes of {model}"):
-        loaded = sr.Model(model, data, engine=engine, seed=seed)  # type: ignore[arg-type]
-        report = sr.find_modes(loaded, seed=seed)
+        loaded = Model(model, data, engine=engine, seed=seed)  # type: ignore[arg-type]
+        report = find_modes(loaded, seed=seed)
     if as_json:
         console.print_json(report.to_dict() | {"engine": loaded.engine, "seed": seed})
     else:

@@ -21,8 +21,8 @@ from stanrovi_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from stanrovi import NutsRun
-    from stanrovi.diagnostics import ReferenceCheck
+    from stanrovi.diagnostics.reference import ReferenceCheck
+    from stanrovi.runs.nuts_run import NutsRun
 
 
 @click.command("nuts")
@@ -55,8 +55,9 @@ def command(
     Prints a summary with R-hat and effective sample sizes. With --output the draws
     and the sampler's statistics are written as NetCDF, which ArviZ reads.
     """
-    from stanrovi import write_netcdf
-    from stanrovi.files import check_output
+    from stanrovi.io.files import check_output
+    from stanrovi.io.netcdf import write_netcdf
+    from stanrovi_cli.running import run_nuts
 
     if output is not None:
         check_output(output, overwrite=overwrite)
@@ -70,18 +71,6 @@ def command(
         _show(run, found, name, output)
     if strict and not found.trusted:
         click.get_current_context().exit(3)
-
-
-def run_nuts(model: Any, data: Path | None, seed: int, **settings: Any) -> tuple[NutsRun, str]:
-    """Sample with progress on standard error; returns the run and the name of the model."""
-    import stanrovi as sr
-    from stanrovi_cli.progress import nuts_progress, working
-
-    if not isinstance(model, sr.Model):
-        with working(f"loading {model}"):
-            model = sr.Model(model, data, seed=seed)
-    with nuts_progress(settings.get("chains", 4)) as progress:
-        return sr.nuts(model, seed=seed, progress=progress, **settings), model.name
 
 
 def _as_dict(

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from stanrovi.arguments import MAX_SEED, suggestion
+from stanrovi.methods import METHODS
 
 # The library's own lists, spelt out: loading them would load NumPy for --help.
-METHODS = ("gaussian", "mfvi", "rovi", "mixture", "auto")
 MODEL_ENGINES = ("auto", "stanli", "bridgestan")
 NUTS_ENGINES = ("auto", "cmdstan", "stanli")
 

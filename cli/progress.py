@@ -14,7 +14,7 @@ from stanrovi_cli.signals import raise_if_stopped
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
-    from stanrovi.result import TracePoint
+    from stanrovi.vi.facts import TracePoint
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def steps_progress(text: str) -> Iterator[Callable[[int, int], None] | None]:
 
 @contextmanager
 def nuts_progress(chains: int) -> Iterator[Callable[[int, int, int], None] | None]:
-    """Show a bar for each chain; give what `stanrovi.sampler` reports to."""
+    """Show a bar for each chain; give what `stanrovi.nuts` reports to."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
     columns = (

@@ -32,9 +32,11 @@ def command(
     The last file is the reference: of `stanrovi nuts`, of any sampler that ArviZ
     writes, or posteriordb's reference draws. The others are fits of the same model.
     """
-    import stanrovi as sr
-    from stanrovi_cli.comparing import passed, read_reference, show_comparison, write_comparison
-    from stanrovi_cli.output import filled_folder
+    from stanrovi.comparison.comparison import compare
+    from stanrovi.comparison.folder import write_comparison
+    from stanrovi.io.folders import filled_folder
+    from stanrovi.io.netcdf import read_draws
+    from stanrovi_cli.comparing import passed, read_reference, show_comparison
     from stanrovi_cli.progress import working
 
     if len(files) < 2:
@@ -44,10 +46,8 @@ def command(
         filled_folder(output, overwrite=overwrite, keep=draws) as folder,
         working("comparing"),
     ):
-        fits = [sr.read_draws(file) for file in files[:-1]]
-        comparison = sr.compare(
-            fits, read_reference(files[-1], "the last file must be that of NUTS")
-        )
+        fits = [read_draws(file) for file in files[:-1]]
+        comparison = compare(fits, read_reference(files[-1], "the last file must be that of NUTS"))
         line = shlex.join(["stanrovi", "report", *map(str, files), "--output", str(output)])
         write_comparison(comparison, folder, draws=False, commands=[line])
     if as_json:

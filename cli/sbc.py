@@ -22,7 +22,7 @@ from stanrovi_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from stanrovi.calibration import CalibrationResult
+    from stanrovi.calibration.result import CalibrationResult
 
 
 @click.command("sbc")
@@ -72,8 +72,8 @@ def command(
     simulation fits the model with another seed and ranks the true values among the
     draws. Ranks of a calibrated method are uniform.
     """
-    from stanrovi.sbc import sbc
-    from stanrovi_cli.output import filled_folder
+    from stanrovi.calibration.sbc import sbc
+    from stanrovi.io.folders import filled_folder
     from stanrovi_cli.progress import steps_progress, working
 
     place = nullcontext() if output is None else filled_folder(output, overwrite=overwrite)
@@ -98,11 +98,12 @@ def command(
 
 
 def _write(result: CalibrationResult, found: dict[str, Any], folder: Path) -> None:
-    from stanrovi.files import write_text
-    from stanrovi.plots import save_plots
-    from stanrovi.sbc_plots import calibration_plots
+    from stanrovi.calibration.plots import calibration_plots
+    from stanrovi.io.files import write_text
+    from stanrovi.io.json_values import json_text
+    from stanrovi.plots.figure import save_plots
 
-    write_text(folder / "sbc.json", console.to_json(found) + "\n")
+    write_text(folder / "sbc.json", json_text(found) + "\n")
     save_plots(calibration_plots(result), folder)
 
 

@@ -55,7 +55,7 @@ def moments(draws: Draws) -> dict[str, dict[str, float]]:
 
 def _varying(draws: Draws, name: str) -> dict[str, Array]:
     """Scalars of a variable, but for constants such as the zeros of a Cholesky factor."""
-    from stanrovi.diagnostics import varying
+    from stanrovi.diagnostics.statistics import varying
 
     values = draws.posterior[name].reshape(draws.n_chains, draws.n_draws, -1)
     keep = varying(values) | ~np.isfinite(values).all(axis=(0, 1))
@@ -76,11 +76,11 @@ def _tell_rest(n_more: int, n_constant: int) -> None:
 
 
 def _mixing(values: Array) -> tuple[Array, Array]:
-    from stanrovi import draw_stats
+    from stanrovi.diagnostics import statistics
 
     many = values.shape[0] > 1
-    rhat = draw_stats.rhat(values) if many else np.full(values.shape[2], np.nan)
-    return rhat, draw_stats.ess(values)
+    rhat = statistics.rhat(values) if many else np.full(values.shape[2], np.nan)
+    return rhat, statistics.ess(values)
 
 
 def _fixed(value: float, style: str) -> str:

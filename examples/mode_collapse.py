@@ -10,7 +10,7 @@ What follows the paper: the target family, MFVI against RoVI (rotation and produ
 diagonal: "RoVI, plain"), LMC as comparator, marginals and recovered modes. Ours: the
 default RoVI (A free), NUTS, the values of m, w and seeds, the exact mean-field optimum on a
 grid, the study of starts, and the bound, which is a self-contained version of the paper's
-theorem (its constants are not available to us; see stanrovi/separateness.py).
+theorem (its constants are not available to us; see stanrovi/modes/separateness.py).
 """
 
 from __future__ import annotations
@@ -28,15 +28,19 @@ from matplotlib.patches import Circle
 from scipy.special import expit, logsumexp
 
 import stanrovi as sr
-from stanrovi.baselines.langevin import run_langevin
-from stanrovi.draw_stats import kde
-from stanrovi.families import Product
-from stanrovi.plot_style import new_figure
-from stanrovi.result import FitResult, Mode
-from stanrovi.separateness import separateness
+from stanrovi.diagnostics.statistics import kde
+from stanrovi.families.axes import DiagonalAxes
+from stanrovi.families.product import Product
+from stanrovi.modes.basins import Mode
+from stanrovi.modes.separateness import separateness
+from stanrovi.plots.figure import new_figure
+from stanrovi.runs.langevin import langevin_draws
+from stanrovi.samplers.langevin import run_langevin
 from stanrovi.target import Array, Target
-from stanrovi.vi.product import ProductSettings, fit_product
-from stanrovi.vi.run import FitRun
+from stanrovi.vi.fit_run import FitRun
+from stanrovi.vi.product import fit_product
+from stanrovi.vi.result import FitResult
+from stanrovi.vi.steps import ProductSettings
 
 DISTANCES = (1.0, 2.0, 3.0, 6.0)
 WEIGHTS = (0.5, 0.3)
@@ -105,8 +109,9 @@ def run_case(m: float, w: float) -> Case:
         name: int(np.median([r.n_gradients for r in results])) for name, results in fits.items()
     }
     langevin = run_langevin(Target(model), np.random.default_rng(1), "lmc")
+    lmc = langevin_draws(model, langevin, seed=1)
     nuts = sr.nuts(model, engine="stanli", seed=1)
-    draws |= {"LMC": langevin.draws, "NUTS": nuts.draws.posterior["x"]}
+    draws |= {"LMC": lmc.posterior["x"], "NUTS": nuts.draws.posterior["x"]}
     gradients |= {"LMC": langevin.n_gradients, "NUTS": nuts.n_gradients}
     return Case(m, w, draws, fits, gradients)
 
@@ -139,8 +144,9 @@ def mean_field_optimum(m: float, w: float) -> tuple[float, float]:
 
 def collapse_bound(m: float, w: float) -> float:
     """Bound on the smaller mode's mass under the mean-field optimum, known before any fit."""
+    unit = DiagonalAxes(np.ones(2))
     modes = tuple(
-        Mode(np.full(2, c), np.log(weight), np.eye(2), weight)
+        Mode(position=np.full(2, c), log_density=np.log(weight), axes=unit, weight=weight)
         for weight, c in ((w, -m), (1 - w, m))
     )
     return separateness(modes, ("x[1]", "x[2]")).bound
@@ -153,7 +159,8 @@ def surviving(m: float, w: float, starts: Array) -> Array:
     masses = []
     for start in starts:
         run = FitRun(target, np.random.default_rng(1))
-        family = fit_product(run, Product.gaussian(start, np.eye(2)), mean_field).family
+        unit = Product.gaussian(start, DiagonalAxes(np.ones(2)))
+        family = fit_product(run, unit, mean_field).family
         masses.append(mass_of_first(family.sample(1000, np.random.default_rng(2)), m, w))
     return np.array(masses)
 

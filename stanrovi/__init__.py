@@ -10,36 +10,42 @@
 Names are imported when first used, so that ``import stanrovi`` costs nothing.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
-if TYPE_CHECKING:
-    from stanrovi.api import Fit, find_modes, fit
-    from stanrovi.arviz_io import to_arviz, write_netcdf
-    from stanrovi.comparison import Comparison, compare
+if _TYPE_CHECKING:
+    from stanrovi.calibration.sbc import sbc
+    from stanrovi.comparison.as_html import write_report
+    from stanrovi.comparison.comparison import Comparison, compare
     from stanrovi.draws import Draws
-    from stanrovi.netcdf import from_arviz, read_draws
-    from stanrovi.report import write_report
-    from stanrovi.sampler import NutsRun, nuts
-    from stanrovi.stan import Model
+    from stanrovi.io.arviz import from_arviz, to_arviz
+    from stanrovi.io.netcdf import read_draws, write_netcdf
+    from stanrovi.runs.find_modes import find_modes
+    from stanrovi.runs.fit import Fit, fit
+    from stanrovi.runs.nuts import nuts, nuts_from_csv
+    from stanrovi.runs.nuts_run import NutsRun
+    from stanrovi.stan.model import Model
 
     __version__: str
 
 _HOME = {
-    "Comparison": "stanrovi.comparison",
-    "Draws": "stanrovi.draws",
-    "Fit": "stanrovi.api",
-    "Model": "stanrovi.stan",
-    "NutsRun": "stanrovi.sampler",
-    "compare": "stanrovi.comparison",
-    "fit": "stanrovi.api",
-    "from_arviz": "stanrovi.netcdf",
-    "find_modes": "stanrovi.api",
-    "nuts": "stanrovi.sampler",
-    "read_draws": "stanrovi.netcdf",
-    "to_arviz": "stanrovi.arviz_io",
-    "write_netcdf": "stanrovi.arviz_io",
-    "write_report": "stanrovi.report",
+    "Comparison": "comparison.comparison",
+    "Draws": "draws",
+    "Fit": "runs.fit",
+    "Model": "stan.model",
+    "NutsRun": "runs.nuts_run",
+    "compare": "comparison.comparison",
+    "find_modes": "runs.find_modes",
+    "fit": "runs.fit",
+    "from_arviz": "io.arviz",
+    "nuts": "runs.nuts",
+    "nuts_from_csv": "runs.nuts",
+    "read_draws": "io.netcdf",
+    "sbc": "calibration.sbc",
+    "to_arviz": "io.arviz",
+    "write_netcdf": "io.netcdf",
+    "write_report": "comparison.as_html",
 }
 
 __all__ = [
@@ -53,20 +59,22 @@ __all__ = [
     "fit",
     "from_arviz",
     "nuts",
+    "nuts_from_csv",
     "read_draws",
+    "sbc",
     "to_arviz",
     "write_netcdf",
     "write_report",
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _Any:
     if name == "__version__":
-        return import_module("importlib.metadata").version("stanrovi")
+        return _import_module("importlib.metadata").version("stanrovi")
     if name not in _HOME:
         raise AttributeError(f"module 'stanrovi' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(_import_module(f"stanrovi.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return list(__all__)

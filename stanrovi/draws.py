@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stanrovi.errors import StanroviError, UsageError
+from stanrovi.vi.facts import FitFacts
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,6 +43,8 @@ class Draws:
         status, elbo, elbo_se, khat. Only NetCDF-safe scalars.
     unconstrained : ndarray, shape (chain, draw, dim), optional
         The same draws on Stan's unconstrained space, where known.
+    facts : FitFacts, optional
+        What a variational fit knows of itself: modes, trace, axes, verdict, settings.
     """
 
     method: str
@@ -50,6 +53,7 @@ class Draws:
     sample_stats: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
     attrs: Mapping[str, str | int | float] = field(default_factory=dict)
     unconstrained: NDArray[np.float64] | None = None
+    facts: FitFacts | None = None
 
     def __repr__(self) -> str:
         model = f" of {self.attrs['model']}" if self.attrs.get("model") else ""
@@ -68,6 +72,21 @@ class Draws:
     def n_draws(self) -> int:
         """Draws per chain."""
         return int(next(iter(self.posterior.values())).shape[1])
+
+    @property
+    def log_ratios(self) -> NDArray[np.float64] | None:
+        """``log p - log q`` of a fit's draws, shape (n,); None where it does not tell both."""
+        if not {"lp", "log_q"} <= set(self.sample_stats):
+            return None
+        lp, log_q = (np.ravel(self.sample_stats[key]) for key in ("lp", "log_q"))
+        return np.asarray(lp - log_q, dtype=np.float64)
+
+    def number(self, key: str) -> float:
+        """Read a numeric attribute; NaN where it is missing or no number."""
+        try:
+            return float(self.attrs.get(key, "nan"))
+        except ValueError:
+            return float("nan")
 
     def scalars(self, names: tuple[str, ...] | None = None) -> dict[str, NDArray[np.float64]]:
         """Flatten to scalar quantities.

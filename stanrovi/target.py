@@ -2,14 +2,16 @@
 
 Everything below this module works on a `Target`: a log density with its
 gradient on unconstrained space, evaluated in batches, with evaluations
-counted by stage. It knows nothing of Stan.
+counted by stage. It knows nothing of Stan. Densities made of others (localised,
+tempered, pulled back through a map) are one thing, `Composed`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -41,8 +43,129 @@ class Density(Protocol):
         """
 
 
+# Log density (n,) with gradient (n, dim) at x of shape (n, dim).
+LogDensity = Callable[[Array], tuple[Array, Array]]
+
+
+class ChangeOfVariables(Protocol):
+    """A differentiable bijection ``x = T(z)`` of R^dim."""
+
+    def transport(self, z: Array) -> tuple[Array, Array, Callable[[Array], Array]]:
+        """Map a batch.
+
+        Parameters
+        ----------
+        z : ndarray, shape (n, dim)
+
+        Returns
+        -------
+        x : ndarray, shape (n, dim)
+        log_det : ndarray, shape (n,)
+            ``log |det T'(z)|``.
+        lift : callable
+            Takes the gradient (n, dim) in x of some f at x to the gradient in z of
+            ``f(T(z)) + log |det T'(z)|``.
+        """
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A density made of another one.
+
+    ``log f(z) = power * log p(x) + sum_i c_i log q_i(x) + log |det T'(z)|``, ``x = T(z)``.
+
+    *Localised* to component k of a mixture q: terms ``(-1, q), (1, q_k)``. *Tempered*
+    between q and p: power b, terms ``(1 - b, q)``. *Pulled back* to the base coordinates
+    of a fitted map: ``through`` that map (Parno and Marzouk 2018, doi:10.1137/17M1134640).
+
+    Attributes
+    ----------
+    density : Density
+        p.
+    power : float
+        Above zero.
+    terms : sequence of (float, callable)
+        Coefficients with log densities.
+    through : ChangeOfVariables, optional
+        T; the identity if not given.
+    """
+
+    density: Density
+    power: float = 1.0
+    terms: Sequence[tuple[float, LogDensity]] = ()
+    through: ChangeOfVariables | None = None
+
+    @property
+    def dim(self) -> int:
+        """Number of parameters."""
+        return self.density.dim
+
+    def log_density_gradient(self, z: Array, /) -> tuple[Array, Array]:
+        """Evaluate a batch; see `Density.log_density_gradient`."""
+        if self.through is None:
+            return self._in_x(z)
+        x, log_det, lift = self.through.transport(z)
+        value, gradient = self._in_x(np.ascontiguousarray(x))
+        return value + log_det, lift(gradient)
+
+    def _in_x(self, x: Array) -> tuple[Array, Array]:
+        value, gradient = self.density.log_density_gradient(x)
+        value, gradient = self.power * value, self.power * gradient
+        for coefficient, term in self.terms:
+            more, slope = term(x)
+            value, gradient = value + coefficient * more, gradient + coefficient * slope
+        return value, gradient
+
+
 class BudgetExhausted(Exception):  # noqa: N818 - control flow, not a failure
     """The gradient or time budget is spent; caught by the fit driver, never shown."""
+
+
+@dataclass
+class _Ledger:
+    """What has been spent, by stage, and what may be; targets made of one another share it."""
+
+    max_gradients: int | None
+    deadline: float | None
+    n_gradients: int = 0
+    n_rejections: int = 0
+    density_seconds: float = 0.0
+    gradients: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    stage: str = "other"
+    since: float = field(default_factory=lambda: time.perf_counter())
+
+    def admit(self, n: int) -> None:
+        """Let n evaluations begin, if the budget covers them."""
+        if self.max_gradients is not None and self.n_gradients + n > self.max_gradients:
+            raise BudgetExhausted
+        if self.deadline is not None and time.perf_counter() > self.deadline:
+            raise BudgetExhausted
+
+    def enter(self, stage: str) -> str:
+        """Count what follows under a stage; gives the one before."""
+        now, previous = time.perf_counter(), self.stage
+        self.seconds[previous] = self.seconds.get(previous, 0.0) + now - self.since
+        self.stage, self.since = stage, now
+        return previous
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """A density whose time is written into a ledger."""
+
+    density: Density
+    ledger: _Ledger
+
+    @property
+    def dim(self) -> int:
+        return self.density.dim
+
+    def log_density_gradient(self, x: Array, /) -> tuple[Array, Array]:
+        start = time.perf_counter()
+        evaluated = self.density.log_density_gradient(x)
+        self.ledger.density_seconds += time.perf_counter() - start
+        return evaluated
 
 
 class Target:
@@ -63,14 +186,7 @@ class Target:
 
     Attributes
     ----------
-    n_gradients : int
-        Points evaluated so far (value and gradient together count once).
-    n_rejections : int
-        Points rejected so far.
-    seconds : float
-        Wall time spent inside the density.
-    by_stage : dict[str, int]
-        Evaluations per stage; see `stage`.
+    dim : int
     """
 
     def __init__(
@@ -80,15 +196,58 @@ class Target:
         max_gradients: int | None = None,
         deadline: float | None = None,
     ) -> None:
-        self._density = density
-        self._max_gradients = max_gradients
-        self._deadline = deadline
-        self._stage = "other"
+        self._ledger = _Ledger(max_gradients, deadline)
+        self._density: Density = _Timed(density, self._ledger)
         self.dim = density.dim
-        self.n_gradients = 0
-        self.n_rejections = 0
-        self.seconds = 0.0
-        self.by_stage: dict[str, int] = {}
+
+    def composed(
+        self,
+        *,
+        power: float = 1.0,
+        terms: Sequence[tuple[float, LogDensity]] = (),
+        through: ChangeOfVariables | None = None,
+    ) -> Target:
+        """Make a target of this one; its evaluations count, and are limited, as this one's.
+
+        Parameters
+        ----------
+        power, terms, through
+            See `Composed`.
+        """
+        made = Target(self._density)
+        made._density, made._ledger = Composed(self._density, power, terms, through), self._ledger
+        return made
+
+    @property
+    def n_gradients(self) -> int:
+        """Points evaluated so far (value and gradient together count once)."""
+        return self._ledger.n_gradients
+
+    @property
+    def n_rejections(self) -> int:
+        """Points rejected so far."""
+        return self._ledger.n_rejections
+
+    @property
+    def seconds(self) -> float:
+        """Wall time spent inside the density."""
+        return self._ledger.density_seconds
+
+    @property
+    def by_stage(self) -> dict[str, int]:
+        """Evaluations per stage; see `stage`."""
+        return self._ledger.gradients
+
+    @property
+    def seconds_by_stage(self) -> dict[str, float]:
+        """Wall time per stage that has ended, inside the density and outside; see `stage`."""
+        return self._ledger.seconds
+
+    @property
+    def n_left(self) -> int:
+        """Gradients left in the budget; 0 where none was given."""
+        limit = self._ledger.max_gradients
+        return 0 if limit is None else limit - self.n_gradients
 
     def log_density_gradient(self, x: Array) -> tuple[Array, Array]:
         """Evaluate a batch, counting it.
@@ -111,53 +270,23 @@ class Target:
             When the budget does not cover this batch.
         """
         x = np.ascontiguousarray(x, dtype=np.float64)
-        n = x.shape[0]
-        if self._max_gradients is not None and self.n_gradients + n > self._max_gradients:
-            raise BudgetExhausted
-        start = time.perf_counter()
-        if self._deadline is not None and start > self._deadline:
-            raise BudgetExhausted
+        n, ledger = x.shape[0], self._ledger
+        ledger.admit(n)
         log_density, gradient = self._density.log_density_gradient(x)
-        self.seconds += time.perf_counter() - start
-        self.n_gradients += n
-        self.by_stage[self._stage] = self.by_stage.get(self._stage, 0) + n
+        ledger.n_gradients += n
+        ledger.gradients[ledger.stage] = ledger.gradients.get(ledger.stage, 0) + n
         bad = ~(np.isfinite(log_density) & np.isfinite(gradient).all(axis=1))
         if bad.any():
-            self.n_rejections += int(bad.sum())
+            ledger.n_rejections += int(bad.sum())
             log_density = np.where(bad, -np.inf, log_density)
             gradient = np.where(bad[:, None], 0.0, gradient)
         return log_density, gradient
 
-    @property
-    def n_left(self) -> int:
-        """Gradients left in the budget; 0 where none was given."""
-        return 0 if self._max_gradients is None else self._max_gradients - self.n_gradients
-
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Attribute the evaluations made inside the block to ``name``."""
-        previous, self._stage = self._stage, name
+        """Attribute evaluations and time inside the block to ``name``, inner blocks apart."""
+        previous = self._ledger.enter(name)
         try:
             yield
         finally:
-            self._stage = previous
-
-
-class FunctionDensity:
-    """A plain Python function as a `Density`, for tests, examples and research.
-
-    Parameters
-    ----------
-    function : callable
-        Maps ``x`` of shape (n, dim) to ``(log_density (n,), gradient (n, dim))``.
-    dim : int
-        Number of unconstrained parameters.
-    """
-
-    def __init__(self, function: Callable[[Array], tuple[Array, Array]], dim: int) -> None:
-        self._function = function
-        self.dim = dim
-
-    def log_density_gradient(self, x: Array, /) -> tuple[Array, Array]:
-        """Evaluate a batch; see `Density.log_density_gradient`."""
-        return self._function(x)
+            self._ledger.enter(previous)

@@ -1,12 +1,14 @@
 """Draws with a known truth, for the tests of everything after the draws."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import multivariate_normal
 
-from stanrovi.draw_stats import psis_khat
+from stanrovi.diagnostics.statistics import psis_khat
 from stanrovi.draws import Draws
+from stanrovi.io import notes
 
 CENTRE = 3.0
 MODES = [
@@ -22,14 +24,22 @@ TRACE = [
 
 def run(method, values, *, unconstrained=True, attrs=None, stats=None, name="x"):
     """Draws of one vector parameter from values of shape (chain, draw, d)."""
-    return Draws(
+    draws = Draws(
         method=method,
         posterior={name: values},
         parameters=(name,),
         sample_stats=stats or {},
-        attrs={"model": "bimodal_gaussian", "engine": "stanli", "seed": 1, **(attrs or {})},
         unconstrained=values if unconstrained else None,
     )
+    return noted(
+        draws, {"model": "bimodal_gaussian", "engine": "stanli", "seed": 1, **(attrs or {})}
+    )
+
+
+def noted(draws, attrs):
+    """The same draws as if they came from a file with these attributes, text among them."""
+    told, others = notes.read(attrs, {})
+    return replace(draws, attrs=others, facts=told.facts)
 
 
 def nuts(values, divergent=0, **options):

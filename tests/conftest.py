@@ -12,7 +12,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from stanrovi.stan import Model
+from stanrovi.stan.model import Model
 
 # A job in the background of a shell ignores Ctrl-C, and so would all that tests start from it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -1,14 +1,15 @@
-"""Densities in closed form, normalised where they can be, so that KL(q || p) is minus the ELBO."""
+"""Densities beyond `stanrovi.densities` that tests alone need, and how tests fit them."""
 
 import numpy as np
-from scipy.special import gammaln, logsumexp
+from scipy.special import gammaln
 from scipy.stats import ortho_group
 
-from stanrovi.draw_stats import psis_khat
-from stanrovi.families import Product
-from stanrovi.target import FunctionDensity, Target
-from stanrovi.vi.driver import fit_density
-from stanrovi.vi.run import FitRun
+from stanrovi.densities import FunctionDensity, normal_mixture, two_normals
+from stanrovi.diagnostics.statistics import psis_khat
+from stanrovi.families.product import Product
+from stanrovi.target import Target
+from stanrovi.vi.fit_run import FitRun
+from stanrovi.vi.methods.driver import fit_density
 
 LOG_2PI = np.log(2 * np.pi)
 
@@ -24,38 +25,17 @@ def run_on(density, seed=0, **budget):
 
 
 def gaussian(mean, covariance):
-    return gaussian_mixture([1.0], [mean], [covariance])
+    return normal_mixture([1.0], [mean], [covariance])
 
 
-def gaussian_mixture(weights, means, covariances):
-    weights = np.asarray(weights, dtype=float)
-    means = [np.asarray(m, dtype=float) for m in means]
-    precisions = [np.linalg.inv(c) for c in covariances]
-    log_norms = [-0.5 * (np.linalg.slogdet(c)[1] + len(c) * LOG_2PI) for c in covariances]
-
-    def function(x):
-        pulls = [(m - x) @ p for m, p in zip(means, precisions, strict=True)]
-        parts = np.stack(
-            [
-                np.log(w) + n + 0.5 * (g * (x - m)).sum(axis=1)
-                for w, m, g, n in zip(weights, means, pulls, log_norms, strict=True)
-            ],
-            axis=1,
-        )
-        total = logsumexp(parts, axis=1)
-        share = np.exp(parts - total[:, None])
-        return total, sum(share[:, k, None] * g for k, g in enumerate(pulls))
-
-    return FunctionDensity(function, len(means[0]))
+gaussian_mixture = normal_mixture
 
 
 def two_gaussians(separation, weight, covariance):
     """Two equal shapes, ``separation`` standard deviations apart along (1, ..., 1)."""
-    covariance = np.asarray(covariance, dtype=float)
-    direction = np.ones(len(covariance))
-    sd = 1 / np.sqrt(direction @ np.linalg.solve(covariance, direction))
-    offset = separation / 2 * sd * direction
-    return gaussian_mixture([weight, 1 - weight], [-offset, offset], [covariance] * 2)
+    factor = np.linalg.cholesky(np.asarray(covariance, dtype=float))
+    direction = np.linalg.solve(factor, np.ones(len(factor)))
+    return two_normals(separation, weight, factor, direction)
 
 
 def triangle(weights=(0.5, 0.3, 0.2)):

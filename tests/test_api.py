@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 import stanrovi as sr
-from stanrovi.baselines.cmdstan_vi import cmdstan_vi
-from stanrovi.baselines.laplace import laplace_draws
+from stanrovi.calibration.sbc import sbc
 from stanrovi.errors import DensityError, UsageError
-from stanrovi.sbc import sbc
-from stanrovi.stan import Model, check_model
-from stanrovi.vi.driver import METHODS
+from stanrovi.runs.cmdstan_vi import cmdstan_vi
+from stanrovi.runs.laplace import laplace_draws
+from stanrovi.stan.check import check_model
+from stanrovi.stan.model import Model
+from stanrovi.vi.methods.driver import METHODS
+from stanrovi.vi.settings import FamilySettings
 
 
 @pytest.fixture(scope="module")
@@ -142,11 +144,26 @@ def test_attributes_carry_the_run(bimodal):
     attrs = fit.draws.attrs
     assert attrs["method"] == "rovi"
     assert attrs["seed"] == 4
-    assert attrs["verdict"] == "ok"
-    assert [row["mass"] for row in json.loads(attrs["modes"])] == [m.mass for m in fit.result.modes]
-    assert len(json.loads(attrs["trace"])) == len(fit.result.trace)
-    axes = np.array(json.loads(attrs["axes"])["matrix"])
+    assert attrs["elbo"] == fit.result.elbo
+    facts = fit.draws.facts
+    assert facts.verdict == fit.result.verdict
+    assert facts.modes == fit.result.modes
+    assert facts.trace == fit.result.trace
+    assert facts.settings == FamilySettings()
+
+
+def test_files_carry_the_run_as_text_and_arrays(bimodal):
+    fit = sr.fit(bimodal, seed=4, draws=50)
+    data = fit.to_arviz()
+    assert data.attrs["verdict"] == "ok"
+    rows = json.loads(data.attrs["modes"])
+    assert [row["mass"] for row in rows] == [m.mass for m in fit.result.modes]
+    assert len(json.loads(data.attrs["trace"])) == len(fit.result.trace)
+    axes = np.asarray(data["fit"]["axes"])
     np.testing.assert_allclose(axes @ axes.T, fit.result.family.covariance(), rtol=1e-6)
+    widths = np.asarray(data["fit"]["mode_axes"])
+    for mode, width in zip(fit.result.modes, widths, strict=True):
+        np.testing.assert_allclose(width @ width.T, mode.covariance, rtol=1e-6)
 
 
 def test_a_fit_becomes_arviz_data(bimodal):

@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from stanrovi.arviz_io import is_legacy, to_arviz, write_netcdf
+import stanrovi
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError, OutputError, UsageError
-from stanrovi.netcdf import from_arviz, read_draws
-from stanrovi.posteriordb import read_posteriordb
+from stanrovi.io.arviz import from_arviz, to_arviz
+from stanrovi.io.generations import is_legacy
+from stanrovi.io.netcdf import read_draws, write_netcdf
+from stanrovi.io.posteriordb import read_posteriordb
+from stanrovi.modes.basins import Mode
+
+DATA = Path(__file__).parent / "data"
 
 
 @pytest.fixture
@@ -169,7 +174,7 @@ def test_nan_draws_are_refused_in_parameters_only(draws, tmp_path):
 
 def test_import_is_light():
     code = (
-        "import sys, stanrovi.arviz_io, stanrovi.draw_stats, stanrovi.forest_plot;"
+        "import sys, stanrovi.io.arviz, stanrovi.diagnostics.statistics, stanrovi.plots.forest;"
         "print({'arviz', 'xarray', 'matplotlib'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -236,3 +241,62 @@ def test_files_of_both_generations_read_alike(generation):
     np.testing.assert_array_equal(back.unconstrained, back.posterior["theta"])
     assert back.sample_stats["diverging"].sum() == 4
     assert (back.attrs["seed"], back.attrs["khat"], back.attrs["engine"]) == (3, 0.25, "stanli")
+
+
+def test_a_file_of_version_0_1_tells_its_fit_which_was_text_then():
+    draws = read_draws(DATA / "fit_of_version_0.1.nc")
+    facts = draws.facts
+    assert facts.verdict.name == "ok"
+    assert len(facts.verdict.reasons) == 2
+    np.testing.assert_allclose(
+        [mode.position for mode in facts.modes], [[3, 3], [-3, -3]], atol=1e-3
+    )
+    np.testing.assert_allclose([mode.weight for mode in facts.modes], 0.5)
+    np.testing.assert_allclose([mode.mass for mode in facts.modes], 0.5)
+    assert not any(isinstance(mode, Mode) for mode in facts.modes)
+    assert [point.stage for point in facts.trace][-1] == "check"
+    assert facts.gradients_by_stage["scan"] == 688
+    along = facts.frame.coordinates(draws.unconstrained)
+    np.testing.assert_allclose(along.std(axis=(0, 1)), 1, atol=0.15)
+    assert {"elbo", "khat", "status", "model"} <= draws.attrs.keys()
+    assert not {"modes", "trace", "axes", "verdict", "warnings"} & draws.attrs.keys()
+
+
+def test_facts_survive_a_file(tmp_path):
+    for method in ("rovi", "mfvi", "mixture"):
+        fit = stanrovi.fit("bimodal_gaussian", method=method, seed=1, draws=100)
+        back = read_draws(write_netcdf(fit, tmp_path / f"{method}.nc"))
+        facts, mine = back.facts, fit.draws.facts
+        assert facts.verdict == mine.verdict
+        assert facts.settings == mine.settings
+        assert facts.trace == mine.trace
+        assert facts.gradients_by_stage == mine.gradients_by_stage
+        assert back.attrs.items() >= fit.draws.attrs.items()
+        assert (facts.frame is None) == (method == "mixture")
+        if facts.frame is not None:
+            assert type(facts.frame.axes) is type(mine.frame.axes)
+            np.testing.assert_array_equal(facts.frame.axes.matrix, mine.frame.axes.matrix)
+        for mode, expected in zip(facts.modes, mine.modes, strict=True):
+            np.testing.assert_array_equal(mode.position, expected.position)
+            np.testing.assert_allclose(mode.covariance, expected.covariance)
+            assert (mode.weight, mode.mass) == (expected.weight, expected.mass)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"axes_center": np.zeros(2), "axes": np.ones((2, 2))},  # no inverse
+        {"axes_center": np.zeros(2), "axes": np.full((2, 2), np.nan)},
+        {"axes_center": np.zeros(2), "axes_scale": np.array([1.0, -1.0])},
+        {"axes_center": np.zeros(2), "axes_scale": np.ones(3)},
+        {"axes_center": np.zeros((2, 2)), "axes": np.eye(2)},
+        {"axes_center": np.array(["a", "b"]), "axes": np.eye(2)},
+        {"mode_axes": np.eye(2)},
+    ],
+)
+def test_a_foreign_group_called_fit_is_no_fact(draws, arrays):
+    tree = xr.DataTree.from_dict({"posterior": to_arviz(draws)["posterior"].to_dataset()
+                                  if not is_legacy() else to_arviz(draws)["posterior"]})  # fmt: skip
+    dims = {key: [f"{key}_{i}" for i in range(a.ndim)] for key, a in arrays.items()}
+    tree["fit"] = xr.DataTree(xr.Dataset({key: (dims[key], a) for key, a in arrays.items()}))
+    assert from_arviz(tree).facts is None

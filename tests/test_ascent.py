@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from targets import banana, covariance_of, gaussian, rejecting, ridge, unbounded
 
-from stanrovi.ascent import Ascent
-from stanrovi.target import FunctionDensity, Target
+from stanrovi.densities import FunctionDensity
+from stanrovi.modes.ascent import Ascent
+from stanrovi.target import Target
 
 
 def climb(density, starts, steps=200):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from targets import LOG_2PI, fit, funnel, run_on, standard
 
-from stanrovi.target import FunctionDensity
-from stanrovi.vi.axes import axis_gain, promising_axes, promising_rotation
+from stanrovi.densities import FunctionDensity
+from stanrovi.vi.axis_search import axis_gain, promising_axes, promising_rotation
 from stanrovi.vi.pool import Pool, evaluate
 
 

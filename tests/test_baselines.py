@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stanrovi.arviz_io import write_netcdf
-from stanrovi.baselines.cmdstan_vi import cmdstan_vi
-from stanrovi.baselines.draws import langevin_draws
-from stanrovi.baselines.langevin import LangevinRun, LangevinSettings, run_langevin
-from stanrovi.baselines.laplace import laplace_draws
-from stanrovi.draw_stats import ess, rhat
+from stanrovi.densities import FunctionDensity
+from stanrovi.diagnostics.statistics import ess, rhat
 from stanrovi.draws import Draws
 from stanrovi.errors import DensityError, ModelError, SamplerError, UsageError
-from stanrovi.netcdf import read_draws
-from stanrovi.sampler import nuts
-from stanrovi.stan import Model
-from stanrovi.target import Array, FunctionDensity, Target
+from stanrovi.io.netcdf import read_draws, write_netcdf
+from stanrovi.runs.cmdstan_vi import cmdstan_vi
+from stanrovi.runs.langevin import langevin_draws
+from stanrovi.runs.laplace import laplace_draws
+from stanrovi.runs.nuts import nuts
+from stanrovi.samplers.langevin import LangevinRun, LangevinSettings, run_langevin
+from stanrovi.stan.model import Model
+from stanrovi.target import Array, Target
 
 Write = Callable[[str, str], Path]
 

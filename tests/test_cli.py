@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import stanrovi as sr
+from stanrovi.io.json_values import json_text
 from stanrovi_cli import console, options
 from stanrovi_cli.app import COMMANDS, cli
 
@@ -194,7 +195,7 @@ def test_nuts_single_chain_has_no_rhat():
 @pytest.mark.cmdstan
 def test_nuts_by_a_cmdstan_executable(prophet_folder, prophet_data, tmp_path):
     data = tmp_path / "prophet.json"
-    data.write_text(console.to_json(prophet_data))
+    data.write_text(json_text(prophet_data))
     found = run_json(
         "nuts", prophet_folder / "prophet.stan", "--data", data, "--seed", 1,
         "--exe", prophet_folder / "prophet_model.bin", "--chains", 2,
@@ -257,7 +258,7 @@ def test_compare_with_fresh_nuts_prints_verdicts():
 
 
 def test_a_warning_of_several_methods_is_printed_once_and_names_them(capsys):
-    from stanrovi_cli.compare import _warn_once
+    from stanrovi_cli.running import _warn_once
 
     _warn_once({"mfvi": ["No mode.", "Slow."], "rovi": ["No mode."], "gaussian": []})
     lines = capsys.readouterr().err.splitlines()
@@ -274,7 +275,7 @@ def test_compare_with_cmdstan_csv(prophet, prophet_folder, prophet_data, tmp_pat
     import cmdstanpy
 
     data = tmp_path / "prophet.json"
-    data.write_text(console.to_json(prophet_data))
+    data.write_text(json_text(prophet_data))
     model = cmdstanpy.CmdStanModel(exe_file=str(prophet_folder / "prophet_model.bin"))
     model.sample(
         data=str(data), chains=2, iter_warmup=300, iter_sampling=300, seed=1,
@@ -373,7 +374,7 @@ def test_demo(tmp_path):
 
 def test_json_knows_no_nan():
     value = {"a": np.array([1.0, np.nan]), "b": float("inf"), "c": np.int64(3), "d": (1, Path("x"))}
-    assert json.loads(console.to_json(value)) == {
+    assert json.loads(json_text(value)) == {
         "a": [1.0, None],
         "b": None,
         "c": 3,
@@ -393,9 +394,9 @@ def test_short_numbers(value, text):
 def test_names_of_methods_are_those_of_the_library():
     from typing import get_args
 
-    from stanrovi.sampler import NutsChoice
+    from stanrovi.runs.nuts import NutsChoice
     from stanrovi.stan.engine import EngineChoice
-    from stanrovi.vi.driver import METHODS
+    from stanrovi.vi.methods.driver import METHODS
 
     assert set(options.METHODS) == set(METHODS)
     assert set(options.NUTS_ENGINES) == set(get_args(NutsChoice))

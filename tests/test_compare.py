@@ -11,17 +11,18 @@ from comparison_cases import (
     collapsed_fit,
     fit_attrs,
     good_fit,
+    noted,
     nuts,
     run,
     stuck,
 )
 
-from stanrovi.arviz_io import to_arviz
-from stanrovi.comparison import compare
+from stanrovi.comparison.comparison import compare
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError, UsageError
-from stanrovi.occupancy import mode_table
-from stanrovi.sampler import nuts as run_nuts
+from stanrovi.grading.mode_table import mode_table
+from stanrovi.io.arviz import to_arviz
+from stanrovi.runs.nuts import nuts as run_nuts
 
 SCHEMA = json.loads(
     (Path(__file__).parents[1] / "docs" / "schemas" / "compare.schema.json").read_text()
@@ -164,14 +165,14 @@ def test_a_lost_mode_is_told_once(trusted, untrusted):
     rng = np.random.default_rng(24)
     said = "mode 2 has 50.0% of the local evidence and 0.0% of the draws"
     attrs = fit_attrs("collapsed", verdict_reasons=f"{said}\nIt knows more.")
-    fit = replace(collapsed_fit(rng), attrs=attrs)
+    fit = noted(collapsed_fit(rng), attrs)
     for reference in (trusted.reference_draws, untrusted.reference_draws):
         told = compare(fit, reference).methods["mfvi"].verdict
         assert told.name == "collapsed"
         assert sum("mode 2" in reason for reason in told.reasons) == 1
         assert "It knows more." in told.reasons
     attrs = fit_attrs("collapsed", verdict_reasons=said)  # graver than what the table finds
-    told = compare(replace(good_fit(rng, weight=0.3), attrs=attrs), trusted.reference_draws)
+    told = compare(noted(good_fit(rng, weight=0.3), attrs), trusted.reference_draws)
     assert verdicts(told) == {"rovi": "collapsed"}
     assert said in reasons(told, "rovi")
 

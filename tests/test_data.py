@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stanrovi.errors import DataError, UsageError
-from stanrovi.stan import Model
 from stanrovi.stan.data import check_data, read_data, to_json
+from stanrovi.stan.model import Model
 from stanrovi.stan.program import Program
 
 PROGRAM = Program(

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_info
 
 import stanrovi as sr
 from stanrovi.determinism import one_blas_thread
-from stanrovi.stan import Model
+from stanrovi.stan.model import Model
 
 # Large enough for OpenBLAS to split its products: without `one_blas_thread` the bits differ.
 WIDE = """

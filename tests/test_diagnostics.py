@@ -4,19 +4,12 @@ import numpy as np
 import pytest
 from comparison_cases import nuts, run
 
-from stanrovi.diagnostics import (
-    check_draws,
-    check_reference,
-    distances,
-    effective_sizes,
-    noise_floor,
-    number,
-    pair_distances,
-    varying,
-)
+from stanrovi.diagnostics.reference import check_draws, check_reference
+from stanrovi.diagnostics.statistics import effective_sizes, varying
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError
-from stanrovi.grading import exceeds
+from stanrovi.grading.distances import distances, noise_floor, pair_distances
+from stanrovi.grading.verdicts import exceeds
 
 
 def named(count):
@@ -179,9 +172,10 @@ def test_divergences_that_a_file_leaves_open_do_not_count():
 
 
 def test_number_reads_attributes():
-    assert number({"a": "1.5"}, "a") == 1.5
-    assert np.isnan(number({"a": "x"}, "a"))
-    assert np.isnan(number({}, "a"))
+    x = {"x": np.zeros((1, 2))}
+    assert Draws("vi", x, ("x",), attrs={"a": "1.5"}).number("a") == 1.5
+    assert np.isnan(Draws("vi", x, ("x",), attrs={"a": "x"}).number("a"))
+    assert np.isnan(Draws("vi", x, ("x",)).number("a"))
 
 
 def test_what_only_rounding_moves_is_constant():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import genpareto
 
-from stanrovi.draw_stats import ess, kde, psis_khat, rhat
+from stanrovi.diagnostics.statistics import ess, kde, psis_khat, rhat
 
 
 @pytest.mark.parametrize("k", [0.2, 0.5, 0.9])

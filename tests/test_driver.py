@@ -18,11 +18,11 @@ from targets import (
     unbounded,
 )
 
-from stanrovi.draw_stats import psis_khat
+from stanrovi.densities import FunctionDensity
+from stanrovi.diagnostics.statistics import psis_khat
 from stanrovi.errors import DensityError, UsageError
-from stanrovi.separateness import separateness
-from stanrovi.target import FunctionDensity
-from stanrovi.vi.driver import METHODS
+from stanrovi.modes.separateness import separateness
+from stanrovi.vi.methods.driver import METHODS
 
 SKEW = gumbel([[1.0, 0.5], [0.0, 1.0]])
 

@@ -15,9 +15,9 @@ import pytest
 import stanli
 
 from stanrovi.errors import DataError, ModelError, UsageError
-from stanrovi.stan import Model
 from stanrovi.stan.batch import BatchEvaluator
 from stanrovi.stan.engine import bridgestan_folder
+from stanrovi.stan.model import Model
 from stanrovi.stan.program import Program, read_program
 
 Write = Callable[[str, str], Path]

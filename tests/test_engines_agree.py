@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 import stanrovi_stan_models as bundled
-from stanrovi.api import fit
-from stanrovi.draw_stats import ess, rhat
+from stanrovi.diagnostics.statistics import ess, rhat
 from stanrovi.draws import Draws
-from stanrovi.sampler import nuts
-from stanrovi.stan import Model
+from stanrovi.runs.fit import fit
+from stanrovi.runs.nuts import nuts
 from stanrovi.stan.engine import bridgestan_folder
+from stanrovi.stan.model import Model
 from stanrovi.target import Array
 
 Write = Callable[[str, str], Path]

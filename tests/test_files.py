@@ -3,7 +3,7 @@ import os
 import pytest
 
 from stanrovi.errors import OutputError
-from stanrovi.files import atomic_path, check_output, output_folder, write_text
+from stanrovi.io.files import atomic_path, check_output, output_folder, write_text
 
 
 def test_writes_a_whole_file_and_nothing_else(tmp_path):

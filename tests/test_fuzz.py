@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stanrovi.errors import DataError, StanroviError
-from stanrovi.posteriordb import read_posteriordb
+from stanrovi.io.posteriordb import read_posteriordb
 from stanrovi.stan.data import check_data, read_data, to_json
 from stanrovi.stan.program import Program
 from stanrovi_cli.app import COMMANDS, cli

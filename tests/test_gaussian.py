@@ -16,7 +16,7 @@ from targets import (
     unbounded,
 )
 
-from stanrovi.families import Product
+from stanrovi.families.product import Product
 from stanrovi.vi.gaussian import fit_gaussian
 
 

@@ -18,17 +18,12 @@ import pytest
 import stanli
 
 import stanrovi as sr
-from stanrovi.errors import (
-    DataError,
-    DrawsError,
-    ModelError,
-    OutputError,
-    UsageError,
-)
-from stanrovi.files import atomic_path, write_text
-from stanrovi.sampler import nuts_from_csv
-from stanrovi.stan import Model
+from stanrovi.errors import DataError, DrawsError, ModelError, OutputError, UsageError
+from stanrovi.io import folders
+from stanrovi.io.files import atomic_path, write_text
+from stanrovi.runs.nuts import nuts_from_csv
 from stanrovi.stan.data import read_data
+from stanrovi.stan.model import Model
 
 Write = Callable[[str, str], Path]
 
@@ -305,15 +300,14 @@ def test_results_that_cannot_be_printed(option: tuple[str, ...]) -> None:
 def test_a_folder_that_fills_up_is_left_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stanrovi_cli import output
 
     def full(source: object, target: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(output.os, "replace", full)
+    monkeypatch.setattr(folders.os, "replace", full)
     with (
         pytest.raises(OutputError, match=r"a\.txt cannot be written .*No space left"),
-        output.filled_folder(tmp_path / "new") as staging,
+        folders.filled_folder(tmp_path / "new") as staging,
     ):
         (staging / "a.txt").write_text("content")
     assert os.listdir(tmp_path) == []
@@ -326,7 +320,7 @@ def test_a_long_name_leaves_room_for_the_unfinished_file(tmp_path: Path) -> None
 
 RACE = """
 import sys, time
-from stanrovi.files import atomic_path
+from stanrovi.io.files import atomic_path
 path, letter, overwrite, start = sys.argv[1:]
 time.sleep(max(0, float(start) - time.time()))
 with atomic_path(path, overwrite=bool(int(overwrite))) as temporary:

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stanrovi.json_values import json_attribute, plain
+from stanrovi.io.json_values import json_attribute, plain
 
 
 def test_plain_values_are_what_json_knows():

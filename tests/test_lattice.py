@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from targets import covariance_of
 
-from stanrovi.result import Mode
-from stanrovi.rotation import symmetric_root
-from stanrovi.vi.lattice import find_lattice
+from stanrovi.families.axes import DenseAxes
+from stanrovi.families.rotation import symmetric_root
+from stanrovi.modes.basins import Mode
+from stanrovi.modes.lattice import find_lattice
 
 
 def modes_at(positions, weights=None, covariances=None):
@@ -15,7 +16,7 @@ def modes_at(positions, weights=None, covariances=None):
     weights = np.full(k, 1 / k) if weights is None else weights
     covariances = [np.eye(d)] * k if covariances is None else covariances
     return tuple(
-        Mode(p, 0.0, np.asarray(c), w)
+        Mode(position=p, log_density=0.0, axes=DenseAxes.of_covariance(np.asarray(c)), weight=w)
         for p, c, w in zip(positions, covariances, weights, strict=True)
     )
 
@@ -28,8 +29,8 @@ def test_two_modes_always_fill_a_lattice_along_the_first_axis(dim):
     assert lattice.misfit is None
     assert (lattice.n_cells, lattice.n_occupied) == (2, 2)
     np.testing.assert_allclose(lattice.center, 0.3 * positions[0] + 0.7 * positions[1])
-    np.testing.assert_allclose(lattice.axes @ lattice.axes.T, covariance, atol=1e-10)
-    y = np.linalg.solve(lattice.axes, (positions - lattice.center).T).T
+    np.testing.assert_allclose(lattice.axes.covariance(), covariance, atol=1e-10)
+    y = lattice.axes.solve(positions - lattice.center)
     np.testing.assert_allclose(y[:, 1:], 0.0, atol=1e-9)
     order = np.argsort(y[:, 0])
     np.testing.assert_allclose(lattice.levels[0], y[order, 0])
@@ -92,9 +93,9 @@ def test_axes_come_from_the_pooled_covariance():
     covariances = [np.diag([1.0, 2.0]), np.diag([2.0, 1.0])]
     lattice = find_lattice(modes_at([[-9, 0], [9, 0]], [0.25, 0.75], covariances))
     pooled = 0.25 * covariances[0] + 0.75 * covariances[1]
-    np.testing.assert_allclose(lattice.axes @ lattice.axes.T, pooled)
+    np.testing.assert_allclose(lattice.axes.covariance(), pooled)
     root = symmetric_root(pooled)
-    rotation = np.linalg.solve(root, lattice.axes)
+    rotation = np.linalg.solve(root, lattice.axes.matrix)
     assert np.linalg.det(rotation) == pytest.approx(1.0)
 
 

@@ -6,7 +6,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from stanrovi.maps import SplineMap, stack, standard_normal
+from stanrovi.families.base import standard_normal
+from stanrovi.families.maps import SplineMap, stack
 
 LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
 

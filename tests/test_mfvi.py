@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from targets import covariance_of, fit, gaussian, gumbel, scaled, student_t
 
-from stanrovi.vi.outcome import FamilySettings
+from stanrovi.vi.settings import FamilySettings
 
 AFFINE = FamilySettings(marginals="affine")
 

@@ -13,12 +13,15 @@ from targets import (
     two_gaussians,
 )
 
-from stanrovi.families import Mixture, Product
-from stanrovi.modes import SearchResult
-from stanrovi.result import Mode
-from stanrovi.target import FunctionDensity, Target
-from stanrovi.vi import mixture as module
-from stanrovi.vi.outcome import FamilySettings
+from stanrovi.densities import FunctionDensity
+from stanrovi.families.axes import DenseAxes
+from stanrovi.families.mixture import Mixture
+from stanrovi.families.product import Product
+from stanrovi.modes.basins import Mode
+from stanrovi.modes.search import SearchResult
+from stanrovi.target import Target
+from stanrovi.vi.methods import mixture as module
+from stanrovi.vi.settings import FamilySettings
 
 
 def sum_of(densities, weights, offsets):
@@ -131,7 +134,8 @@ def test_the_localised_target_is_the_target_times_a_share():
     parts = tuple(Product.gaussian(np.full(2, s), np.eye(2)) for s in (-1.0, 1.0))
     family = Mixture(np.array([0.4, 0.6]), parts)
     target = Target(density)
-    local = module._Localised(target, family, 1)
+    terms = (-1.0, family.log_density_gradient), (1.0, parts[1].log_density_gradient)
+    local = target.composed(terms=terms)
     x = np.random.default_rng(0).standard_normal((50, 2))
     value, gradient = local.log_density_gradient(x)
     share = parts[1].log_density(x) - family.log_density(x)
@@ -145,7 +149,10 @@ def test_the_localised_target_is_the_target_times_a_share():
 def search_with(*positions):
     """Outcome of a search that took these points for modes of unit width."""
     weight = 1 / len(positions)
-    modes = tuple(Mode(np.array(p), 0.0, np.eye(len(p)), weight) for p in positions)
+    modes = tuple(
+        Mode(position=np.array(p), log_density=0.0, axes=DenseAxes(np.eye(len(p))), weight=weight)
+        for p in positions
+    )
     return SearchResult(modes, modes[0], modes[0].position, 16, 16, 0)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from stanrovi.errors import DataError, DensityError, ModelError, UsageError
-from stanrovi.stan import Model, check_model
+from stanrovi.stan.check import check_model
+from stanrovi.stan.model import Model
 
 Write = Callable[[str, str], Path]
 

@@ -15,15 +15,12 @@ from targets import (
     unbounded,
 )
 
+from stanrovi.densities import FunctionDensity
 from stanrovi.errors import DensityError
-from stanrovi.local import hessian, local_evidence, local_mode
-from stanrovi.modes import (
-    SearchSettings,
-    basin_labels,
-    basin_shares,
-    find_modes,
-)
-from stanrovi.target import BudgetExhausted, FunctionDensity, Target
+from stanrovi.modes.basins import basin_labels, basin_shares, local_evidence
+from stanrovi.modes.local import hessian, local_mode
+from stanrovi.modes.search import SearchSettings, find_modes
+from stanrovi.target import BudgetExhausted, Target
 
 
 def search(density, seed=0, settings=None, **budget):

@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stanrovi.draw_stats import ess, rhat
+from stanrovi.diagnostics.statistics import ess, rhat
 from stanrovi.errors import DrawsError, ModelError, SamplerError, UsageError
-from stanrovi.sampler import NutsRun, nuts, nuts_from_csv
-from stanrovi.stan import Model
-from stanrovi.stan.embedded_nuts import _Console
+from stanrovi.runs.nuts import nuts, nuts_from_csv
+from stanrovi.runs.nuts_run import NutsRun
+from stanrovi.stan.model import Model
+from stanrovi.stan.nuts.embedded import _Console
 from stanrovi.stan.processes import processes_naming
 
 Write = Callable[[str, str], Path]
@@ -435,8 +436,8 @@ def test_settings_that_make_no_sense_are_refused_before_the_model_is_loaded(
 
 INTERRUPTED = """
 import sys
-from stanrovi.sampler import nuts
-from stanrovi.stan import Model
+from stanrovi.runs.nuts import nuts
+from stanrovi.stan.model import Model
 model = Model(*sys.argv[1:3])
 def progress(chain, done, total):
     print("running", flush=True)

@@ -96,7 +96,7 @@ def run(*command: object, **settings: object) -> str:
 
 def test_wheel_holds_models_templates_and_types(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"stanrovi/py.typed", "stanrovi/templates/report.html.j2"} <= names
+    assert {"stanrovi/py.typed", "stanrovi/comparison/templates/report.html.j2"} <= names
     for path in (ROOT / "stan_models").glob("*/*"):
         if path.suffix in (".stan", ".json", ".md"):
             assert f"stanrovi_stan_models/{path.parent.name}/{path.name}" in names

@@ -8,7 +8,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from comparison_cases import (
-    TRACE,
     bimodal,
     collapsed_fit,
     fit_attrs,
@@ -19,20 +18,16 @@ from comparison_cases import (
 )
 from matplotlib.contour import ContourSet
 
-from stanrovi.comparison import compare
-from stanrovi.draw_stats import pareto_tail
+from stanrovi.comparison.comparison import compare
+from stanrovi.diagnostics.statistics import pareto_tail
 from stanrovi.errors import OutputError
-from stanrovi.forest_plot import forest
-from stanrovi.plots import (
-    all_plots,
-    plot_forest,
-    plot_marginals,
-    plot_modes,
-    plot_pairs,
-    save_plots,
-)
-from stanrovi.plots_fit import plot_axes, plot_khat, plot_trace
-from stanrovi.plots_pairs import contour_grid
+from stanrovi.plots.figure import save_plots
+from stanrovi.plots.fits import plot_axes, plot_khat, plot_trace
+from stanrovi.plots.forest import forest, plot_forest
+from stanrovi.plots.gallery import all_plots
+from stanrovi.plots.marginals import plot_marginals
+from stanrovi.plots.modes import plot_modes
+from stanrovi.plots.pairs import contour_grid, plot_pairs
 
 AXES = json.dumps({"center": [0, 0], "matrix": [[1, -1], [1, 1]]})
 
@@ -106,12 +101,13 @@ def shown_texts(figure):
 def short():
     rng = np.random.default_rng(13)
     fit = good_fit(rng)
-    trace = json.dumps([{**point, "n_gradients": 170 * 5**i} for i, point in enumerate(TRACE)])
+    points = enumerate(fit.facts.trace)
+    trace = tuple(replace(point, n_gradients=170 * 5**i) for i, point in points)
     stats = {
         "lp": fit.sample_stats["lp"],
         "log_q": fit.sample_stats["lp"] + 1e-5 * rng.normal(size=(1, 4000)),
     }
-    fit = replace(fit, attrs={**fit.attrs, "trace": trace}, sample_stats=stats)
+    fit = replace(fit, facts=replace(fit.facts, trace=trace), sample_stats=stats)
     return compare(fit, nuts(bimodal(rng, 4, 500, 0.5)))
 
 
@@ -341,8 +337,8 @@ def test_no_global_state_of_matplotlib_changes():
 import matplotlib as mpl, numpy as np, sys
 sys.path.insert(0, "tests")
 from comparison_cases import good_fit, bimodal, nuts
-from stanrovi.comparison import compare
-from stanrovi.plots import all_plots
+from stanrovi.comparison.comparison import compare
+from stanrovi.plots.gallery import all_plots
 before = dict(mpl.rcParams)
 rng = np.random.default_rng(0)
 all_plots(compare(good_fit(rng, 200), nuts(bimodal(rng, 4, 200, 0.5))))

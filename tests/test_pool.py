@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from targets import gaussian, rejecting, run_on, standard
 
-from stanrovi.families import Product, base_draws
+from stanrovi.families.base import base_draws
+from stanrovi.families.product import Product
 from stanrovi.target import Target
 from stanrovi.vi.pool import Pool, evaluate
 

@@ -3,8 +3,10 @@ import pytest
 from scipy.stats import norm
 from targets import banana, gaussian, gaussian_mixture, gumbel
 
-from stanrovi.families import Product, base_draws
-from stanrovi.maps import SplineMap, stack
+from stanrovi.families.axes import DenseAxes
+from stanrovi.families.base import base_draws
+from stanrovi.families.maps import SplineMap, stack
+from stanrovi.families.product import Product
 from stanrovi.vi.regression import basis, regress, winsorised
 
 SHAPES = [np.sin, np.abs, lambda z: np.exp(-0.5 * z**2), np.square]
@@ -124,7 +126,7 @@ def standard_logistic():
 
 
 def family_with(marginals):
-    return Product(np.array([0.2, -0.1]), np.array([[1.1, 0.3], [-0.2, 0.9]]), marginals)
+    return Product(np.array([0.2, -0.1]), DenseAxes(np.array([[1.1, 0.3], [-0.2, 0.9]])), marginals)
 
 
 FAMILIES = {
@@ -148,7 +150,7 @@ def elbo(density, family, z):
 def regression_at(density, family, z, *, smooth):
     y = family.marginals.value(z)
     gradient = density.log_density_gradient(family.from_base(z))[1]
-    residual = gradient @ family.axes - family.marginals.score(z)
+    residual = family.axes.apply_transposed(gradient) - family.marginals.score(z)
     return regress(z, y, residual, np.ones(len(z)), smooth=smooth)
 
 
@@ -164,7 +166,7 @@ def test_intercept_and_linear_part_are_the_gradient_of_the_elbo(target, shape):
         return (elbo(density, moved(step), z) - elbo(density, moved(-step), z)) / (2 * step)
 
     for i in range(2):
-        axis = family.axes[:, i]
+        axis = family.axes.column(i)
         along = derivative(
             lambda e, a=axis: Product(family.center + e * a, family.axes, family.marginals)
         )
@@ -175,7 +177,7 @@ def test_intercept_and_linear_part_are_the_gradient_of_the_elbo(target, shape):
             change[i, j] = 1.0
             along = derivative(
                 lambda e, c=change: Product(
-                    family.center, family.axes @ (np.eye(2) + e * c), family.marginals
+                    family.center, family.axes.times(np.eye(2) + e * c), family.marginals
                 )
             )
             assert fit.linear[i, j] == pytest.approx(along, abs=0.015)
@@ -192,7 +194,7 @@ def test_the_smooth_part_is_the_gradient_of_the_elbo_in_the_shape(target):
         y = z.copy()
         y[:, i] += e * basis(z[:, i])[:, m]
         slope = (basis(z[:, i] + 1e-5)[:, m] - basis(z[:, i] - 1e-5)[:, m]) / 2e-5
-        log_p = density.log_density_gradient(family.center + y @ family.axes.T)[0]
+        log_p = density.log_density_gradient(family.center + family.axes.apply(y))[0]
         return (log_p + np.log1p(e * slope)).mean()
 
     for i in range(2):

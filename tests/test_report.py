@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 from comparison_cases import bimodal, collapsed_fit, good_fit, nuts, run, stuck
 
-from stanrovi.arviz_io import write_netcdf
-from stanrovi.comparison import compare
+from stanrovi.comparison.as_html import report_html, write_report
+from stanrovi.comparison.comparison import compare
 from stanrovi.errors import OutputError
-from stanrovi.report import report_html, write_report
+from stanrovi.io.netcdf import write_netcdf
 from stanrovi_cli.app import cli
 
 CHROMIUM = next(

@@ -4,12 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ortho_group, special_ortho_group
 
-from stanrovi.rotation import (
-    principal_root,
-    rotate,
-    symmetric_root,
-    with_first_axis,
-)
+from stanrovi.families.rotation import principal_root, rotate, symmetric_root, with_first_axis
 
 SEEDS = st.integers(0, 2**31 - 1)
 

@@ -15,10 +15,10 @@ from targets import (
 )
 
 from stanrovi.errors import UsageError
-from stanrovi.families import Product
-from stanrovi.vi import rovi
-from stanrovi.vi.outcome import FamilySettings
+from stanrovi.families.product import Product
+from stanrovi.vi.methods import rovi
 from stanrovi.vi.product import ProductFit
+from stanrovi.vi.settings import FamilySettings
 
 SKEW = np.array([[1.0, 0.5, 0.0], [0.0, 1.0, 0.5], [0.3, 0.0, 1.0]])
 UNIMODAL = {
@@ -101,16 +101,16 @@ def rescaling_that_makes_orthogonal(axes):
 def test_plain_axes_are_a_rotation_of_the_standardised_parameters():
     density = gumbel(SKEW * [1.0, 2.0, 1.0])
     plain = fit(density, "rovi", settings=PLAIN).family
-    weights, miss = rescaling_that_makes_orthogonal(plain.axes)
+    weights, miss = rescaling_that_makes_orthogonal(plain.axes.matrix)
     assert miss < 1e-9
     assert (weights > 0).all()
-    assert rescaling_that_makes_orthogonal(fit(density, "rovi").family.axes)[1] > 1e-4
+    assert rescaling_that_makes_orthogonal(fit(density, "rovi").family.axes.matrix)[1] > 1e-4
 
 
 def test_a_product_fit_that_is_worse_than_the_gaussian_is_not_returned(monkeypatch):
     def too_wide(run, start, settings, pool=None):
         first = run.evaluate("product", start, run.base(256))
-        wide = Product(start.center, 3.0 * start.axes, start.marginals)
+        wide = Product(start.center, start.axes.scaled(3.0), start.marginals)
         return ProductFit(wide, first, run.evaluate("product", wide, run.base(256)), True, "")
 
     monkeypatch.setattr(rovi, "fit_product", too_wide)

@@ -17,9 +17,9 @@ from click.testing import CliRunner
 import stanrovi
 import stanrovi as sr
 import stanrovi_cli
-from stanrovi.comparison import compare
+from stanrovi.comparison.as_html import report_html
+from stanrovi.comparison.comparison import compare
 from stanrovi.errors import DrawsError, OutputError
-from stanrovi.report import report_html
 from stanrovi.stan.cache import compiled
 from stanrovi.stan.program import Program
 from stanrovi_cli.app import cli

@@ -14,13 +14,15 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
-from stanrovi.calibration import CalibrationResult, grade
+from stanrovi.calibration.plots import calibration_plots
+from stanrovi.calibration.ranks import rank_table
+from stanrovi.calibration.result import CalibrationResult
+from stanrovi.calibration.sbc import sbc
+from stanrovi.calibration.uniformity import EcdfTest, chi_square, count_at_most, rank_edges
 from stanrovi.errors import DensityError, ModelError, UsageError
-from stanrovi.sampler import NutsRun, nuts
-from stanrovi.sbc import sbc
-from stanrovi.sbc_plots import calibration_plots
-from stanrovi.stan import Model
-from stanrovi.uniformity import EcdfTest, chi_square, count_at_most, rank_edges
+from stanrovi.runs.nuts import nuts
+from stanrovi.runs.nuts_run import NutsRun
+from stanrovi.stan.model import Model
 from stanrovi_cli.app import cli
 
 Write = Callable[[str, str], Path]
@@ -134,7 +136,7 @@ def test_bins_hold_whole_ranks_and_all_of_them() -> None:
 def test_verdict_names_what_ranks_show(a: float, b: float, verdict: str) -> None:
     """Ranks of beta-binomial distribution, whose shape is known."""
     ranks = stats.betabinom.rvs(99, a, b, size=200, random_state=3)
-    found = grade({"x": ranks}, 99, 0.01)[0]["x"]
+    found = rank_table({"x": ranks}, 99, 0.01).parameters["x"]
     assert found.verdict == verdict
     assert found.mean == pytest.approx(ranks.mean() / 99)
     uniform = stats.randint(0, 100)
@@ -145,14 +147,14 @@ def test_verdict_names_what_ranks_show(a: float, b: float, verdict: str) -> None
 
 def test_verdict_on_what_is_neither_bias_nor_spread() -> None:
     ranks = np.tile([7, 43, 57, 92], 50)
-    assert grade({"x": ranks}, 99, 0.01)[0]["x"].verdict == "not uniform"
+    assert rank_table({"x": ranks}, 99, 0.01).parameters["x"].verdict == "not uniform"
 
 
 def test_level_is_shared_among_parameters() -> None:
     rng = np.random.default_rng(4)
     ranks = rng.integers(0, 100, 50)
-    alone = grade({"x": ranks}, 99, 0.02)[1]
-    shared = grade({"x": ranks, "y": ranks}, 99, 0.02)[1]
+    alone = rank_table({"x": ranks}, 99, 0.02).band
+    shared = rank_table({"x": ranks, "y": ranks}, 99, 0.02).band
     assert (shared.lower <= alone.lower).all()
     assert (shared.upper >= alone.upper).all()
     assert (shared.upper > alone.upper).any()
@@ -261,7 +263,7 @@ def test_chains_are_prolonged_until_they_can_be_thinned(monkeypatch: pytest.Monk
         y = rng.normal(0, 3)
         return {"y": y, "x": rng.normal(0, np.exp(y / 2), 9)}, {}
 
-    monkeypatch.setattr("stanrovi.sbc.nuts", spy)
+    monkeypatch.setattr("stanrovi.calibration.sbc.nuts", spy)
     result = sbc(
         "neals_funnel", method="nuts", simulations=10, draws=5, seed=1, simulate=simulate
     )  # fmt: skip
@@ -423,4 +425,4 @@ def test_a_program_that_does_not_simulate_is_told_so_in_words_for_both_interface
     result = CliRunner().invoke(cli, ["sbc", "kidscore"])
     assert result.exit_code == 1
     assert "Let them draw parameters and data" in result.stderr
-    assert "in Python, give stanrovi.sbc.sbc a function" in result.stderr
+    assert "in Python, give stanrovi.sbc a function" in result.stderr

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import norm
 from targets import fit, gaussian_mixture, rejecting, run_on, standard, two_gaussians
 
-from stanrovi.families import Product
+from stanrovi.families.product import Product
 from stanrovi.vi.pool import Pool, evaluate
 from stanrovi.vi.scan import mixture_marginal, scan_axis, weigh_levels, with_marginal
 

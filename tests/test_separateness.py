@@ -6,9 +6,10 @@ from scipy.special import xlogy
 from scipy.stats import multivariate_normal, norm
 from targets import gaussian, triangle, two_gaussians
 
-from stanrovi.modes import find_modes
-from stanrovi.result import Mode
-from stanrovi.separateness import collapse_bound, mode_report, separateness
+from stanrovi.families.axes import DenseAxes
+from stanrovi.modes.basins import Mode
+from stanrovi.modes.search import find_modes
+from stanrovi.modes.separateness import collapse_bound, mode_report, separateness
 from stanrovi.target import Target
 
 NAMES = ("a", "b")
@@ -17,7 +18,8 @@ NAMES = ("a", "b")
 def mode(position, covariance=None, weight=0.5):
     position = np.asarray(position, dtype=float)
     covariance = np.eye(len(position)) if covariance is None else np.asarray(covariance)
-    return Mode(position, 0.0, covariance, weight)
+    axes = DenseAxes.of_covariance(covariance)
+    return Mode(position=position, log_density=0.0, axes=axes, weight=weight)
 
 
 def pair(m, weight=0.5, covariance=None):

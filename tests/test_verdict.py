@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from targets import standard
 
-from stanrovi.result import Mode
+from stanrovi.families.axes import DenseAxes
+from stanrovi.modes.basins import Mode
 from stanrovi.vi.outcome import Outcome
 from stanrovi.vi.verdict import judge, reverse_kl
 
@@ -14,7 +15,11 @@ def outcome(status="converged", misfit=None, dim=2):
 
 
 def modes(*pairs):
-    return tuple(Mode(np.zeros(2), 0.0, np.eye(2), weight, mass) for weight, mass in pairs)
+    unit = DenseAxes(np.eye(2))
+    return tuple(
+        Mode(position=np.zeros(2), log_density=0.0, axes=unit, weight=weight, mass=mass)
+        for weight, mass in pairs
+    )
 
 
 GOOD, ONE = outcome(), modes((1.0, 1.0))

@@ -1,6 +1,1 @@
-"""Stan: engines, models, data."""
-
-from stanrovi.stan.check import ModelCheck, check_model
-from stanrovi.stan.model import Model
-
-__all__ = ["Model", "ModelCheck", "check_model"]
+"""Stan: programs, data, engines, models."""

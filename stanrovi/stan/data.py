@@ -20,7 +20,7 @@ import stanio
 
 from stanrovi.arguments import nearest
 from stanrovi.errors import DataError, UsageError
-from stanrovi.files import usable_path
+from stanrovi.io.files import usable_path
 from stanrovi.stan.program import Declaration
 
 logger = logging.getLogger(__name__)

@@ -6,9 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import stanrovi_stan_models as models
 from stanrovi.arguments import suggestion
 from stanrovi.errors import UsageError
-from stanrovi.files import usable_path
+from stanrovi.io.files import usable_path
 from stanrovi.stan.data import DataSource
 from stanrovi.stan.engine import LIBRARY_SUFFIXES
 from stanrovi.stan.program import Program, read_program
@@ -50,8 +51,6 @@ def locate(
 
 
 def _bundled(name: str) -> tuple[Program, DataSource]:
-    import stanrovi_stan_models as models
-
     names = models.names()
     if name in names:
         return read_program(models.program(name)), models.data(name)

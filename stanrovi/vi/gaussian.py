@@ -9,13 +9,17 @@ Archambeau 2009, doi:10.1162/neco.2008.08-07-592).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 
-from stanrovi.families import Product
+from stanrovi.families.product import Product
 from stanrovi.target import Array
+from stanrovi.vi.fit_run import FitRun
+from stanrovi.vi.loop import Progress, Proposal, ascend
 from stanrovi.vi.pool import Batch, Pool
 from stanrovi.vi.regression import winsorised
-from stanrovi.vi.run import FitRun
 
 _MAX_STEPS = 60
 _SPECTRUM = (0.1, 10.0)
@@ -44,31 +48,54 @@ def fit_gaussian(run: FitRun, start: Product) -> tuple[Product, Pool, bool]:
         The evaluations made.
     converged : bool
     """
-    n = max(32, 2 * run.target.dim + 16)
-    family, pool = start, Pool()
-    best: tuple[Product, Batch] | None = None
-    wider: Batch | None = None
-    boldness = 1.0
-    for step in range(_MAX_STEPS):
+    pool = Pool()
+    ascent = ascend(run, start, _NaturalGradient(run.target.dim), pool)
+    if ascent.last is None:
+        return ascent.best.family, pool, False
+    return ascent.last.family, pool, True
+
+
+@dataclass
+class _NaturalGradient:
+    """Natural-gradient steps on a Gaussian in so many dimensions; see `stanrovi.vi.loop.Rule`."""
+
+    dim: int
+    wider: Batch | None = None  # what was seen from twice the width
+
+    stage: ClassVar[str] = "gaussian"
+    recovery: ClassVar[float] = 1.5
+
+    @property
+    def first_draws(self) -> int:
+        return max(32, 2 * self.dim + 16)
+
+    def affords(self, step: int, spent: int) -> bool:
+        return step < _MAX_STEPS
+
+    def base(self, run: FitRun, n: int) -> Array:
+        """Draws in opposite pairs."""
         half = run.base((n + 1) // 2)
-        batch = run.evaluate("gaussian", family, np.concatenate([half, -half]))
-        if best is None and step < _MAX_STEPS // 2 and _worth_narrowing(batch, wider):
-            family, wider = Product.gaussian(family.center, family.axes * 0.5), batch
-            continue
-        pool.add(batch)
-        if best is not None and _much_worse(batch, best[1]):
-            family, boldness = best[0], boldness / 2
-            if boldness < _TIMID:
-                n = min(2 * n, max(n, _POLISH * run.target.dim))
-        else:
-            best, boldness = (family, batch), min(1.0, 1.5 * boldness)
-            run.family = family
-        family, size = _natural_step(family, pool, boldness * _damping(step))
-        if size < _TOLERANCE:
-            if n > max(_MIN_DRAWS, _POLISH * run.target.dim) or step + 1 >= _MAX_STEPS // 2:
-                return family, pool, True
-            n *= 2  # a last look with more draws
-    return family if best is None else best[0], pool, False
+        return np.concatenate([half, -half])
+
+    def better_start(self, family: Product, batch: Batch, step: int) -> Product | None:
+        if step >= _MAX_STEPS // 2 or not _worth_narrowing(batch, self.wider):
+            return None
+        self.wider = batch
+        return Product.gaussian(family.center, family.axes.scaled(0.5))
+
+    def overshot(self, new: Batch, best: Batch) -> bool:
+        return _much_worse(new, best)
+
+    def propose(self, best: Progress, pool: Pool, n_draws: int, step: int) -> Proposal:
+        n = n_draws
+        if best.rejected and best.boldness < _TIMID:
+            n = min(2 * n, max(n, _POLISH * self.dim))
+        family, size = _natural_step(best.family, pool, best.boldness * _damping(step))
+        if size >= _TOLERANCE:
+            return Proposal(family, n)
+        if n > max(_MIN_DRAWS, _POLISH * self.dim) or step + 1 >= _MAX_STEPS // 2:
+            return Proposal(family, n, ended="The last step was below tolerance.", converged=True)
+        return Proposal(family, 2 * n)  # a last look with more draws
 
 
 def _worth_narrowing(batch: Batch, wider: Batch | None) -> bool:
@@ -103,7 +130,7 @@ def _regress(family: Product, pool: Pool) -> tuple[Array, Array]:
     z, gradient, root = z[counts], pool.gradient[counts], np.sqrt(weight[counts])[:, None]
     pool.forget(weight)
     design = np.concatenate([np.ones((len(z), 1)), z], axis=1)
-    residual = winsorised(gradient @ family.axes + z)
+    residual = winsorised(family.axes.apply_transposed(gradient) + z)
     coefficients = np.linalg.lstsq(root * design, root * residual, rcond=None)[0]
     slope = coefficients[1:] - np.eye(z.shape[1])
     return coefficients[0], -(slope + slope.T) / 2
@@ -118,5 +145,5 @@ def _natural_step(family: Product, pool: Pool, damping: float) -> tuple[Product,
     limit = max(3.0, 2.0 * np.sqrt(family.dim))
     move *= min(1.0, limit / max(float(np.linalg.norm(move)), 1e-300))
     size = max(float(np.linalg.norm(move)), float(np.abs(clipped - 1).max())) / damping
-    axes = family.axes @ ((vectors * clipped**-0.5) @ vectors.T)
-    return Product.gaussian(family.center + family.axes @ move, axes), size
+    axes = family.axes.times((vectors * clipped**-0.5) @ vectors.T)
+    return Product.gaussian(family.center + family.axes.apply(move), axes), size

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from stanrovi.families import Product
+from stanrovi.families.product import Product
 from stanrovi.target import Array, Target
 
 # A batch whose effective size fell below this share no longer counts.
@@ -112,7 +112,7 @@ def _wall(family: Product, z: Array) -> Array:
     """Gradients that are the iterate's own plus a push of `_PUSH` towards its centre."""
     inward = -_PUSH * z / np.linalg.norm(z, axis=1, keepdims=True)
     score = family.marginals.score(z) + inward / np.exp(family.marginals.log_slope(z))
-    return np.asarray(np.linalg.solve(family.axes.T, score.T).T)
+    return family.axes.solve_transposed(score)
 
 
 @dataclass

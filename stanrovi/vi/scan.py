@@ -16,11 +16,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 
-from stanrovi.families import Product
-from stanrovi.maps import SplineMap, stack
+from stanrovi.families.maps import SplineMap, stack
+from stanrovi.families.product import Product
 from stanrovi.target import Array
+from stanrovi.vi.fit_run import FitRun
 from stanrovi.vi.pool import Pool
-from stanrovi.vi.run import FitRun
 
 _STEP = 0.5  # grid spacing around a level, in its local sd
 _MARGIN = 6.5
@@ -60,14 +60,14 @@ def scan_axis(run: FitRun, family: Product, axis: int, modes: Array) -> Product:
     """
     levels = np.sort(family.coordinates(modes)[:, axis])
     grid = _scan_grid(levels, _local_widths(family, axis, levels))
-    with run.target.stage("scan"):
+    with run.stage("scan"):
         value, slope = _along(run, family, axis, grid, _DRAWS)
         mean, mean_slope = value.mean(axis=0), slope.mean(axis=0)
         mean = mean + _height_correction(run, family, axis, grid, value, levels)
-    fine = _refined(grid)
-    hermite = CubicHermiteSpline(grid, mean, mean_slope)
-    marginal = SplineMap.from_log_density(fine[None], hermite(fine)[None], hermite(fine, 1)[None])
-    return with_marginal(family, axis, marginal)
+        fine = _refined(grid)
+        curve = CubicHermiteSpline(grid, mean, mean_slope)
+        marginal = SplineMap.from_log_density(fine[None], curve(fine)[None], curve(fine, 1)[None])
+        return with_marginal(family, axis, marginal)
 
 
 def _scan_grid(levels: Array, widths: Array) -> Array:
@@ -146,9 +146,9 @@ def _along(run: FitRun, family: Product, axis: int, grid: Array, n: int) -> tupl
     y = family.marginals.value(run.base(n))
     points = np.repeat(y[:, None, :], len(grid), axis=1)
     points[:, :, axis] = grid
-    x = family.center + points.reshape(-1, family.dim) @ family.axes.T
+    x = family.center + family.axes.apply(points.reshape(-1, family.dim))
     value, gradient = run.target.log_density_gradient(x)
-    slope = gradient @ family.axes[:, axis]
+    slope = gradient @ family.axes.column(axis)
     accepted = np.isfinite(value)
     lowest = value[accepted].min() if accepted.any() else -1e10
     return np.where(accepted, value, lowest).reshape(n, -1), slope.reshape(n, -1)

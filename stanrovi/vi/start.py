@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from stanrovi.families import Product
-from stanrovi.modes import SearchResult
-from stanrovi.result import Mode
+from stanrovi.families.axes import DiagonalAxes
+from stanrovi.families.product import Product
+from stanrovi.modes.basins import Mode
+from stanrovi.modes.search import SearchResult
 from stanrovi.target import Array
-from stanrovi.vi.run import FitRun
+from stanrovi.vi.fit_run import FitRun
 
 _TRIAL = 16
 
 
 def laplace(mode: Mode) -> Product:
     """Give the Gaussian of a mode's local quadratic."""
-    root = np.asarray(np.linalg.cholesky(mode.covariance), dtype=np.float64)
-    return Product.gaussian(mode.position, root)
+    return Product.gaussian(mode.position, mode.axes)
 
 
 def starting_gaussian(run: FitRun, search: SearchResult) -> Product:
@@ -27,7 +27,8 @@ def starting_gaussian(run: FitRun, search: SearchResult) -> Product:
     search began: a mode can be a poor place to start. In a funnel it lies deep
     in the neck, far from where the mass is.
     """
-    candidates = [laplace(search.peak), Product.gaussian(search.start, np.eye(len(search.start)))]
+    unit = Product.gaussian(search.start, DiagonalAxes(np.ones(len(search.start))))
+    candidates = [laplace(search.peak), unit]
     z = run.base(_TRIAL)
     with run.target.stage("start"):
         quality = [_median_ratio(run, c, z) for c in candidates]

@@ -2,7 +2,7 @@
 
 k-hat says how well the approximation matches the target where it puts its
 draws; it cannot see a mode without draws. So "ok" needs the mode table to
-agree as well. The comparison with NUTS (`stanrovi.comparison`) adds what only a
+agree as well. The comparison with NUTS (`stanrovi.compare`) adds what only a
 reference can tell.
 """
 
@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import logsumexp
 
-from stanrovi.result import Mode, Verdict
+from stanrovi.modes.basins import Mode
 from stanrovi.target import Array
+from stanrovi.vi.facts import Verdict
 from stanrovi.vi.outcome import Outcome
 
 _SEEN = 0.02  # local evidence below this share is too uncertain to call a collapse

@@ -1,0 +1,79 @@
+"""Fits, NUTS runs and comparisons, with their progress on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stanrovi_cli import console
+from stanrovi_cli.progress import fit_progress, nuts_progress, working
+
+if TYPE_CHECKING:
+    from stanrovi.comparison.comparison import Comparison
+    from stanrovi.draws import Draws
+    from stanrovi.runs.fit import Fit
+    from stanrovi.runs.nuts_run import NutsRun
+    from stanrovi.stan.model import Model
+
+
+def run_fit(
+    model: Any,
+    data: Path | None,
+    method: Any,
+    seed: int,
+    draws: int,
+    engine: Any = "auto",
+    **budget: Any,
+) -> Fit:
+    """Fit with progress on standard error; ``model`` is a `stanrovi.Model` or names one."""
+    from stanrovi.runs.fit import fit
+    from stanrovi.stan.model import Model
+
+    if not isinstance(model, Model):
+        with working(f"loading {model}"):
+            model = Model(model, data, engine=engine, seed=seed)
+    with fit_progress(method) as progress:
+        return fit(model, method=method, seed=seed, draws=draws, progress=progress, **budget)
+
+
+def run_nuts(model: Any, data: Path | None, seed: int, **settings: Any) -> tuple[NutsRun, str]:
+    """Sample with progress on standard error; returns the run and the name of the model."""
+    from stanrovi.runs.nuts import nuts
+    from stanrovi.stan.model import Model
+
+    if not isinstance(model, Model):
+        with working(f"loading {model}"):
+            model = Model(model, data, seed=seed)
+    with nuts_progress(settings.get("chains", 4)) as progress:
+        return nuts(model, seed=seed, progress=progress, **settings), model.name
+
+
+def run_comparison(
+    model: Model,
+    methods: tuple[str, ...],
+    seed: int,
+    draws: int = 4000,
+    reference: Draws | None = None,
+    **nuts_settings: Any,
+) -> Comparison:
+    """Fit by each method, sample unless there is a reference, and compare."""
+    from stanrovi.comparison.comparison import compare
+
+    fits = {method: run_fit(model, None, method, seed, draws) for method in methods}
+    _warn_once({method: fit.result.warnings for method, fit in fits.items()})
+    if reference is None:
+        run, _ = run_nuts(model, None, seed, **nuts_settings)
+        console.warn(run.warnings)
+        reference = run.draws
+    with working("comparing"):
+        return compare(fits, reference, model=model.name)
+
+
+def _warn_once(warnings: Mapping[str, Sequence[str]]) -> None:
+    """Print each warning once, with the methods that gave it."""
+    givers: dict[str, list[str]] = {}
+    for method, messages in warnings.items():
+        for message in messages:
+            givers.setdefault(message, []).append(method)
+    console.warn(f"{', '.join(methods)}: {message}" for message, methods in givers.items())

@@ -1,1 +1,0 @@
-"""What the fits are measured against: Langevin Monte Carlo, Laplace, CmdStan's VI."""

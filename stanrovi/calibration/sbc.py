@@ -1,0 +1,271 @@
+"""Simulation-based calibration of the whole pipeline: program, engine, method, draws.
+
+Parameters are drawn from the prior and data from the model given these; then
+the rank of each parameter among the draws of its posterior is uniform, if
+program and method are right. See Talts, Betancourt, Simpson, Vehtari and Gelman
+(2018), *Validating Bayesian inference algorithms with simulation-based
+calibration*, arXiv:1804.06788.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stanrovi.arguments import check_choice, checked_count, checked_seed
+from stanrovi.calibration.ranks import rank_table
+from stanrovi.calibration.result import CalibrationResult
+from stanrovi.diagnostics.statistics import ess
+from stanrovi.draws import Draws
+from stanrovi.errors import DensityError, DrawsError, ModelError, SamplerError, UsageError
+from stanrovi.methods import METHODS, Method
+from stanrovi.runs.fit import fit
+from stanrovi.runs.nuts import nuts
+from stanrovi.runs.nuts_run import NutsRun
+from stanrovi.stan.data import DataSource
+from stanrovi.stan.model import Model, ModelSource, as_model
+from stanrovi.stan.program import Program
+from stanrovi.target import Array
+
+SbcMethod = Literal[Method, "nuts"]
+SBC_METHODS: tuple[SbcMethod, ...] = (*METHODS, "nuts")
+Simulator = Callable[[np.random.Generator], tuple[Mapping[str, Any], Mapping[str, Any]]]
+SimulationListener = Callable[[int, int], None]
+
+# Draws of a fit are stratified; a few of many are as good as independent.
+_FIT_FACTOR = 16
+# NUTS runs until it has twice the effective draws that are kept; iterations per kept draw.
+_NUTS_ESS, _NUTS_FIRST, _NUTS_MOST = 2, 8, 200
+
+_OR_PYTHON = "; or, in Python, give stanrovi.sbc a function that simulates (simulate)"
+
+
+def sbc(
+    model: ModelSource,
+    data: DataSource = None,
+    *,
+    method: SbcMethod = "rovi",
+    simulations: int = 200,
+    draws: int = 99,
+    level: float = 0.01,
+    seed: int | None = None,
+    simulate: Simulator | None = None,
+    progress: SimulationListener | None = None,
+) -> CalibrationResult:
+    """Check by simulation whether a method is calibrated on a model.
+
+    The program simulates from its own prior, by Stan's conventions: transformed
+    data draw parameters and data, and generated quantities hold ``pars_``, the
+    true values in the order of the parameters block, or ``ranks_``, which is 1
+    where a draw exceeds its true value and else 0, or both. Otherwise ``simulate``
+    does.
+
+    Parameters
+    ----------
+    model, data
+        See `stanrovi.fit`.
+    method : {"gaussian", "mfvi", "rovi", "mixture", "auto", "nuts"}
+        A method of `stanrovi.fit`, or NUTS of the embedded engine.
+    simulations : int
+        Fits to make.
+    draws : int
+        Nearly independent draws that each true value is ranked among.
+    level : float
+        Probability that a calibrated method fails, over all parameters together.
+    seed : int, optional
+        Below 2**32; drawn from the system when not given.
+    simulate : callable, optional
+        Maps a generator of random numbers to true values, by the names of
+        parameters, transformed parameters or generated quantities (constrained,
+        of a continuous distribution), and to the data simulated from them, which
+        replace the model's data of the same names.
+    progress : callable, optional
+        Called with the number of simulations done and of all.
+
+    Returns
+    -------
+    CalibrationResult
+
+    Raises
+    ------
+    UsageError
+        For an unknown method or an impossible option.
+    ModelError
+        If the model cannot be built or does not simulate.
+    DataError
+        If simulated data do not fit the model.
+    DensityError
+        If every fit failed; single failures are told in the result.
+    """
+    check_choice("method", method, SBC_METHODS)
+    simulations = checked_count("simulations", simulations, 10)
+    draws = checked_count("draws", draws, 2)
+    if not 0 < level < 1:
+        raise UsageError(f"level must lie between 0 and 1, not {level}.")
+    seed = checked_seed(seed)
+    base = as_model(model, data)
+    if simulate is None:
+        _require_simulation(base)
+    start = time.perf_counter()
+    done: list[_Simulation] = []
+    failures: list[str] = []
+    for i, child in enumerate(np.random.SeedSequence(seed).spawn(simulations), 1):
+        try:
+            done.append(_simulation(base, method, draws, child, simulate))
+        except (DensityError, SamplerError, DrawsError) as error:
+            failures.append(f"simulation {i}: {error}")
+        if progress is not None:
+            progress(i, simulations)
+    if not done:
+        raise DensityError(f"All {simulations} fits failed; the first, {failures[0]}")
+    ranks = {name: np.array([run.ranks[name] for run in done]) for name in done[0].ranks}
+    table = rank_table(ranks, draws, level)
+    return CalibrationResult(
+        model=base.name,
+        method=method,
+        engine="stanli" if method == "nuts" else base.engine,
+        seed=seed,
+        draws=draws,
+        level=level,
+        parameters=table.parameters,
+        band=table.band,
+        failures=tuple(failures),
+        n_doubted=sum(run.doubted for run in done),
+        n_gradients=sum(run.n_gradients for run in done),
+        seconds=time.perf_counter() - start,
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Draws of one simulation: a single chain, nearly independent."""
+
+    draws: Draws
+    n_gradients: int
+    doubted: bool
+
+
+@dataclass(frozen=True)
+class _Simulation:
+    ranks: Mapping[str, int]
+    n_gradients: int
+    doubted: bool
+
+
+def _simulation(
+    base: Model,
+    method: SbcMethod,
+    draws: int,
+    child: np.random.SeedSequence,
+    simulate: Simulator | None,
+) -> _Simulation:
+    seed = int(child.generate_state(1)[0] >> 1)
+    truth, data = (None, None) if simulate is None else simulate(np.random.default_rng(child))
+    model = base.rebuild(seed=seed, data=data)
+    run = _nuts(model, draws, seed) if method == "nuts" else _fit(model, method, draws, seed)
+    below = _below_own_truth(run.draws) if truth is None else _below_truth(run.draws, truth)
+    ranks = {name: int(is_below.sum()) for name, is_below in below.items()}
+    return _Simulation(ranks, run.n_gradients, run.doubted)
+
+
+def _fit(model: Model, method: Method, draws: int, seed: int) -> _Run:
+    made = fit(model, method=method, seed=seed, draws=_FIT_FACTOR * draws)
+    doubted = made.result.verdict.name != "ok"
+    return _Run(_kept(made.draws, np.arange(draws)), made.result.n_gradients, doubted)
+
+
+def _nuts(model: Model, draws: int, seed: int) -> _Run:
+    """Sample until thinning leaves nearly independent draws, or the limit is reached."""
+    length, n_gradients = _NUTS_FIRST * draws, 0
+    while True:
+        run = nuts(model, engine="stanli", chains=1, iter_sampling=length, seed=seed)
+        n_gradients += run.n_gradients
+        lacking = _NUTS_ESS * draws / _smallest_ess(run)
+        if lacking <= 1 or length == _NUTS_MOST * draws:
+            break
+        length = min(math.ceil(1.5 * lacking * length), _NUTS_MOST * draws)
+    keep = np.linspace(0, length - 1, draws).round().astype(int)
+    return _Run(_kept(run.draws, keep), n_gradients, lacking > 1 or run.divergences > 0)
+
+
+def _smallest_ess(run: NutsRun) -> float:
+    values = np.stack(list(run.draws.scalars().values()), axis=-1)
+    sizes = np.concatenate([ess(values, "bulk"), ess(values, "tail")])
+    return float(np.nanmin(sizes, initial=np.inf))
+
+
+def _kept(draws: Draws, keep: NDArray[np.int64]) -> Draws:
+    posterior = {name: values[:, keep] for name, values in draws.posterior.items()}
+    return Draws(draws.method, posterior, draws.parameters)
+
+
+def _below_truth(draws: Draws, truth: Mapping[str, Any]) -> dict[str, NDArray[np.bool_]]:
+    """Which draws lie below the true values that a simulator gave."""
+    if not truth or not truth.keys() <= draws.posterior.keys():
+        raise UsageError(
+            f"simulate must give true values of some of {', '.join(draws.posterior)}; it gave "
+            f"{', '.join(truth) or 'none'}."
+        )
+    below = {}
+    for name, value in truth.items():
+        shape, given = draws.posterior[name].shape[2:], np.asarray(value, dtype=float)
+        if given.shape != shape:
+            raise UsageError(f"simulate gave {name} the shape {given.shape}, but it has {shape}.")
+        for (label, x), true in zip(draws.scalars((name,)).items(), given.ravel(), strict=True):
+            below[label] = _finite(label, x)[0] < true
+    return below
+
+
+def _below_own_truth(draws: Draws) -> dict[str, NDArray[np.bool_]]:
+    """Which draws do not exceed the true values that the program itself drew.
+
+    Ranks take the names of the parameters when ``pars_`` holds one value for each, in
+    order, which ``ranks_`` confirms if it is there too.
+    """
+    scalars, pars, above = draws.scalars(), _vector(draws, "pars_"), _vector(draws, "ranks_")
+    if pars is not None and pars.shape[1] == len(scalars):
+        values = np.stack([_finite(name, x)[0] for name, x in scalars.items()], axis=-1)
+        below = values <= pars
+        if above is None or np.array_equal(below, above == 0):
+            return dict(zip(scalars, below.T, strict=True))
+    if above is None:
+        raise ModelError(
+            f"pars_ must hold one true value for each of {', '.join(scalars)}, in this order; "
+            "give ranks_ where other quantities are to be ranked."
+        )
+    if not np.isin(above, (0, 1)).all():
+        raise ModelError("ranks_ must be 1 where a draw exceeds its true value, and else 0.")
+    return {f"ranks_[{i}]": column == 0 for i, column in enumerate(above.T, 1)}
+
+
+def _vector(draws: Draws, name: str) -> Array | None:
+    """Give a generated quantity, one row of numbers per draw; None where there is none."""
+    if name not in draws.posterior:
+        return None
+    values: Array = draws.posterior[name][0]
+    return _finite(name, values.reshape(len(values), -1))
+
+
+def _finite(name: str, values: Array) -> Array:
+    if not np.isfinite(values).all():
+        raise DrawsError(f"some draws of {name} are NaN or infinite, and cannot be ranked")
+    return values
+
+
+def _require_simulation(model: Model) -> None:
+    if isinstance(model.source, Program) and not model.source.has_random_data:
+        raise ModelError(
+            f"{model.name} does not simulate: its transformed data draw nothing by _rng functions. "
+            f"Let them draw parameters and data{_OR_PYTHON}."
+        )
+    if not {"pars_", "ranks_"} & set(model.variables):
+        raise ModelError(
+            f"{model.name} has neither pars_ nor ranks_ among its generated quantities, which tell "
+            f"the true values that it simulated from. Add one{_OR_PYTHON}."
+        )

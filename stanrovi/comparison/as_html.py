@@ -1,0 +1,273 @@
+"""The report: one self-contained HTML file that answers "can I trust it?" first."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stanrovi.comparison.rows import summary_row
+from stanrovi.grading.findings import Findings, MethodComparison
+from stanrovi.io.files import write_text
+from stanrovi.plots.gallery import Plot, all_plots
+from stanrovi.vi.facts import FitFacts, VerdictName
+
+if TYPE_CHECKING:
+    import jinja2
+
+_PACKAGES = ("stanrovi", "stanli", "bridgestan", "cmdstanpy", "arviz", "numpy", "scipy")
+_WORST = 10
+# A word, a sign and a CSS class each, so that colour is never the only carrier.
+_BADGES: dict[VerdictName, tuple[str, str, str]] = {
+    "ok": ("OK", "✓", "ok"),
+    "suspect": ("Suspect", "!", "suspect"),
+    "collapsed": ("Collapsed", "✗", "bad"),
+    "family cannot hold these modes": ("Family cannot hold these modes", "✗", "bad"),
+}
+
+
+def write_report(
+    comparison: Findings,
+    path: str | os.PathLike[str],
+    *,
+    plots: Sequence[Plot] | None = None,
+    commands: Sequence[str] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write the report of a findings.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    path : path-like
+        Destination, usually ``report.html``.
+    plots : sequence of Plot, optional
+        Plots made already; all that the material allows by default.
+    commands : sequence of str, optional
+        Command lines that reproduce it; none by default.
+    overwrite : bool
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    Path
+        ``path``.
+
+    Raises
+    ------
+    OutputError
+        The path exists or cannot be written.
+    """
+    html = report_html(comparison, plots=plots, commands=commands)
+    return write_text(path, html, overwrite=overwrite)
+
+
+def report_html(
+    findings: Findings,
+    *,
+    plots: Sequence[Plot] | None = None,
+    commands: Sequence[str] | None = None,
+) -> str:
+    """Render the report of a comparison; see `write_report`.
+
+    Parameters
+    ----------
+    findings : Findings
+    plots, commands
+        As in `write_report`.
+
+    Returns
+    -------
+    str
+        A complete HTML document that loads nothing from anywhere.
+    """
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            **_shared(findings),
+            headline=_headline(findings),
+            worst=_worst_rows(findings),
+            n_parameters=len(findings.parameters),
+            modes=_mode_rows(findings),
+            plots=[
+                {**vars(plot), "source": _data_uri(plot), "wide": plot.figure.get_figwidth() > 7.5}
+                for plot in (all_plots(findings) if plots is None else plots)
+            ],
+            settings=_settings(findings),
+            versions=_versions(),
+            commands=commands,
+        )
+    )
+
+
+def summary_html(findings: Findings) -> str:
+    """Render the summary table alone, for notebooks.
+
+    Parameters
+    ----------
+    findings : Findings
+
+    Returns
+    -------
+    str
+        An HTML fragment.
+    """
+    return _environment().get_template("summary.html.j2").render(**_shared(findings))
+
+
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("stanrovi.comparison"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _shared(findings: Findings) -> dict[str, Any]:
+    return {
+        "model": findings.model,
+        "reference": findings.reference,
+        "noise_floor": _number(findings.noise_floor, ".3f"),
+        "methods": [_method(name, method) for name, method in findings.methods.items()],
+        "reference_cost": {
+            "seconds": _number(findings.reference.seconds, ".2f"),
+            "n_gradients": _number(findings.reference.n_gradients, ",.0f"),
+        },
+    }
+
+
+def _method(name: str, method: MethodComparison) -> dict[str, Any]:
+    word, sign, css = _BADGES[method.verdict.name]
+    return {
+        "name": name,
+        "word": word,
+        "sign": sign,
+        "css": css,
+        "reasons": method.verdict.reasons,
+        "row": summary_row(method),
+    }
+
+
+def _headline(findings: Findings) -> str:
+    good = [name for name, m in findings.methods.items() if m.verdict.name == "ok"]
+    bad = [name for name in findings.methods if name not in good]
+    if not bad:
+        answer = f"Yes: {_and(good)} passed every check."
+    elif not good:
+        answer = f"No: {_and(bad)} did not pass."
+    else:
+        answer = f"{_and(good)}: yes. {_and(bad)}: no."
+    if findings.reference.trusted:
+        return answer
+    return f"{answer} ({findings.reference.method} is no reference here: judged by the modes.)"
+
+
+def _worst_rows(findings: Findings) -> list[dict[str, Any]]:
+    """Rows of the table of worst parameters; empty where nothing was graded."""
+    graded = {n: m.marginals for n, m in findings.methods.items() if m.marginals is not None}
+    rows = []
+    for name in findings.worst_parameters(_WORST) if graded else ():
+        i = findings.parameters.index(name)
+        cells = [
+            {
+                "w1": f"{part.w1[i]:.3f}",
+                "mean": f"{part.mean_error[i]:+z.2f}",
+                "sd": f"{part.sd_ratio[i]:.2f}",
+                "beyond": bool(part.w1[i] > part.floor[i]),
+            }
+            for part in graded.values()
+        ]
+        floor = max(part.floor[i] for part in graded.values())
+        rows.append({"parameter": name, "floor": f"{floor:.3f}", "cells": cells})
+    return rows
+
+
+def _mode_rows(findings: Findings) -> dict[str, Any] | None:
+    table = findings.modes
+    if table is None:
+        return None
+    columns = table.columns(findings.reference.method)
+    order = range(min(len(table.weight), 12))
+    return {
+        "columns": list(columns),
+        "rows": [
+            {
+                "log_density": _number(float(table.log_density[i]), ".2f"),
+                "shares": [f"{mass[i]:.1%}" for mass in columns.values()],
+                "chains": ""
+                if table.chain_mass is None
+                else " ".join(f"{share:.0%}" for share in table.chain_mass[:, i]),
+            }
+            for i in order
+        ],
+    }
+
+
+def _settings(findings: Findings) -> list[tuple[str, list[tuple[str, str]]]]:
+    return [
+        (
+            name,
+            [
+                ("draws", f"{run.n_chains} x {run.n_draws}"),
+                *((key, _shown(value)) for key, value in run.attrs.items()),
+                *_fit_settings(run.facts),
+            ],
+        )
+        for name, run in findings.runs.items()
+    ]
+
+
+def _fit_settings(facts: FitFacts | None) -> list[tuple[str, str]]:
+    if facts is None:
+        return []
+    stages = ", ".join(f"{stage} {n:,}" for stage, n in facts.gradients_by_stage.items())
+    rows = [] if facts.settings is None else list(asdict(facts.settings).items())
+    return [
+        *rows,
+        *([("gradients_by_stage", stages)] if stages else []),
+        *([("warnings", " ".join(facts.warnings))] if facts.warnings else []),
+    ]
+
+
+def _versions() -> list[tuple[str, str]]:
+    rows = [("Python", platform.python_version())]
+    for package in _PACKAGES:
+        try:
+            rows.append((package, metadata.version(package)))
+        except metadata.PackageNotFoundError:
+            continue
+    return rows
+
+
+def _data_uri(plot: Plot) -> str:
+    buffer = io.BytesIO()
+    plot.figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _and(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _number(value: float, style: str) -> str:
+    return format(value, style) if math.isfinite(value) else "unknown"
+
+
+def _shown(value: str | int | float) -> str:
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.6g}"
+    return str(value)

@@ -1,0 +1,146 @@
+"""Fits against a reference, with pictures and a report: what `stanrovi.compare` gives."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stanrovi.comparison.as_html import summary_html, write_report
+from stanrovi.comparison.as_json import comparison_dict
+from stanrovi.comparison.rows import summary_row
+from stanrovi.draws import Run
+from stanrovi.grading.findings import Findings, examine
+from stanrovi.grading.matching import named_fits, reference_draws
+from stanrovi.plots.marginals import plot_marginals
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison(Findings):
+    """Fits compared with a reference; see `compare`.
+
+    Its fields are those of `stanrovi.grading.findings.Findings`: model, parameters,
+    reference, noise_floor, methods, modes, fits, reference_draws, seed.
+    """
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that ``stanrovi compare --json`` prints.
+
+        Returns
+        -------
+        dict
+            JSON-safe (unknown numbers are None); docs/schemas/compare.schema.json
+            describes it.
+        """
+        return comparison_dict(self)
+
+    def plot(self) -> Figure:
+        """Marginal densities of all methods over the reference, the worst first.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        return plot_marginals(self)
+
+    def to_html(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the report: one self-contained HTML file.
+
+        Parameters
+        ----------
+        path : path-like
+            Destination.
+        overwrite : bool
+            Whether an existing file may be replaced.
+
+        Returns
+        -------
+        Path
+            ``path``.
+
+        Raises
+        ------
+        OutputError
+            The path exists or cannot be written.
+        """
+        return write_report(self, path, overwrite=overwrite)
+
+    def __repr__(self) -> str:
+        trust = "trusted" if self.reference.trusted else "NOT trusted"
+        lines = [
+            f"Comparison of {self.model} with {self.reference.method} ({trust}), "
+            f"{len(self.parameters)} parameters",
+            f"{'method':<12}{'verdict':<12}{'W1 max':>7}{'floor':>7}{'|mean|':>7}{'sd ratio':>11}"
+            f"{'k-hat':>7}{'grads':>9}{'s':>7}",
+        ]
+        for name, method in self.methods.items():
+            row = summary_row(method)
+            verdict = "cannot hold" if len(method.verdict.name) > 11 else method.verdict.name
+            lines.append(
+                f"{name:<12.11}{verdict:<12}{row['w1_max']:>7}{row['floor']:>7}"
+                f"{row['mean_error_max']:>7}{row['sd_ratio']:>11}{row['khat']:>7}"
+                f"{row['n_gradients']:>9}{row['seconds']:>7}"
+            )
+        return "\n".join([*lines, *self._short_reasons()])
+
+    def _short_reasons(self) -> list[str]:
+        """Say in a sentence each what is against the reference and the fits."""
+        lines = [] if self.reference.trusted else [f"{self.reference.method}: NOT trusted. "
+                                                   f"{self.reference.reason}"]  # fmt: skip
+        for name, method in self.methods.items():
+            if method.verdict.name != "ok" and (reasons := method.verdict.reasons):
+                more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+                lines.append(f"{name}: {reasons[0]}{more}")
+        return [textwrap.fill(line, 80, subsequent_indent="  ") for line in lines]
+
+    def _repr_html_(self) -> str:
+        return summary_html(self)
+
+
+def compare(
+    fits: Run | Sequence[Run] | Mapping[str, Run],
+    reference: Run,
+    *,
+    model: str | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Compare fits with a reference, usually NUTS.
+
+    Parameters
+    ----------
+    fits : Draws, sequence or mapping of str to Draws
+        One or more runs to judge. In a sequence they are named by their method
+        (``"rovi"``, ``"rovi #2"``, ...). A run that carries draws as ``.draws``
+        serves as well, here and below.
+    reference : Draws
+        NUTS or stored reference draws of the same model and data.
+    model : str, optional
+        Name of the model; by default what the draws say.
+    seed : int
+        Seed of the random splits behind the noise floor.
+
+    Returns
+    -------
+    Comparison
+        Where the reference is not trustworthy (chains that disagree, a single
+        chain, many divergences, a known basin that it never visited) nothing is
+        graded against it and the verdicts rest on the mode table.
+
+    Raises
+    ------
+    UsageError
+        No fits, one that has the name of the reference, a reference that is a
+        variational fit, or something that carries no draws.
+    DrawsError
+        The draws come from different models or are NaN or infinite; the message
+        names the parameters.
+    """
+    drawn = reference_draws(reference)
+    found = examine(named_fits(fits, drawn), drawn, model=model, seed=seed)
+    return Comparison(**{item.name: getattr(found, item.name) for item in fields(found)})

@@ -1,0 +1,49 @@
+"""A comparison on disk: draws, JSON, plots and the report in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from stanrovi.comparison.as_html import write_report
+from stanrovi.comparison.comparison import Comparison
+from stanrovi.io.files import write_text
+from stanrovi.io.json_values import json_text
+from stanrovi.io.netcdf import write_netcdf
+from stanrovi.plots.figure import save_plots
+from stanrovi.plots.gallery import all_plots
+
+
+def write_comparison(
+    comparison: Comparison,
+    folder: Path,
+    *,
+    draws: bool = True,
+    commands: Sequence[str] | None = None,
+) -> None:
+    """Write draws, JSON, plots and the report into a folder.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    folder : Path
+        An existing folder, without files of these names (`stanrovi.io.folders.filled_folder`
+        gives one).
+    draws : bool
+        Write the draws as well; not where they came from files.
+    commands : sequence of str, optional
+        Commands that reproduce it, for the report.
+
+    Raises
+    ------
+    OutputError
+        A file exists or cannot be written.
+    """
+    if draws:
+        for name, run in comparison.runs.items():
+            write_netcdf(run, folder / f"{name}.nc")
+    write_text(folder / "comparison.json", json_text(comparison.to_dict()) + "\n")
+    (folder / "plots").mkdir()
+    plots = all_plots(comparison)
+    save_plots(plots, folder / "plots")
+    write_report(comparison, folder / "report.html", plots=plots, commands=commands)

@@ -1,0 +1,174 @@
+"""Whether a run may be trusted: R-hat, ESS and divergences of what varies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stanrovi.diagnostics import statistics
+from stanrovi.draws import Draws
+from stanrovi.errors import DrawsError
+from stanrovi.target import Array
+
+DIVERGENT_SHARE_LIMIT = 0.01
+# Below this ESS neither ESS nor R-hat themselves are worth much.
+ESS_LIMIT = 100
+
+
+@dataclass(frozen=True)
+class ReferenceCheck:
+    """What is known of the reference itself.
+
+    Attributes
+    ----------
+    method, engine : str
+        Who made the draws.
+    n_chains, n_draws : int
+        Chains, and draws per chain.
+    rhat_max, ess_min : float
+        Worst rank R-hat and worst ESS (bulk and tail) over all parameters;
+        R-hat is NaN for a single chain.
+    divergences : int
+        Divergent transitions after warm-up; -1 where the file does not tell.
+    seconds, n_gradients : float
+        Cost; NaN where unknown.
+    trusted : bool
+        Whether distances to it mean anything.
+    reason : str
+        Why, or why not.
+    """
+
+    method: str
+    engine: str
+    n_chains: int
+    n_draws: int
+    rhat_max: float
+    ess_min: float
+    divergences: int
+    seconds: float
+    n_gradients: float
+    trusted: bool
+    reason: str
+
+
+def check_reference(
+    reference: Draws, values: Array, names: tuple[str, ...], basins: str = ""
+) -> ReferenceCheck:
+    """Decide whether a reference may grade anything.
+
+    Parameters
+    ----------
+    reference : Draws
+        NUTS or stored reference draws.
+    values : ndarray, shape (chain, draw, k)
+        Its non-constant parameters.
+    names : tuple of str
+        Their names.
+    basins : str
+        What the mode table holds against the reference; empty if nothing.
+
+    Returns
+    -------
+    ReferenceCheck
+    """
+    scale = statistics.rhat(values) if reference.n_chains > 1 else np.full(len(names), np.nan)
+    effective = statistics.effective_sizes(values)
+    divergent = reference.sample_stats.get("diverging")
+    divergences = -1 if divergent is None else int(np.nansum(divergent))
+    mixing = _rhat_problems(scale, names, reference.n_chains)
+    problems = [
+        *(mixing or _ess_problems(effective, names)),
+        *_divergence_problems(divergences, values.shape[0] * values.shape[1]),
+        *([basins] if basins else []),
+    ]
+    rhat_max, ess_min = float(_nanmax(scale)), float(effective.min())
+    good = (
+        f"{reference.n_chains} chains agree: R-hat at most {rhat_max:.3f} and ESS at least "
+        f"{ess_min:.0f} over {len(names)} parameters, {_count_divergences(divergences)}."
+    )
+    return ReferenceCheck(
+        method=reference.method,
+        engine=str(reference.attrs.get("engine", "unknown")),
+        n_chains=reference.n_chains,
+        n_draws=reference.n_draws,
+        rhat_max=rhat_max,
+        ess_min=ess_min,
+        divergences=divergences,
+        seconds=reference.number("seconds"),
+        n_gradients=reference.number("n_gradients"),
+        trusted=not problems,
+        reason=" ".join(problems) if problems else good,
+    )
+
+
+def check_draws(draws: Draws) -> ReferenceCheck:
+    """Judge a run by itself, from those of its parameters that vary.
+
+    Parameters
+    ----------
+    draws : Draws
+
+    Returns
+    -------
+    ReferenceCheck
+
+    Raises
+    ------
+    DrawsError
+        If none varies.
+    """
+    scalars = draws.scalars()
+    values = np.stack(list(scalars.values()), axis=-1)
+    varies = statistics.varying(values)
+    if not varies.any():
+        raise DrawsError("Every parameter is constant over the draws; run more iterations.")
+    names = tuple(name for name, keep in zip(scalars, varies, strict=True) if keep)
+    return check_reference(draws, values[..., varies], names)
+
+
+def _nanmax(values: Array) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.max()) if known.size else float("nan")
+
+
+def _rhat_problems(scale: Array, names: tuple[str, ...], n_chains: int) -> list[str]:
+    if n_chains == 1:
+        return ["A single chain cannot be checked; run at least two (four are usual)."]
+    bad = np.flatnonzero(~(scale <= statistics.RHAT_LIMIT))  # NaN is bad, too
+    if not bad.size:
+        return []
+    worst = int(bad[np.argmax(np.nan_to_num(scale[bad], nan=np.inf))])
+    return [
+        f"The chains disagree: rank R-hat is {_above_limit(scale[worst])} for {names[worst]} "
+        f"(above {statistics.RHAT_LIMIT} for {bad.size} of {len(names)} parameters); run longer, "
+        "or the posterior has basins between which NUTS does not move."
+    ]
+
+
+def _above_limit(rhat: float) -> str:
+    """Format an R-hat above the limit to as many digits as show that it is."""
+    digits = next((d for d in range(2, 9) if round(rhat, d) > statistics.RHAT_LIMIT), 2)
+    return f"{rhat:.{digits}f}"
+
+
+def _ess_problems(effective: Array, names: tuple[str, ...]) -> list[str]:
+    worst = int(effective.argmin())
+    if effective[worst] >= ESS_LIMIT:
+        return []
+    return [f"ESS is only {effective[worst]:.0f} for {names[worst]}; run longer."]
+
+
+def _divergence_problems(divergences: int, total: int) -> list[str]:
+    if divergences <= DIVERGENT_SHARE_LIMIT * total:
+        return []
+    return [
+        f"{divergences} of {total} transitions diverged; raise adapt_delta (--adapt-delta on the "
+        "command line) or reparameterise."
+    ]
+
+
+def _count_divergences(divergences: int) -> str:
+    return {-1: "divergences unknown", 0: "no divergences", 1: "1 divergence"}.get(
+        divergences, f"{divergences} divergences"
+    )

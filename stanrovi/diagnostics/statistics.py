@@ -1,0 +1,209 @@
+"""Statistics of draws, computed by ArviZ: ESS, R-hat, k-hat, kernel densities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stanrovi.io.generations import SAMPLE_DIMS, import_arviz, is_legacy
+from stanrovi.target import Array
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+RHAT_LIMIT = 1.01
+# The tail is at most a fifth of the ratios, and ArviZ needs five of them.
+_MIN_RATIOS = 25
+# Nats: nearly constant ratios have a tail, too, but no meaning.
+_CONSTANT = 1e-2
+
+
+def psis_khat(log_ratios: Array) -> float:
+    """Pareto k-hat of importance ratios.
+
+    Parameters
+    ----------
+    log_ratios : ndarray, shape (n,)
+        Log importance ratios log p - log q, up to a constant; -inf where the
+        target rejects the draw.
+
+    Returns
+    -------
+    float
+        Pareto shape of the largest ratios. NaN for fewer than 25 usable ratios,
+        0 where they are constant (sd of their logarithms below 0.01), infinite
+        where one is NaN or +inf, or where the tail is too steep for any shape.
+    """
+    log_ratios = np.asarray(log_ratios, dtype=np.float64)
+    if np.isnan(log_ratios).any() or np.isposinf(log_ratios).any():
+        return float("inf")
+    usable = log_ratios[np.isfinite(log_ratios)]
+    if usable.size < _MIN_RATIOS:
+        return float("nan")
+    if usable.std() < _CONSTANT:
+        return 0.0
+    return _psis(usable)[1]
+
+
+def tail_size(n: int) -> int:
+    """How many of n ratios form the tail that k-hat is fitted to."""
+    return int(np.ceil(min(0.2 * n, 3 * np.sqrt(n))))
+
+
+def pareto_tail(log_ratios: Array) -> Array | None:
+    """Evaluate the generalised Pareto tail whose shape is k-hat, as ArviZ fits it.
+
+    Parameters
+    ----------
+    log_ratios : ndarray, shape (n,)
+        Finite log importance ratios, largest first.
+
+    Returns
+    -------
+    ndarray, shape (m,), or None
+        Log ratios that the fitted tail expects of the m largest, on the scale of
+        ``log_ratios``. None where nothing can be fitted (see `psis_khat`).
+    """
+    if log_ratios.size < _MIN_RATIOS or log_ratios.std() < _CONSTANT:
+        return None
+    smoothed, shape = _psis(log_ratios)
+    if not np.isfinite(shape):
+        return None
+    count = tail_size(log_ratios.size)
+    # ArviZ keeps the ratios below the tail, up to their normalisation.
+    smoothed = smoothed + (log_ratios[-1] - smoothed[-1])
+    # It caps the tail at the largest ratio, so the scale is read in the middle of the tail,
+    # relative to the cutoff.
+    exceedance = np.log(_pareto_quantiles(shape, count))
+    middle = count // 2
+    above = smoothed[middle] - log_ratios[count]
+    if not 0 < above < np.inf:
+        return None
+    # In logarithms: ratios may be hundreds of nats apart.
+    log_scale = above + np.log(-np.expm1(-above)) - exceedance[middle]
+    return np.asarray(log_ratios[count] + np.logaddexp(0, log_scale + exceedance))
+
+
+def ess(values: Array, kind: Literal["bulk", "tail"] = "bulk") -> Array:
+    """Effective sample size of each quantity.
+
+    Parameters
+    ----------
+    values : ndarray, shape (chain, draw, k)
+        Draws of k scalar quantities.
+    kind : {"bulk", "tail"}
+        Which of the rank-normalised estimates.
+
+    Returns
+    -------
+    ndarray, shape (k,)
+        NaN for a constant quantity.
+    """
+    return _per_quantity(import_arviz().ess(_stacked(values), method=kind))
+
+
+def rhat(values: Array, method: Literal["rank", "split"] = "rank") -> Array:
+    """Potential scale reduction of each quantity.
+
+    Parameters
+    ----------
+    values : ndarray, shape (chain, draw, k)
+        Draws of k scalar quantities, at least two chains.
+    method : {"rank", "split"}
+        Rank-normalised (and folded), or plain split R-hat.
+
+    Returns
+    -------
+    ndarray, shape (k,)
+        NaN for a constant quantity.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return _per_quantity(import_arviz().rhat(_stacked(values), method=method))
+
+
+def effective_sizes(values: Array) -> Array:
+    """ESS that governs a whole distribution: the worse of bulk and tail.
+
+    Parameters
+    ----------
+    values : ndarray, shape (chain, draw, k)
+        Draws of k quantities.
+
+    Returns
+    -------
+    ndarray, shape (k,)
+        At most the number of draws: antithetic chains have precise means, not
+        precise quantiles.
+    """
+    worse = np.fmin(ess(values, "bulk"), ess(values, "tail"))
+    return np.minimum(np.nan_to_num(worse, nan=1.0), values.shape[0] * values.shape[1])
+
+
+def varying(values: Array) -> NDArray[np.bool_]:
+    """Tell which quantities vary by more than rounding, as the ones of a correlation matrix.
+
+    Parameters
+    ----------
+    values : ndarray, shape (chain, draw, k)
+        Draws of k quantities.
+
+    Returns
+    -------
+    ndarray of bool, shape (k,)
+    """
+    return np.asarray(values.std(axis=(0, 1)) > 1e-10 * np.abs(values).max(axis=(0, 1)))
+
+
+def kde(values: Array) -> tuple[Array, Array]:
+    """Kernel density estimate of a scalar, by ArviZ.
+
+    Parameters
+    ----------
+    values : ndarray
+        Draws, any shape, not all equal.
+
+    Returns
+    -------
+    grid, density : ndarray, shape (512,)
+    """
+    flat = np.ravel(values)
+    if is_legacy():
+        grid, density = import_arviz().kde(flat)
+    else:
+        from arviz_stats.base import array_stats
+
+        grid, density, _ = array_stats.kde(flat)
+    return np.asarray(grid), np.asarray(density)
+
+
+def _psis(log_ratios: Array) -> tuple[Array, float]:
+    """Smoothed log ratios (up to a constant) and the Pareto shape of their tail."""
+    # Where the tail is nearly flat, ArviZ's fit of it overflows to a weight that is rightly 0.
+    with np.errstate(over="ignore"):
+        if is_legacy():
+            smoothed, shape = import_arviz().psislw(log_ratios)
+        else:
+            from arviz_stats.base import array_stats
+
+            # ArviZ 1.x takes the NEGATIVE of the log ratios (as loo has log likelihoods).
+            smoothed, shape = array_stats.psislw(-log_ratios)
+    # A tail so steep that its fit overflows has no shape in ArviZ 1.x, infinity in 0.x.
+    return np.asarray(smoothed), float("inf") if np.isnan(shape) else float(shape)
+
+
+def _pareto_quantiles(shape: float, count: int) -> Array:
+    """Quantiles of the unit generalised Pareto distribution at ranks 1 to count, largest first."""
+    log_share = np.log((np.arange(count) + 0.5) / count)
+    return np.asarray(-log_share if shape == 0 else np.expm1(-shape * log_share) / shape)
+
+
+def _stacked(values: Array) -> xr.Dataset:
+    import xarray as xr
+
+    return xr.Dataset({"values": ((*SAMPLE_DIMS, "quantity"), values)})
+
+
+def _per_quantity(result: Any) -> Array:
+    return np.atleast_1d(np.asarray(result["values"].values, dtype=np.float64))

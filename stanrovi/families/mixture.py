@@ -1,0 +1,81 @@
+"""Mixtures of product measures, for modes that no single product holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp
+
+from stanrovi.families.product import Product
+from stanrovi.target import Array
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Weighted mixture of product measures.
+
+    Attributes
+    ----------
+    weights : ndarray, shape (K,)
+        Positive, summing to one.
+    components : tuple of Product
+    """
+
+    weights: Array
+    components: tuple[Product, ...]
+
+    @property
+    def dim(self) -> int:
+        """Number of unconstrained parameters."""
+        return self.components[0].dim
+
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        """Draw ``n`` points, shape (n, dim): quasi-random, in random order.
+
+        Components get their share of ``n`` up to a randomly rounded point.
+        """
+        edges = np.floor(n * np.concatenate([[0.0], np.cumsum(self.weights)]) + rng.random())
+        edges[0], edges[-1] = 0, n
+        counts = np.diff(np.clip(edges, 0, n)).astype(int)
+        parts = [c.sample(k, rng) for c, k in zip(self.components, counts, strict=True)]
+        return np.asarray(rng.permutation(np.concatenate(parts)))
+
+    def joint_log_density(self, x: Array) -> Array:
+        """``log w_k + log q_k(x)``, shape (n, K)."""
+        parts = [c.log_density(x) for c in self.components]
+        return np.asarray(np.log(self.weights) + np.stack(parts, axis=1))
+
+    def log_density(self, x: Array) -> Array:
+        """Log density (n,) at x of shape (n, dim)."""
+        return np.asarray(logsumexp(self.joint_log_density(x), axis=1))
+
+    def log_density_gradient(self, x: Array) -> tuple[Array, Array]:
+        """Log density (n,) and its gradient (n, dim) at x of shape (n, dim)."""
+        parts = [c.log_density_gradient(x) for c in self.components]
+        joint = np.log(self.weights) + np.stack([p[0] for p in parts], axis=1)
+        total = logsumexp(joint, axis=1)
+        share = np.exp(joint - total[:, None])
+        gradient = sum(share[:, k, None] * p[1] for k, p in enumerate(parts))
+        return np.asarray(total), np.asarray(gradient)
+
+    def mean(self) -> Array:
+        """Mean, shape (dim,)."""
+        return np.asarray(self.weights @ np.stack([c.mean() for c in self.components]))
+
+    def sd(self) -> Array:
+        """Give the standard deviations, shape (dim,), without the covariance."""
+        center = self.mean()
+        variance = np.zeros(self.dim)
+        for weight, component in zip(self.weights, self.components, strict=True):
+            variance += weight * (component.sd() ** 2 + (component.mean() - center) ** 2)
+        return np.sqrt(variance)
+
+    def covariance(self) -> Array:
+        """Covariance, shape (dim, dim)."""
+        center = self.mean()
+        total = np.zeros((self.dim, self.dim))
+        for weight, component in zip(self.weights, self.components, strict=True):
+            offset = component.mean() - center
+            total += weight * (component.covariance() + np.outer(offset, offset))
+        return total

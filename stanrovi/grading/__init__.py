@@ -1,0 +1,1 @@
+"""Fits against a reference: distances, mode table, verdicts."""

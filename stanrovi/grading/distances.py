@@ -1,0 +1,197 @@
+"""Distances between draws and the noise they carry.
+
+Everything is measured in units of the reference's standard deviation, and next
+to every distance stands its noise floor: the distance that independent draws
+from one and the same distribution would show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import wasserstein_distance
+
+from stanrovi.diagnostics.statistics import effective_sizes
+from stanrovi.target import Array
+
+# A floor is exceeded by chance, anywhere among all parameters, once in a hundred comparisons.
+LEVEL_Z = 2.326
+_SPLITS = 200
+# Half distances scale as one over the square root of the size, so more rows only cost time.
+_SPLIT_ROWS = 2000
+_PAIRS = 25
+_PAIR_BLOCK = 512  # parameters whose correlations with all others are held at once
+
+
+@dataclass(frozen=True)
+class Distances:
+    """How far draws lie from a reference, quantity by quantity.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The k quantities.
+    w1, floor : ndarray, shape (k,)
+        Wasserstein-1 distance and its noise floor, reference sds.
+    mean_error : ndarray, shape (k,)
+        Mean of the draws minus mean of the reference, reference sds.
+    sd_ratio, sd_noise : ndarray, shape (k,)
+        Sd of the draws over sd of the reference, and the standard error of its
+        logarithm when the two agree.
+    """
+
+    names: tuple[str, ...]
+    w1: Array
+    floor: Array
+    mean_error: Array
+    sd_ratio: Array
+    sd_noise: Array
+
+
+def noise_floor(
+    reference: Array, effective: Array, size: Array | int, rng: np.random.Generator
+) -> Array:
+    """W1 that independent draws of the reference's own distribution show by chance.
+
+    The reference is thinned by its ESS and split into independent halves, many
+    times. Their distances, rescaled from the halves' size to the sizes compared,
+    give each quantity's typical distance; the joint splits give the factor by
+    which the worst of all quantities exceeds it (99% quantile). So the chance that
+    *any* quantity exceeds its floor is about one in a hundred, however many there are.
+
+    Parameters
+    ----------
+    reference : ndarray, shape (chain, draw, k)
+        Draws of k quantities, none constant.
+    effective : ndarray, shape (k,)
+        Their ESS.
+    size : int, or ndarray of shape (k,)
+        Number of independent draws (or ESS) of what is compared with the reference.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray, shape (k,)
+        Noise floor, reference sds.
+    """
+    total = reference.shape[0] * reference.shape[1]
+    rows = int(np.clip(effective.min(), 40, _SPLIT_ROWS))
+    thinned = reference[:, :: max(1, total // rows)].reshape(-1, reference.shape[2])
+    thinned = thinned[: len(thinned) // 2 * 2]
+    distances = _half_distances(thinned / _sd(reference), rng)
+    typical = distances.mean(axis=0)
+    worst = np.log((distances / typical).max(axis=1))
+    factor = np.exp(worst.mean() + LEVEL_Z * worst.std())
+    return typical * factor * np.sqrt((1 / size + 1 / effective) / (4 / len(thinned)))
+
+
+def distances(
+    draws: Array, reference: Array, names: tuple[str, ...], rng: np.random.Generator
+) -> Distances:
+    """Compare draws with a reference, quantity by quantity.
+
+    Parameters
+    ----------
+    draws : ndarray, shape (chain, draw, k)
+        Draws of k quantities. A single chain holds independent draws (a fit's);
+        several are Markov chains and count by their ESS.
+    reference : ndarray, shape (chain, draw, k)
+        Reference draws, possibly autocorrelated, no quantity constant.
+    names : tuple of str
+        Names of the quantities.
+    rng : numpy.random.Generator
+        For the splits of the noise floor.
+
+    Returns
+    -------
+    Distances
+    """
+    flat, sd = reference.reshape(-1, reference.shape[2]), _sd(reference)
+    mine = draws.reshape(-1, draws.shape[2])
+    effective = effective_sizes(reference)
+    size = effective_sizes(draws) if len(draws) > 1 else len(mine)
+    kurtosis = (((flat - flat.mean(axis=0)) / sd) ** 4).mean(axis=0)
+    w1 = [wasserstein_distance(mine[:, i], flat[:, i]) for i in range(len(names))]
+    return Distances(
+        names=names,
+        w1=np.array(w1) / sd,
+        floor=noise_floor(reference, effective, size, rng),
+        mean_error=(mine.mean(axis=0) - flat.mean(axis=0)) / sd,
+        sd_ratio=mine.std(axis=0) / sd,
+        sd_noise=np.sqrt(np.maximum(kurtosis - 1, 0.1) / 4 * (1 / size + 1 / effective)),
+    )
+
+
+def pair_distances(
+    draws: Array, reference: Array, names: tuple[str, ...], rng: np.random.Generator
+) -> Distances | None:
+    """Two-dimensional check: sliced W1 of pairs of parameters.
+
+    A pair is sliced along its two diagonals, the sum and the difference of the
+    standardised parameters; each slice counts in its own reference sd. Marginals
+    alone cannot see a correlation that the draws lack, these slices do.
+
+    Parameters
+    ----------
+    draws, reference, names, rng
+        As in `distances`.
+
+    Returns
+    -------
+    Distances or None
+        The slices, named ``a + b`` and ``a - b``, of the 25 pairs most correlated in the
+        reference (fewer when there are fewer); None for one quantity.
+    """
+    if len(names) < 2:
+        return None
+    flat, sd = reference.reshape(-1, reference.shape[2]), _sd(reference)
+    rows, columns = _correlated_pairs(flat)
+    labels = [
+        f"{names[i]} {s} {names[j]}" for s in "+-" for i, j in zip(rows, columns, strict=True)
+    ]
+
+    def slices(values: Array) -> Array:
+        scaled = values / sd
+        first, second = scaled[..., rows], scaled[..., columns]
+        return np.concatenate([first + second, first - second], axis=-1)
+
+    sliced = slices(reference)
+    varies = sliced.std(axis=(0, 1)) > 1e-6  # perfectly correlated pairs leave a constant
+    if not varies.any():
+        return None
+    kept = tuple(label for label, keep in zip(labels, varies, strict=True) if keep)
+    return distances(slices(draws)[..., varies], sliced[..., varies], kept, rng)
+
+
+def _half_distances(thinned: Array, rng: np.random.Generator) -> Array:
+    """W1 between random halves, shape (splits, k), by the area between their ECDFs."""
+    rows = len(thinned)
+    order = np.argsort(thinned, axis=0)
+    gaps = np.diff(np.take_along_axis(thinned, order, axis=0), axis=0)
+    signs = np.repeat(np.array([1, -1], dtype=np.int32), rows // 2)
+    out = np.empty((_SPLITS, thinned.shape[1]))
+    for split in range(_SPLITS):
+        walk = np.cumsum(rng.permutation(signs)[order[:-1]], axis=0)
+        out[split] = np.einsum("ij,ij->j", np.abs(walk), gaps) / (rows / 2)
+    return out
+
+
+def _correlated_pairs(flat: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the `_PAIRS` largest correlations, the largest first."""
+    scaled = (flat - flat.mean(axis=0)) / (flat.std(axis=0) * np.sqrt(len(flat)))
+    rows, columns = np.empty((2, 0), dtype=np.intp)
+    strength = np.empty(0)
+    for start in range(0, flat.shape[1], _PAIR_BLOCK):
+        block = np.abs(scaled[:, start : start + _PAIR_BLOCK].T @ scaled)
+        i, j = np.triu_indices(len(block), k=start + 1, m=flat.shape[1])
+        rows, columns = np.append(rows, i + start), np.append(columns, j)
+        strength = np.append(strength, block[i, j])
+        top = np.argsort(-strength, kind="stable")[:_PAIRS]
+        rows, columns, strength = rows[top], columns[top], strength[top]
+    return rows, columns
+
+
+def _sd(reference: Array) -> Array:
+    return np.asarray(reference.std(axis=(0, 1)))

@@ -1,0 +1,230 @@
+"""The record of a comparison: everything found, nothing drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stanrovi.diagnostics import statistics
+from stanrovi.diagnostics.reference import ReferenceCheck, check_reference
+from stanrovi.draws import Draws
+from stanrovi.grading.distances import Distances, distances, pair_distances
+from stanrovi.grading.matching import shared_quantities
+from stanrovi.grading.mode_table import ModeTable, mode_table
+from stanrovi.grading.verdicts import grade
+from stanrovi.target import Array
+from stanrovi.vi.facts import Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class MethodComparison:
+    """One fit against the reference.
+
+    Attributes
+    ----------
+    verdict : Verdict
+        Whether to trust it, and why.
+    marginals : Distances or None
+        Per parameter; None where the reference is not trusted.
+    pairs : Distances or None
+        Slices of pairs of parameters; None as above or for a single parameter.
+    khat, elbo, elbo_se, seconds, n_gradients : float
+        What the fit reports; NaN where it does not.
+    status : str
+        How the fit ended.
+    """
+
+    verdict: Verdict
+    marginals: Distances | None
+    pairs: Distances | None
+    khat: float
+    elbo: float
+    elbo_se: float
+    seconds: float
+    n_gradients: float
+    status: str
+
+
+@dataclass(frozen=True, repr=False)
+class Findings:
+    """What a comparison found; `stanrovi.compare` gives it, with pictures and a report.
+
+    Attributes
+    ----------
+    model : str
+        Name of the model.
+    parameters : tuple of str
+        Scalar parameters compared, constant ones and copies (such as the upper half of
+        a symmetric matrix) left out.
+    reference : ReferenceCheck
+        The reference, whether it is trusted, and why.
+    noise_floor : float
+        Largest noise floor of any parameter, reference sds; NaN where the
+        reference is not trusted.
+    methods : mapping of str to MethodComparison
+    modes : ModeTable or None
+        None where no fit searched for modes.
+    fits : mapping of str to Draws
+    reference_draws : Draws
+    seed : int
+        Seed of the splits behind the noise floor.
+    """
+
+    model: str
+    parameters: tuple[str, ...]
+    reference: ReferenceCheck
+    noise_floor: float
+    methods: Mapping[str, MethodComparison]
+    modes: ModeTable | None
+    fits: Mapping[str, Draws] = field(compare=False)
+    reference_draws: Draws = field(compare=False)
+    seed: int = 0
+
+    @property
+    def runs(self) -> dict[str, Draws]:
+        """Draws of the reference, and of every fit, by name."""
+        return {self.reference.method: self.reference_draws, **self.fits}
+
+    def scalars(self) -> dict[str, dict[str, Array]]:
+        """Scalar quantities of the reference and of every fit, each shaped (chain, draw)."""
+        return {name: run.scalars(tuple(run.posterior)) for name, run in self.runs.items()}
+
+    @property
+    def basin_centres(self) -> Mapping[str, Array]:
+        """Centres of the known basins by parameter; empty for a single one, which tells nothing."""
+        return {} if self.modes is None or len(self.modes.weight) < 2 else self.modes.centres
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row per method and parameter, the worst first.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns method, parameter, w1, noise_floor, mean_error, sd_ratio
+            (reference sds). Empty where the reference is not trusted.
+        """
+        import pandas as pd
+
+        columns = ["method", "parameter", "w1", "noise_floor", "mean_error", "sd_ratio"]
+        rows = [
+            (name, *row)
+            for name, method in self.methods.items()
+            if (part := method.marginals) is not None
+            for row in zip(
+                part.names, part.w1, part.floor, part.mean_error, part.sd_ratio, strict=True
+            )
+        ]
+        frame = pd.DataFrame(rows, columns=columns)
+        return frame.sort_values("w1", ascending=False, ignore_index=True)
+
+    def worst_parameters(self, count: int | None = None) -> tuple[str, ...]:
+        """Parameters ordered by the largest W1 of any method, or as declared.
+
+        Parameters
+        ----------
+        count : int, optional
+            How many; all by default.
+
+        Returns
+        -------
+        tuple of str
+        """
+        parts = [m.marginals.w1 for m in self.methods.values() if m.marginals is not None]
+        if not parts:
+            return self.parameters[:count]
+        order = np.argsort(-np.max(parts, axis=0), kind="stable")
+        return tuple(self.parameters[i] for i in order[:count])
+
+
+def examine(
+    fits: Mapping[str, Draws], reference: Draws, *, model: str | None = None, seed: int = 0
+) -> Findings:
+    """Compare fits with a reference.
+
+    Parameters
+    ----------
+    fits : mapping of str to Draws
+    reference : Draws
+    model : str, optional
+        Name of the model; by default what the draws say.
+    seed : int
+        Seed of the random splits behind the noise floor.
+
+    Returns
+    -------
+    Findings
+
+    Raises
+    ------
+    DrawsError
+        The draws come from different models or are NaN or infinite.
+    """
+    names, values, matrices = shared_quantities(fits, reference)
+    modes = mode_table(fits, reference)
+    check = check_reference(reference, values, names, modes.objection if modes else "")
+    methods = {
+        name: _compare_one(name, fit, matrices[name], values, names, check, modes, seed)
+        for name, fit in fits.items()
+    }
+    floors = [m.marginals.floor.max() for m in methods.values() if m.marginals is not None]
+    return Findings(
+        model=model or _model_name(reference, fits),
+        parameters=names,
+        reference=check,
+        noise_floor=float(max(floors, default=np.nan)),
+        methods=methods,
+        modes=modes,
+        fits=fits,
+        reference_draws=reference,
+        seed=seed,
+    )
+
+
+def _compare_one(
+    name: str,
+    fit: Draws,
+    draws: Array,
+    values: Array,
+    names: tuple[str, ...],
+    check: ReferenceCheck,
+    modes: ModeTable | None,
+    seed: int,
+) -> MethodComparison:
+    own = None if fit.facts is None else fit.facts.verdict
+    marginals = pairs = None
+    if check.trusted:
+        rng = np.random.default_rng(seed)
+        marginals = distances(draws, values, names, rng)
+        pairs = pair_distances(draws, values, names, rng)
+    return MethodComparison(
+        verdict=grade(own, check, marginals, pairs, modes, name),
+        marginals=marginals,
+        pairs=pairs,
+        khat=_khat(fit),
+        elbo=fit.number("elbo"),
+        elbo_se=fit.number("elbo_se"),
+        seconds=fit.number("seconds"),
+        n_gradients=fit.number("n_gradients"),
+        status=str(fit.attrs.get("status", "")),
+    )
+
+
+def _khat(fit: Draws) -> float:
+    stored = fit.number("khat")
+    if math.isnan(stored) and (ratios := fit.log_ratios) is not None:
+        return statistics.psis_khat(ratios)
+    return stored
+
+
+def _model_name(reference: Draws, fits: Mapping[str, Draws]) -> str:
+    for draws in (*fits.values(), reference):
+        if draws.attrs.get("model"):
+            return str(draws.attrs["model"])
+    return "model"

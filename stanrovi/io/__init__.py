@@ -1,0 +1,1 @@
+"""Draws on disk and in ArviZ's containers, files and folders."""

@@ -1,0 +1,109 @@
+"""Draws in NetCDF files, which both generations of ArviZ read."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stanrovi.draws import Draws, Run, as_draws
+from stanrovi.errors import DrawsError
+from stanrovi.io.arviz import as_tree, from_arviz
+from stanrovi.io.files import atomic_path, usable_path
+from stanrovi.io.posteriordb import read_posteriordb
+
+
+def write_netcdf(
+    draws: Run,
+    path: str | os.PathLike[str],
+    *,
+    observed_data: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write draws to a NetCDF file that both generations of ArviZ read.
+
+    Parameters
+    ----------
+    draws : Draws, Fit or NutsRun
+        Draws, or a run that carries them.
+    path : path-like
+        Destination.
+    observed_data : mapping of str to array, optional
+        See `to_arviz`.
+    overwrite : bool
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    Path
+        ``path``.
+
+    Raises
+    ------
+    UsageError
+        ``draws`` carries none.
+    OutputError
+        The path exists or cannot be written.
+    """
+    draws = as_draws(draws)
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        # By way of memory: a disk that fills up would crash the HDF5 library, and Python with it.
+        content = io.BytesIO()
+        tree = as_tree(draws, observed_data)
+        packed = {
+            node.path: {name: {"zlib": True} for name in node.data_vars} for node in tree.leaves
+        }
+        tree.to_netcdf(content, engine="h5netcdf", encoding=packed)
+        temporary.write_bytes(content.getvalue())
+    return Path(path)
+
+
+def read_draws(path: str | os.PathLike[str]) -> Draws:
+    """Read draws from a NetCDF file, or from posteriordb's reference draws.
+
+    Parameters
+    ----------
+    path : path-like
+        A NetCDF file of stanrovi, ArviZ, cmdstanpy, PyMC ..., or a
+        ``NAME.json.zip`` of posteriordb's reference draws.
+
+    Returns
+    -------
+    Draws
+        In a file that does not say which variables are parameters, all are.
+
+    Raises
+    ------
+    UsageError
+        The path cannot be looked up.
+    DrawsError
+        The file is missing, no NetCDF, without a posterior group, or its
+        parameters hold NaN or infinite draws.
+    """
+    import xarray as xr
+
+    source = usable_path(path)
+    if source.is_dir():
+        raise DrawsError(f"{path} is a folder; name a NetCDF file of draws inside it.")
+    if not source.exists():
+        raise DrawsError(f"There is no file {path}; check the path.")
+    if source.name.endswith((".json.zip", ".json")):
+        return read_posteriordb(source)
+    try:
+        with warnings.catch_warnings():
+            # A foreign file that xarray warns about is refused below, or reads well.
+            warnings.simplefilter("ignore")
+            # From memory: xarray keeps files open that it could not read, and would read them
+            # again when another file stands under the name.
+            content = io.BytesIO(source.read_bytes())
+            with xr.open_datatree(content, engine="h5netcdf") as tree:
+                tree = tree.load()
+    except Exception as error:  # whatever h5py, h5netcdf and xarray raise for a foreign file
+        raise DrawsError(
+            f"{path} cannot be read as NetCDF ({type(error).__name__}: {error}); "
+            "give a file written by `stanrovi fit`, `stanrovi nuts` or ArviZ's to_netcdf."
+        ) from error
+    return from_arviz(tree, source=str(path))

@@ -1,0 +1,250 @@
+"""Every note that draws carry in a file beside numbers: keys and formats, in one place.
+
+Attributes hold text, arrays stand in a group of their own. Whatever a file holds under these
+keys that is not ours is left where it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar, get_args
+
+import numpy as np
+
+from stanrovi.draws import Draws
+from stanrovi.errors import UsageError
+from stanrovi.families.axes import Axes, DenseAxes, DiagonalAxes, Frame
+from stanrovi.io.json_values import json_attribute, plain
+from stanrovi.modes.basins import Mode, Peak
+from stanrovi.target import Array
+from stanrovi.vi.facts import FitFacts, TracePoint, Verdict, VerdictName
+from stanrovi.vi.settings import FamilySettings
+
+GROUP = "fit"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What a file tells.
+
+    Attributes
+    ----------
+    parameters : tuple of str
+        Variables that are parameters; empty where it does not tell.
+    facts : FitFacts or None
+        None where it tells nothing of a fit.
+    """
+
+    parameters: tuple[str, ...]
+    facts: FitFacts | None
+
+
+def text(draws: Draws) -> dict[str, str]:
+    """Attributes that hold text: names of the parameters and facts of the fit."""
+    notes = {"parameters": json.dumps(list(draws.parameters))}
+    facts = draws.facts
+    if facts is None:
+        return notes
+    if facts.verdict is not None:
+        notes["verdict"] = facts.verdict.name
+        notes["verdict_reasons"] = "\n".join(facts.verdict.reasons)
+    if facts.settings is not None:
+        notes["settings"] = json.dumps(asdict(facts.settings))
+    return notes | {
+        "gradients_by_stage": json.dumps(dict(facts.gradients_by_stage)),
+        "warnings": "\n".join(facts.warnings),
+        "modes": json.dumps(mode_rows(facts.modes)),
+        "trace": json.dumps([plain(asdict(point)) for point in facts.trace]),
+    }
+
+
+def mode_rows(modes: Sequence[Peak]) -> list[dict[str, Any]]:
+    """Modes as JSON values: weight, log_density, mass, position."""
+    fields = ("weight", "log_density", "mass", "position")
+    return [plain({name: getattr(mode, name) for name in fields}) for mode in modes]
+
+
+def arrays(facts: FitFacts) -> dict[str, tuple[tuple[str, ...], Array]]:
+    """Arrays with the names of their dimensions: axes of the fit, and of its modes."""
+    found: dict[str, tuple[tuple[str, ...], Array]] = {}
+    if facts.frame is not None:
+        found["axes_center"] = ("coordinate",), facts.frame.center
+        axes = facts.frame.axes
+        if isinstance(axes, DiagonalAxes):
+            found["axes_scale"] = ("coordinate",), axes.scale
+        else:
+            found["axes"] = ("coordinate", "axis"), axes.matrix
+    widths = [mode.axes.matrix for mode in facts.modes if isinstance(mode, Mode)]
+    if widths and len(widths) == len(facts.modes):
+        found["mode_axes"] = ("mode", "coordinate", "mode_axis"), np.stack(widths)
+    return found
+
+
+def read(attrs: Mapping[str, Any], stored: Mapping[str, Array]) -> tuple[Notes, dict[str, Any]]:
+    """Read the notes of a file.
+
+    Parameters
+    ----------
+    attrs : mapping
+        Attributes.
+    stored : mapping of str to ndarray
+        Arrays of the group `GROUP`, float64.
+
+    Returns
+    -------
+    notes : Notes
+    others : dict
+        The other attributes.
+    """
+    reader = _Reader(attrs)
+    parameters = reader.json("parameters", _names) or ()
+    modes = _with_widths(reader.json("modes", _peaks) or (), stored.get("mode_axes"))
+    # Files of version 0.1 before arrays held the axes as text.
+    frame = _frame(stored) or reader.json("axes", _frame_of_text)
+    facts = FitFacts(
+        verdict=reader.verdict(),
+        modes=modes,
+        trace=reader.json("trace", _trace) or (),
+        frame=frame,
+        settings=reader.json("settings", _settings),
+        warnings=reader.lines("warnings"),
+        gradients_by_stage=reader.json("gradients_by_stage", _counts) or {},
+    )
+    told = bool(reader.taken - {"parameters"}) or frame is not None
+    others = {key: value for key, value in attrs.items() if key not in reader.taken}
+    return Notes(parameters, facts if told else None), others
+
+
+class _Reader:
+    """Takes attributes that are ours, and remembers which."""
+
+    def __init__(self, attrs: Mapping[str, Any]) -> None:
+        self._attrs = attrs
+        self.taken: set[str] = set()
+
+    def json(self, key: str, convert: Callable[[Any], T]) -> T | None:
+        value = json_attribute(self._attrs, key, convert)
+        if value is not None:
+            self.taken.add(key)
+        return value
+
+    def lines(self, key: str) -> tuple[str, ...]:
+        value = self._attrs.get(key)
+        if not isinstance(value, str):
+            return ()
+        self.taken.add(key)
+        return tuple(line for line in value.splitlines() if line.strip())
+
+    def verdict(self) -> Verdict | None:
+        name = str(self._attrs.get("verdict", ""))
+        if name not in get_args(VerdictName):
+            return None
+        self.taken.add("verdict")
+        return Verdict(name, self.lines("verdict_reasons"))  # type: ignore[arg-type]
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise TypeError("no list of names")
+    return tuple(value)
+
+
+def _peaks(value: Any) -> tuple[Peak, ...]:
+    return tuple(
+        Peak(
+            position=_finite(mode["position"]),
+            log_density=float(_finite(mode["log_density"])),
+            weight=float(_finite(mode["weight"])),
+            mass=_number(mode.get("mass")),
+        )
+        for mode in value
+    )
+
+
+def _with_widths(peaks: tuple[Peak, ...], widths: Array | None) -> tuple[Peak, ...]:
+    if not peaks:
+        return ()
+    dims = {len(peak.position) for peak in peaks}
+    d = dims.pop()
+    if dims:
+        return ()
+    if widths is None or np.shape(widths) != (len(peaks), d, d) or not np.isfinite(widths).all():
+        return peaks
+    return tuple(
+        Mode(
+            position=peak.position,
+            log_density=peak.log_density,
+            weight=peak.weight,
+            mass=peak.mass,
+            axes=DenseAxes(width),
+        )
+        for peak, width in zip(peaks, widths, strict=True)
+    )
+
+
+def _trace(value: Any) -> tuple[TracePoint, ...]:
+    return tuple(
+        TracePoint(
+            str(point["stage"]),
+            int(point["n_gradients"]),
+            _number(point["elbo"]),
+            _number(point["elbo_se"]),
+        )
+        for point in value
+    )
+
+
+def _settings(value: Any) -> FamilySettings:
+    try:
+        return FamilySettings(**value)
+    except UsageError as error:
+        raise ValueError from error
+
+
+def _counts(value: Any) -> dict[str, int]:
+    return {str(stage): int(n) for stage, n in dict(value).items()}
+
+
+def _frame(stored: Mapping[str, Array]) -> Frame | None:
+    """Axes that are stored as arrays; None where there are none that have an inverse."""
+    center = stored.get("axes_center")
+    if center is None or np.ndim(center) != 1:
+        return None
+    axes: Axes
+    scale, matrix = stored.get("axes_scale"), stored.get("axes")
+    if scale is not None and scale.shape == (len(center),) and (scale > 0).all():
+        axes = DiagonalAxes(scale)
+    elif matrix is not None and matrix.shape == (len(center), len(center)):
+        axes = DenseAxes(matrix)
+    else:
+        return None
+    return Frame(center, axes) if _invertible(axes) else None
+
+
+def _frame_of_text(value: Any) -> Frame:
+    center, matrix = (np.array(value[key], dtype=np.float64) for key in ("center", "matrix"))
+    if matrix.shape != (len(center), len(center)):
+        raise ValueError("centre and matrix differ in size")
+    axes = DenseAxes(matrix)
+    if not _invertible(axes):
+        raise ValueError("axes without an inverse")
+    return Frame(center, axes)
+
+
+def _invertible(axes: Axes) -> bool:
+    return axes.is_finite() and bool(np.isfinite(axes.log_volume))
+
+
+def _finite(value: Any) -> Array:
+    numbers = np.array(value, dtype=np.float64)
+    if not np.isfinite(numbers).all():
+        raise ValueError("a mode is nowhere")
+    return numbers
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)

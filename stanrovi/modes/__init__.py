@@ -1,0 +1,1 @@
+"""Modes of a log density: where the mass is."""

@@ -1,0 +1,174 @@
+"""Figures and what they are made of: density panels, limits, legends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stanrovi.diagnostics import statistics
+from stanrovi.io.files import atomic_path
+from stanrovi.plots.style import (
+    REFERENCE_FILL,
+    REFERENCE_LINE,
+    Looks,
+    plot_style,
+)
+from stanrovi.target import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_TALLEST = 4.0
+
+
+@contextmanager
+def new_figure(width: float, height: float) -> Iterator[Figure]:
+    """Give a styled figure (inches) that is in no window and no pyplot state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with plot_style():
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+
+
+def density_panel(axis: Axes, looks: Looks, runs: dict[str, Array]) -> None:
+    """Draw the density of one scalar: the reference filled, the fits as lines.
+
+    A fit more than `_TALLEST` times as tall as the reference is scaled down to that
+    height: the spike of a collapsed fit must neither flatten everything else nor be cut.
+    """
+    low, high = limits(list(runs.values()))
+    tallest = np.inf
+    for name, values in runs.items():
+        # Far outliers would coarsen the grid of the estimate; the margin keeps its ends unseen.
+        margin = high - low
+        inside = values[(values >= low - margin) & (values <= high + margin)]
+        if inside.size < 10 or np.ptp(inside) == 0:
+            axis.axvline(float(np.median(values)), **looks.line(name))
+            continue
+        grid, density = statistics.kde(inside)
+        if name == looks.reference:
+            axis.fill_between(grid, density, color=REFERENCE_FILL, lw=0)
+            axis.plot(grid, density, color=REFERENCE_LINE, linewidth=0.8)
+            tallest = _TALLEST * density.max()
+        else:
+            shown = density * min(1.0, tallest / density.max())
+            axis.plot(grid, shown, **looks.line(name))
+    axis.set_xlim(low, high)
+    axis.set_ylim(bottom=0)
+    axis.set_yticks([])
+    axis.spines["left"].set_visible(False)
+    axis.locator_params(axis="x", nbins=4)
+
+
+def limits(runs: list[Array]) -> tuple[float, float]:
+    """Limits that hold all but the last thousandth of every run."""
+    ends = np.array([np.quantile(values, [0.001, 0.999]) for values in runs])
+    low, high = float(ends[:, 0].min()), float(ends[:, 1].max())
+    margin = 0.04 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def add_legend(
+    figure: Figure,
+    looks: Looks,
+    *,
+    markers: bool = False,
+    lines_only: bool = False,
+    star: bool = False,
+    labels: Mapping[str, str] | None = None,
+) -> None:
+    """Name the runs above the panels.
+
+    ``markers`` adds the markers of the fits, ``star`` that of the basins, ``lines_only``
+    draws plain lines, ``labels`` gives the runs that are drawn and their words (by
+    default all of them, each by its name).
+    """
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    if labels is None:
+        labels = {name: name for name in looks.runs}
+    handles: list[Any] = []
+    for name, label in labels.items():
+        look = looks.look(name)
+        if name not in looks.fits and not lines_only:
+            handles.append(Patch(facecolor=REFERENCE_FILL, edgecolor=REFERENCE_LINE, label=label))
+            continue
+        style = {"color": look["color"], "linewidth": 2} if lines_only else looks.line(name)
+        marker = look["marker"] if markers else ""
+        handles.append(Line2D([], [], marker=marker, markersize=4, label=label, **style))
+    if star:
+        look = {"marker": "*", "markersize": 10, "markerfacecolor": "white", "linestyle": ""}
+        handles.append(Line2D([], [], color="black", label="centre of a basin", **look))
+    width = 0.6 + 0.07 * max(len(handle.get_label()) for handle in handles)
+    columns = max(1, int(figure.get_figwidth() / max(1.3, width)))
+    figure.legend(handles=handles, loc="outside upper left", ncols=columns)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure with the words that go with it.
+
+    Attributes
+    ----------
+    name : str
+        Stem of the file name.
+    title, caption : str
+        What it shows, and how to read it.
+    alt : str
+        The finding in words, for those who cannot see it.
+    figure : matplotlib.figure.Figure
+    """
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    figure: Figure
+
+
+def save_plots(
+    plots: list[Plot], folder: str | os.PathLike[str], *, overwrite: bool = False
+) -> list[Path]:
+    """Save every plot as PNG (200 dpi) and SVG.
+
+    Parameters
+    ----------
+    plots : list of Plot
+    folder : path-like
+        An existing folder.
+    overwrite : bool
+        Whether existing files may be replaced.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    OutputError
+        A file exists or cannot be written.
+    """
+    paths = []
+    for plot in plots:
+        for kind in ("png", "svg"):
+            path = Path(folder) / f"{plot.name}.{kind}"
+            with atomic_path(path, overwrite=overwrite) as temporary:
+                plot.figure.savefig(
+                    temporary,
+                    format=kind,
+                    dpi=200,
+                    metadata={"Date": None} if kind == "svg" else {},
+                )
+            paths.append(path)
+    return paths

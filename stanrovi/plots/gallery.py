@@ -1,0 +1,50 @@
+"""Pictures of a comparison: legible with 3 and with 300 parameters.
+
+The parameters that differ most come first and the rest is left out. Colours are
+Okabe and Ito's (colour-blind safe), each with its own line style. Figures belong to
+no window and to no pyplot state; save them or show them in a notebook.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stanrovi.grading.findings import Findings
+from stanrovi.plots import captions
+from stanrovi.plots.figure import Plot
+from stanrovi.plots.fits import plot_axes, plot_khat, plot_trace
+from stanrovi.plots.forest import plot_forest
+from stanrovi.plots.marginals import plot_marginals
+from stanrovi.plots.modes import plot_modes
+from stanrovi.plots.pairs import plot_pairs
+
+if TYPE_CHECKING:
+    pass
+
+
+def all_plots(findings: Findings) -> list[Plot]:
+    """Draw everything the comparison has material for.
+
+    Parameters
+    ----------
+    findings : Findings
+
+    Returns
+    -------
+    list of Plot
+        In the order of the report.
+    """
+    made = {
+        "marginals": plot_marginals(findings),
+        "modes": plot_modes(findings),
+        "pairs": plot_pairs(findings),
+        "forest": plot_forest(findings),
+        "axes": plot_axes(findings),
+        "trace": plot_trace(findings),
+        "khat": plot_khat(findings),
+    }
+    return [
+        Plot(name, *captions.words(name, findings), figure)
+        for name, figure in made.items()
+        if figure is not None
+    ]

@@ -1,0 +1,136 @@
+"""Picture of the worst parameters in pairs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from stanrovi.grading.findings import Findings
+from stanrovi.plots.figure import add_legend, density_panel, limits, new_figure
+from stanrovi.plots.style import Looks
+from stanrovi.target import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+# Shares of a fit's draws that its contours enclose.
+_SHARES = (0.9, 0.5)
+_BINS = 60
+
+
+def plot_pairs(findings: Findings, count: int = 4) -> Figure | None:
+    """Draw the worst parameters in pairs, with the centres of the known basins.
+
+    The reference is a cloud of points, each fit a pair of contours that enclose half
+    and nine tenths of its draws.
+
+    Parameters
+    ----------
+    findings : Findings
+    count : int
+        Parameters at most.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+        None for a model with one parameter.
+    """
+    names = findings.worst_parameters(count)
+    if len(names) < 2:
+        return None
+    runs, size = findings.scalars(), len(names)
+    looks = Looks(tuple(findings.runs))
+    with new_figure(2.2 * size + 0.4, 2.0 * size + 0.9) as figure:
+        axes: Any = figure.subplots(size, size, squeeze=False)
+        for i, j in np.ndindex(size, size):
+            axis = axes[i, j]
+            if j > i:
+                axis.remove()
+                continue
+            if i == j:
+                density_panel(axis, looks, {r: draws[names[i]] for r, draws in runs.items()})
+            else:
+                _pair_panel(axis, findings, looks, runs, names[j], names[i])
+            _outer_labels(axis, names, i, j)
+        add_legend(figure, looks, star=bool(findings.basin_centres))
+    return figure
+
+
+def contour_grid(x: Array, y: Array) -> tuple[Array, Array, Array, Array] | None:
+    """Smoothed density of points and the heights that enclose the shares of `_SHARES`.
+
+    Parameters
+    ----------
+    x, y : ndarray, shape (n,)
+        Coordinates.
+
+    Returns
+    -------
+    x, y : ndarray, shape (bins, bins)
+        Centres of the bins, which lie along the principal axes of the points: smoothing
+        along x and y would widen a narrow ridge.
+    density : ndarray, shape (bins, bins)
+        Share of the points by bin.
+    heights : ndarray, shape (<= 2,)
+        Ascending.
+
+    None where the points lie on a line.
+    """
+    points = np.column_stack([x, y])
+    sd = points.std(axis=0)
+    if not sd.all():
+        return None
+    variance, turn = np.linalg.eigh(np.corrcoef(points.T))
+    if variance[0] < 1e-10:
+        return None
+    scale = turn * np.sqrt(variance)
+    white = (points - points.mean(axis=0)) / sd @ turn / np.sqrt(variance)
+    window = [np.array(limits([part])) * 1.15 for part in white.T]
+    counts, first, second = np.histogram2d(white[:, 0], white[:, 1], bins=_BINS, range=window)
+    # Scott's rule for a Gaussian in two dimensions, whose sd is about eight of the bins.
+    density = gaussian_filter(counts, 8 * x.size ** (-1 / 6), mode="constant") / x.size
+    ordered = np.sort(density.ravel())[::-1]
+    enclosed = np.cumsum(ordered) / ordered.sum()
+    heights = np.unique(ordered[np.searchsorted(enclosed, _SHARES)])
+    centres = np.meshgrid(*((edges[1:] + edges[:-1]) / 2 for edges in (first, second)))
+    grid = points.mean(axis=0) + np.moveaxis(np.array(centres), 0, -1) @ scale.T * sd
+    return grid[..., 0], grid[..., 1], density.T, heights
+
+
+def _pair_panel(
+    axis: Axes, findings: Findings, looks: Looks, runs: dict[str, dict[str, Array]], x: str, y: str
+) -> None:
+    for name, draws in runs.items():
+        points, look = (draws[x].ravel(), draws[y].ravel()), looks.look(name)
+        if name == looks.reference:
+            step = max(1, points[0].size // 1200)
+            cloud: dict[str, Any] = {"s": 8, "alpha": 0.5, "lw": 0, "rasterized": True}
+            axis.scatter(points[0][::step], points[1][::step], c="#AAAAAA", **cloud)
+        elif (grid := contour_grid(*points)) is None:
+            axis.plot(*points, marker=look["marker"], color=look["color"], lw=0, markersize=3)
+        else:
+            style: dict[str, Any] = {"colors": [look["color"]], "linestyles": [look["linestyle"]]}
+            axis.contour(*grid, linewidths=1.1, **style)
+    axis.set_xlim(*limits([draws[x] for draws in runs.values()]))
+    axis.set_ylim(*limits([draws[y] for draws in runs.values()]))
+    axis.locator_params(nbins=4)
+    centres = findings.basin_centres
+    if x in centres and y in centres:
+        axis.scatter(
+            centres[x], centres[y], marker="*", s=110, c="white", edgecolors="black", zorder=5
+        )
+
+
+def _outer_labels(axis: Axes, names: tuple[str, ...], i: int, j: int) -> None:
+    if i == len(names) - 1:
+        axis.set_xlabel(names[j])
+    else:
+        axis.tick_params(labelbottom=False)
+    if j == 0 and i > 0:
+        axis.set_ylabel(names[i])
+    elif i != j:
+        axis.tick_params(labelleft=False)

@@ -1,0 +1,1 @@
+"""What a user starts: a Stan model in, draws out."""

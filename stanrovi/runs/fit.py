@@ -1,0 +1,181 @@
+"""A variational fit: a Stan model in, constrained draws out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from stanrovi.arguments import check_choice, checked_count, checked_seed
+from stanrovi.diagnostics.statistics import psis_khat
+from stanrovi.draws import Draws, require_finite
+from stanrovi.errors import DensityError, UsageError
+from stanrovi.io.arviz import to_arviz
+from stanrovi.methods import METHODS, Method
+from stanrovi.runs.guard import guarded
+from stanrovi.runs.record import constrained, record
+from stanrovi.stan.data import DataSource
+from stanrovi.stan.model import Model, ModelSource, as_model
+from stanrovi.vi.fit_run import TraceListener
+from stanrovi.vi.methods.driver import fit_density
+from stanrovi.vi.result import FitResult
+from stanrovi.vi.settings import FamilySettings
+
+_MAX_DRAWS = 2**30  # all points of the quasi-random sequence
+# Facts of a fit that are numbers or words, under their own names.
+_NUMBERS = (
+    "status", "message", "elbo", "elbo_se", "khat", "n_gradients", "n_rejections", "seconds",
+    "density_seconds",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False)
+class Fit:
+    """A variational fit of a Stan model.
+
+    Attributes
+    ----------
+    result : FitResult
+        The fit on unconstrained space: family, ELBO, k-hat, modes, verdict.
+    draws : Draws
+        Constrained draws with transformed parameters and generated quantities.
+    model_name, engine : str
+        The model, and the engine that evaluated its log density.
+    """
+
+    result: FitResult
+    draws: Draws
+    model_name: str
+    engine: str
+
+    def to_arviz(self) -> Any:
+        """Convert to ArviZ's container (InferenceData or DataTree)."""
+        return to_arviz(self.draws)
+
+    def __repr__(self) -> str:
+        r = self.result
+        first = f" ({r.verdict.reasons[0]})" if r.verdict.reasons else ""
+        return (
+            f"<Fit: {self.model_name} by {r.method}, {r.verdict.name}{first}, ELBO {r.elbo:.3f}, "
+            f"k-hat {r.khat:.2f}, {r.n_gradients:,} gradients>"
+        )
+
+
+def fit(
+    model: ModelSource,
+    data: DataSource = None,
+    *,
+    method: Method = "rovi",
+    seed: int | None = None,
+    draws: int = 4000,
+    marginals: Literal["flexible", "affine"] = "flexible",
+    preconditioner: Literal["full", "diagonal"] = "full",
+    updates: Literal["joint", "alternating"] = "joint",
+    max_gradients: int | None = None,
+    max_seconds: float | None = None,
+    progress: TraceListener | None = None,
+) -> Fit:
+    """Fit a Stan model by variational inference.
+
+    Parameters
+    ----------
+    model : Model, str or path
+        A model, or what `Model` accepts: a ``.stan`` file, a compiled
+        BridgeStan library, or the name of a bundled model.
+    data : optional
+        Data for ``model`` when it is not a `Model` already.
+    method : {"rovi", "mfvi", "gaussian", "mixture", "auto"}
+        Rotational VI, mean field, a full-rank Gaussian, a mixture of one
+        rotated product per mode, or the choice between rovi and mixture.
+    seed : int, optional
+        Below 2**32, recorded in the result; drawn from the system when not given. The same
+        seed gives the same draws to the last bit on one machine, however many
+        threads there are.
+    draws : int
+        Draws returned: quasi-random, in random order.
+    marginals, preconditioner, updates
+        See `stanrovi.vi.settings.FamilySettings`.
+    max_gradients, max_seconds : optional
+        Budget; the best approximation so far is returned when it is spent. The log
+        densities at the result's draws come on top of it, and are not counted in
+        ``n_gradients``.
+    progress : callable, optional
+        Called with each `stanrovi.vi.facts.TracePoint`.
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    UsageError
+        For an unknown method or an impossible option.
+    ModelError, DataError
+        If the model cannot be built.
+    DensityError
+        If the density is finite nowhere, the budget was too small, or draws of a
+        parameter leave the range or the precision of floating-point numbers.
+    """
+    check_choice("method", method, METHODS)
+    draws = checked_count("draws", draws, 2, _MAX_DRAWS)
+    seed = checked_seed(seed)
+    settings = FamilySettings(marginals, preconditioner, updates)
+    if max_gradients is not None:
+        max_gradients = checked_count("max_gradients", max_gradients, 1)
+    if max_seconds is not None and not max_seconds > 0:
+        raise UsageError(f"max_seconds must be positive, not {max_seconds}.")
+    built = as_model(model, data)
+    run = partial(
+        fit_density,
+        built,
+        method,
+        seed=seed,
+        n_draws=draws,
+        settings=settings,
+        max_gradients=max_gradients,
+        max_seconds=max_seconds,
+        pareto_k=psis_khat,
+        progress=progress,
+        names=built.unconstrained_names,
+    )
+    result = guarded(built, run)
+    return Fit(result, fit_draws(built, result), built.name, built.engine)
+
+
+def fit_draws(model: Model, result: FitResult) -> Draws:
+    """Constrained draws of a fit, as one chain.
+
+    Raises
+    ------
+    DensityError
+        If draws of a parameter are NaN or infinite, or rounding swallows their spread.
+    """
+    _require_resolution(model, result)
+    values = constrained(model, result.draws[None], seed=result.seed)
+    require_finite(values, model.parameters, DensityError, f"the fit of {model.name}")
+    return record(
+        model,
+        result.method,
+        values,
+        engine=model.engine,
+        seed=result.seed,
+        unconstrained=result.draws[None],
+        sample_stats={"lp": result.log_p[None], "log_q": result.log_q[None]},
+        attrs={name: getattr(result, name) for name in _NUMBERS},
+        facts=result.facts,
+    )
+
+
+def _require_resolution(model: Model, result: FitResult) -> None:
+    """Refuse a fit so far from zero that neighbouring numbers lie further apart than its draws."""
+    location, spread = result.draws.mean(axis=0), result.family.sd()
+    lost = np.flatnonzero(spread < 4 * np.spacing(np.abs(location)))
+    if len(lost):
+        i = lost[0]
+        raise DensityError(
+            f"The posterior of {model.unconstrained_names[i]} is {spread[i]:.1e} wide at "
+            f"{location[i]:.1e} (unconstrained), where floating-point numbers are "
+            f"{np.spacing(abs(location[i])):.1e} apart; declare it with an offset near it."
+        )

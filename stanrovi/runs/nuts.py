@@ -1,0 +1,317 @@
+"""NUTS, the reference: one result type, two engines."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from stanrovi.arguments import check_choice, checked_count, checked_seed
+from stanrovi.draws import nan_variables, require_finite
+from stanrovi.errors import DrawsError, ModelError, SamplerError, StanroviError, UsageError
+from stanrovi.runs.nuts_run import NutsEngine, NutsRun
+from stanrovi.runs.record import record
+from stanrovi.stan.cmdstan import cmdstan_folder, compile_cmdstan
+from stanrovi.stan.data import DataSource
+from stanrovi.stan.model import Model, ModelSource, as_model
+from stanrovi.stan.nuts.chains import ChainListener, Chains, NutsSettings
+from stanrovi.stan.nuts.cmdstan import chains_of, sample_cmdstan
+from stanrovi.stan.nuts.csv_files import csv_files, read_cmdstan, require_nuts
+from stanrovi.stan.nuts.embedded import sample_embedded
+from stanrovi.stan.program import Program
+from stanrovi.target import Array
+
+logger = logging.getLogger(__name__)
+
+NutsChoice = Literal["auto", "cmdstan", "stanli"]
+
+# Beyond this, warm-up iterations are not kept just to count their gradients.
+_MAX_SAVED_BYTES = 500_000_000
+_MAX_COUNT = 2**31 - 1  # engines count in C's int, and wrap around
+
+
+def nuts(
+    model: ModelSource,
+    data: DataSource = None,
+    *,
+    engine: NutsChoice = "auto",
+    chains: int = 4,
+    iter_warmup: int = 1000,
+    iter_sampling: int = 1000,
+    seed: int | None = None,
+    adapt_delta: float = 0.8,
+    max_treedepth: int = 10,
+    exe: str | os.PathLike[str] | None = None,
+    progress: ChainListener | None = None,
+) -> NutsRun:
+    """Sample from the posterior by NUTS.
+
+    Parameters
+    ----------
+    model : Model, path or str
+        A model, or what `Model` takes.
+    data : path, str, mapping or None
+        Data, when ``model`` is not a `Model` yet.
+    engine : {"auto", "cmdstan", "stanli"}
+        ``"auto"``: CmdStan where cmdstanpy finds an install or ``exe`` is
+        given, else the embedded engine.
+    chains, iter_warmup, iter_sampling : int
+        Iterations are per chain.
+    seed : int, optional
+        Below 2**32; random when not given. The run records it.
+    adapt_delta : float
+        Target acceptance rate.
+    max_treedepth : int
+    exe : path, optional
+        CmdStan executable compiled from the same program.
+    progress : callable, optional
+        Called with chain (from 1), iterations done, and iterations in all;
+        possibly from another thread.
+
+    Returns
+    -------
+    NutsRun
+
+    Raises
+    ------
+    UsageError
+        If a setting makes no sense.
+    ModelError
+        If the engine cannot run or compile the program.
+    SamplerError
+        If the run fails, or draws of a parameter are NaN or infinite.
+    """
+    check_choice("NUTS engine", engine, get_args(NutsChoice))
+    settings = _settings(chains, iter_warmup, iter_sampling, seed, adapt_delta, max_treedepth)
+    model = as_model(model, data)
+    settings = replace(settings, save_warmup=_saves_warmup(settings, model.n_columns))
+    chosen, executable, notes = _choose(model, engine, exe)
+    start = time.perf_counter()
+    if executable is not None:
+        result = sample_cmdstan(executable, model.data_json, settings, progress)
+        _require_same_program(result.variables, model, SamplerError, str(executable))
+    else:
+        result = _sample_embedded(model, settings, progress)
+    seconds = time.perf_counter() - start
+    require_finite(result.variables, model.parameters, SamplerError, "the NUTS draws")
+    notes += _seed_note(model, settings.seed)
+    notes += _sampler_notes(result, settings.max_treedepth)
+    return _run(model, result, chosen, settings.seed, seconds, notes)
+
+
+def nuts_from_csv(
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], model: Model
+) -> NutsRun:
+    """Read an earlier CmdStan NUTS run.
+
+    Parameters
+    ----------
+    paths : path, glob pattern, or sequence of paths
+        CmdStan's CSV files, one per chain.
+    model : Model
+        The model the run was made with.
+
+    Returns
+    -------
+    NutsRun
+
+    Raises
+    ------
+    UsageError
+        If no file matches.
+    DrawsError
+        If the files do not hold NUTS draws, disagree with each other, or are
+        of another program.
+    """
+    files = csv_files(paths)
+    for file in files:
+        require_nuts(file)
+    fit = read_cmdstan(files)
+    result = chains_of(fit)
+    _require_same_program(result.variables, model, DrawsError, str(files[0]))
+    require_finite(result.variables, model.parameters, DrawsError, str(files[0]))
+    config = fit.metadata.cmdstan_config
+    notes = _sampler_notes(result, int(config.get("max_depth", 10)))
+    if not result.includes_warmup:
+        notes += ("the files hold no warm-up, so its gradients are not counted",)
+    return _run(model, result, "cmdstan", int(config.get("seed", 0)), math.nan, notes)
+
+
+def _settings(
+    chains: int,
+    iter_warmup: int,
+    iter_sampling: int,
+    seed: int | None,
+    adapt_delta: float,
+    max_treedepth: int,
+) -> NutsSettings:
+    if not 0 < adapt_delta < 1:
+        raise UsageError(f"adapt_delta must lie between 0 and 1, not {adapt_delta}.")
+    return NutsSettings(
+        chains=checked_count("chains", chains, 1, _MAX_COUNT),
+        iter_warmup=checked_count("iter_warmup", iter_warmup, 0, _MAX_COUNT),
+        iter_sampling=checked_count("iter_sampling", iter_sampling, 1, _MAX_COUNT),
+        seed=checked_seed(seed),
+        adapt_delta=adapt_delta,
+        max_treedepth=checked_count("max_treedepth", max_treedepth, 1, _MAX_COUNT),
+    )
+
+
+def _saves_warmup(settings: NutsSettings, n_columns: int) -> bool:
+    n_bytes = 8 * settings.chains * settings.iterations * (n_columns + 7)
+    return settings.iter_warmup > 0 and n_bytes <= _MAX_SAVED_BYTES
+
+
+def _choose(
+    model: Model, engine: NutsChoice, exe: str | os.PathLike[str] | None
+) -> tuple[NutsEngine, Path | None, tuple[str, ...]]:
+    """Engine, CmdStan executable if that is the engine, and notes for the user."""
+    if exe is not None:
+        if engine == "stanli":
+            raise UsageError(f"engine 'stanli' runs no executable, but exe is {exe}; drop one")
+        return "cmdstan", Path(exe), ()
+    if not isinstance(model.source, Program):
+        raise UsageError(
+            f"NUTS cannot run the library {model.source}; give the .stan file as the model, or a "
+            "CmdStan executable of the same program (exe; --exe on the command line)"
+        )
+    if engine == "stanli":
+        return "stanli", None, ()
+
+    if engine == "auto" and cmdstan_folder() is None:
+        return "stanli", None, ()
+    try:
+        return "cmdstan", compile_cmdstan(model.source), ()
+    except ModelError as error:
+        if engine == "cmdstan":
+            raise
+        logger.warning("%s", error)
+        return "stanli", None, (f"{error}; the embedded engine sampled instead",)
+
+
+def _sample_embedded(
+    model: Model, settings: NutsSettings, progress: ChainListener | None
+) -> Chains:
+    """Run the embedded engine, whose rows are lost where generated quantities throw."""
+    assert isinstance(model.source, Program)
+    result = sample_embedded(model.source, model.data_json, settings, progress)
+    if all(np.isfinite(result.variables[name]).all() for name in model.parameters):
+        return result
+    logger.info("generated quantities threw in NUTS draws; sampling without them")
+    reduced = model.source.without("generated quantities")
+    result = sample_embedded(reduced, model.data_json, settings, progress)
+    x = model.unconstrain_draws(_flat(result.variables, model.parameters))
+    if x is None:
+        logger.warning("generated quantities of the NUTS draws could not be computed")
+        return result
+    lead = (settings.chains, settings.iter_sampling)
+    computed = model.constrain(x, seed=settings.seed)
+    return replace(
+        result,
+        variables={
+            name: result.variables.get(name, values.reshape(*lead, *values.shape[1:]))
+            for name, values in computed.items()
+        },
+    )
+
+
+def _flat(variables: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array]:
+    """Draws of all chains in one row of draws, shape (chain * draw, *shape)."""
+    return {name: variables[name].reshape(-1, *variables[name].shape[2:]) for name in names}
+
+
+def _seed_note(model: Model, seed: int) -> tuple[str, ...]:
+    if isinstance(model.source, Program) and model.source.has_random_data and seed != model.seed:
+        return (
+            f"transformed data are drawn at random, so NUTS (seed {seed}) and the model (seed "
+            f"{model.seed}) have different posteriors; give both the same seed",
+        )
+    return ()
+
+
+def _sampler_notes(result: Chains, max_treedepth: int) -> tuple[str, ...]:
+    diverging = result.sampler["divergent__"]
+    saturated = result.sampler["treedepth__"] >= max_treedepth
+    notes: tuple[str, ...] = ()
+    if n := int(diverging.sum()):
+        notes += (
+            f"{n} of {diverging.size} iterations diverged; raise adapt_delta (--adapt-delta on the "
+            "command line) or reparameterise",
+        )
+    if n := int(saturated.sum()):
+        notes += (
+            f"{n} of {saturated.size} iterations reached the maximum treedepth {max_treedepth}; "
+            "raise max_treedepth (--max-treedepth on the command line) or reparameterise",
+        )
+    if names := nan_variables(result.variables):
+        notes += (f"{', '.join(names)} hold NaN, as computed by the program or because it threw",)
+    return notes
+
+
+def _require_same_program(
+    variables: Mapping[str, Array], model: Model, error: type[StanroviError], origin: str
+) -> None:
+    missing = [name for name in model.parameters if name not in variables]
+    if missing:
+        raise error(
+            f"{origin} is not of the program {model.name}: it lacks {', '.join(missing)} and holds "
+            f"{', '.join(variables)}"
+        )
+    for name, declared in model.shapes.items():
+        shape = variables[name].shape[2:]
+        if shape != declared:
+            raise error(
+                f"{origin} does not fit {model.name}: {name} has shape {shape} there, {declared} "
+                "in the model; are the data the same?"
+            )
+
+
+def _run(
+    model: Model,
+    result: Chains,
+    engine: NutsEngine,
+    seed: int,
+    seconds: float,
+    notes: tuple[str, ...],
+) -> NutsRun:
+    divergences = int(result.sampler["divergent__"].sum())
+    order = [name for name in model.variables if name in result.variables]
+    order += [name for name in result.variables if name not in model.variables]
+    x = model.unconstrain_draws(_flat(result.variables, model.parameters))
+    lead = result.sampler["lp__"].shape
+    draws = record(
+        model,
+        "nuts",
+        {name: result.variables[name] for name in order},
+        engine=engine,
+        seed=seed,
+        unconstrained=None if x is None else x.reshape(*lead, model.dim),
+        sample_stats=result.sample_stats(),
+        attrs={
+            "seconds": seconds,
+            "seconds_warmup": result.seconds_warmup,
+            "seconds_sampling": result.seconds_sampling,
+            "n_gradients": result.n_gradients,
+            "n_gradients_include_warmup": int(result.includes_warmup),
+            "divergences": divergences,
+        },
+    )
+    return NutsRun(
+        draws=draws,
+        engine=engine,
+        seed=seed,
+        seconds=seconds,
+        seconds_warmup=result.seconds_warmup,
+        seconds_sampling=result.seconds_sampling,
+        n_gradients=result.n_gradients,
+        includes_warmup=result.includes_warmup,
+        divergences=divergences,
+        warnings=notes,
+    )

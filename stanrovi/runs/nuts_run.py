@@ -1,0 +1,78 @@
+"""A NUTS run: its draws, its cost, and whether it may be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from stanrovi.diagnostics.reference import ReferenceCheck, check_draws
+from stanrovi.draws import Draws
+from stanrovi.errors import DrawsError
+from stanrovi.io.arviz import to_arviz
+
+NutsEngine = Literal["cmdstan", "stanli"]
+
+
+@dataclass(frozen=True, repr=False)
+class NutsRun:
+    """A NUTS run.
+
+    Attributes
+    ----------
+    draws : Draws
+        Method ``"nuts"``; draws after warm-up with sampler statistics.
+    engine : {"cmdstan", "stanli"}
+    seed : int
+    seconds : float
+        Wall time of the run, compilation not included; NaN when read from files.
+    seconds_warmup, seconds_sampling : float
+        As the engine tells, summed over chains.
+    n_gradients : int
+        Leapfrog steps; with warm-up if ``includes_warmup``.
+    includes_warmup : bool
+    divergences : int
+        Divergent iterations after warm-up.
+    warnings : tuple of str
+    """
+
+    draws: Draws
+    engine: NutsEngine
+    seed: int
+    seconds: float
+    seconds_warmup: float
+    seconds_sampling: float
+    n_gradients: int
+    includes_warmup: bool
+    divergences: int
+    warnings: tuple[str, ...]
+
+    @cached_property
+    def check(self) -> ReferenceCheck:
+        """Whether the run may be trusted: R-hat, ESS and divergences of what varies.
+
+        Raises
+        ------
+        DrawsError
+            If none varies.
+        """
+        return check_draws(self.draws)
+
+    def to_arviz(self) -> Any:
+        """Convert to ArviZ's container (InferenceData or DataTree)."""
+        return to_arviz(self.draws)
+
+    def __repr__(self) -> str:
+        draws = self.draws
+        try:
+            found = self.check
+            mixing = (
+                f"R-hat at most {found.rhat_max:.3f}, ESS at least {found.ess_min:.0f}, "
+                f"{'trusted' if found.trusted else 'NOT trusted'}"
+            )
+        except DrawsError:
+            mixing = "every parameter constant"
+        return (
+            f"<NutsRun: {draws.attrs['model']} by {self.engine}, {draws.n_chains} x "
+            f"{draws.n_draws} draws, {self.divergences} divergent, {mixing}>"
+        )

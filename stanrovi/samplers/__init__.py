@@ -1,0 +1,1 @@
+"""Samplers of a log density: density in, draws out."""

@@ -1,0 +1,127 @@
+"""CmdStan through cmdstanpy: where it is, its executables, its log."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stanrovi.errors import ModelError, UsageError
+from stanrovi.stan.cache import compiled
+from stanrovi.stan.program import Program
+
+if TYPE_CHECKING:
+    from cmdstanpy import CmdStanModel
+
+logger = logging.getLogger(__name__)
+
+SIGNIFICANT_DIGITS = 14  # so that draws can be unconstrained without loss
+# Lines of the console that tell settings, progress or time, not a reason.
+_NO_REASON = re.compile(
+    r"^\s*$|^\s*[\w.]+ = |^\s*\w+$|Iteration:|Elapsed Time|seconds \(|^Gradient evaluation"
+    r"|^1000 transitions|^Adjust your expectations"
+)
+
+
+def cmdstan_folder() -> Path | None:
+    """Folder of the CmdStan install that cmdstanpy finds, if any."""
+    import cmdstanpy
+
+    try:
+        return Path(cmdstanpy.cmdstan_path())
+    except ValueError:
+        return None
+
+
+def compile_cmdstan(program: Program) -> Path:
+    """Path of the program's CmdStan executable, compiled in the cache if needed.
+
+    Raises
+    ------
+    ModelError
+        If there is no CmdStan, or it cannot compile the program.
+    """
+    import cmdstanpy
+
+    folder = cmdstan_folder()
+    if folder is None:
+        raise ModelError(
+            "CmdStan was asked for but no install is found: run cmdstanpy's install_cmdstan, or "
+            "set CMDSTAN to its folder, or give a compiled executable (exe), or use engine stanli"
+        )
+
+    def build(source: Path) -> Path:
+        logger.info("compiling %s with CmdStan in %s", program.name, folder)
+        return Path(str(cmdstanpy.CmdStanModel(stan_file=source).exe_file))
+
+    suffix = ".exe" if os.name == "nt" else ".bin"
+    with own_logging():
+        try:
+            return compiled(program, f"cmdstan {folder.resolve()}", suffix, build)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise ModelError(f"CmdStan could not compile {program.name}: {error}") from error
+
+
+def open_executable(exe: Path) -> CmdStanModel:
+    """Open a compiled executable.
+
+    Raises
+    ------
+    UsageError
+        If it is no CmdStan executable.
+    """
+    import cmdstanpy
+
+    if not exe.is_file():
+        raise UsageError(f"no such CmdStan executable: {exe}")
+    if not os.access(exe, os.X_OK):
+        raise UsageError(f"{exe} is not executable; give a compiled CmdStan program")
+    try:
+        model = cmdstanpy.CmdStanModel(exe_file=exe)
+        info = model.exe_info()  # empty where the executable does not start
+    except (ValueError, RuntimeError, OSError) as error:
+        raise UsageError(f"{exe} is not a CmdStan executable: {error}") from error
+    if not info:
+        raise UsageError(f"{exe} does not run as a CmdStan executable: {_complaint(exe)}")
+    return model
+
+
+def _complaint(exe: Path) -> str:
+    try:
+        done = subprocess.run([exe.resolve(), "info"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        return str(error)
+    return done.stderr.strip() or "asked for its build information, it gives none"
+
+
+def console_reason(output: Path) -> str:
+    """Lines of the first chain's console that tell why it stopped."""
+    for file in sorted(output.glob("*stdout*.txt")):
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        telling = [line.strip() for line in lines if not _NO_REASON.search(line)]
+        if telling:
+            return " ".join(dict.fromkeys(telling[-8:]))
+    return ""
+
+
+@contextmanager
+def own_logging() -> Iterator[None]:
+    """Send cmdstanpy's log to ours, one level quieter, instead of to the terminal."""
+    theirs = logging.getLogger("cmdstanpy")
+    handlers, propagate = theirs.handlers[:], theirs.propagate
+    theirs.handlers, theirs.propagate = [_Forward()], False
+    try:
+        yield
+    finally:
+        theirs.handlers, theirs.propagate = handlers, propagate
+
+
+class _Forward(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        level = logging.INFO if record.levelno >= logging.WARNING else logging.DEBUG
+        logger.log(level, "%s", record.getMessage())

@@ -1,0 +1,1 @@
+"""NUTS of Stan's engines."""

@@ -1,0 +1,84 @@
+"""What the NUTS engines are asked and what they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stanrovi.target import Array
+
+ChainListener = Callable[[int, int, int], None]
+
+# Stan's sampler columns under ArviZ's names, with their types.
+_SAMPLE_STATS: dict[str, tuple[str, type]] = {
+    "lp__": ("lp", float),
+    "divergent__": ("diverging", bool),
+    "treedepth__": ("tree_depth", int),
+    "n_leapfrog__": ("n_steps", int),
+    "energy__": ("energy", float),
+    "stepsize__": ("step_size", float),
+    "accept_stat__": ("acceptance_rate", float),
+}
+
+
+@dataclass(frozen=True)
+class NutsSettings:
+    """Settings of a NUTS run, under Stan's names.
+
+    Attributes
+    ----------
+    chains, iter_warmup, iter_sampling, seed : int
+    adapt_delta : float
+    max_treedepth : int
+    save_warmup : bool
+        Keep warm-up iterations, so that their gradients can be counted.
+    """
+
+    chains: int
+    iter_warmup: int
+    iter_sampling: int
+    seed: int
+    adapt_delta: float
+    max_treedepth: int
+    save_warmup: bool = True
+
+    @property
+    def iterations(self) -> int:
+        """Iterations of one chain."""
+        return self.iter_warmup + self.iter_sampling
+
+
+@dataclass(frozen=True)
+class Chains:
+    """What an engine returns.
+
+    Attributes
+    ----------
+    variables : mapping of str to ndarray, shape (chain, draw, *shape)
+        Draws after warm-up.
+    sampler : mapping of str to ndarray, shape (chain, draw)
+        Stan's sampler columns (``lp__``, ...) of the same draws.
+    n_gradients : int
+        Leapfrog steps of all saved iterations.
+    includes_warmup : bool
+        Whether ``n_gradients`` includes warm-up.
+    seconds_warmup, seconds_sampling : float
+        As the engine tells, summed over chains.
+    """
+
+    variables: Mapping[str, Array]
+    sampler: Mapping[str, Array]
+    n_gradients: int
+    includes_warmup: bool
+    seconds_warmup: float
+    seconds_sampling: float
+
+    def sample_stats(self) -> dict[str, NDArray[np.generic]]:
+        """Sampler columns under ArviZ's names, ``(chain, draw)`` each."""
+        return {
+            name: np.asarray(self.sampler[column]).astype(kind)
+            for column, (name, kind) in _SAMPLE_STATS.items()
+        }

@@ -1,0 +1,80 @@
+"""What a fit knows of itself, as it travels from the fit to the report, and to files and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from stanrovi.families.axes import Frame
+from stanrovi.modes.basins import Peak
+from stanrovi.vi.settings import FamilySettings
+
+VerdictName = Literal["ok", "suspect", "collapsed", "family cannot hold these modes"]
+
+
+@dataclass(frozen=True)
+class TracePoint:
+    """One step of a fit: the ELBO estimate of the current approximation.
+
+    Attributes
+    ----------
+    stage : str
+        ``"gaussian"``, ``"product"``, ...; ``"mixture"`` for a step of one
+        component, whose ELBO is that of its share of the target.
+    n_gradients : int
+        Gradients spent when the estimate was made.
+    elbo : float
+        Estimate, up to the constant that Stan drops (nats).
+    elbo_se : float
+        Its Monte Carlo standard error.
+    """
+
+    stage: str
+    n_gradients: int
+    elbo: float
+    elbo_se: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a fit may be trusted, with the evidence.
+
+    Attributes
+    ----------
+    name : {"ok", "suspect", "collapsed", "family cannot hold these modes"}
+    reasons : tuple of str
+        One sentence for each piece of evidence.
+    """
+
+    name: VerdictName
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FitFacts:
+    """What a fit knows of itself beside its draws; it travels with them, to files and back.
+
+    Attributes
+    ----------
+    verdict : Verdict or None
+        None where a file does not tell.
+    modes : tuple of Peak
+        Basins that the mode search found, heaviest first: of `Mode`, or without their widths
+        where a file does not tell them.
+    trace : tuple of TracePoint
+    frame : Frame or None
+        Axes along which the fit is a product of standardised marginals, on unconstrained
+        space; None for a mixture.
+    settings : FamilySettings or None
+    warnings : tuple of str
+    gradients_by_stage : mapping of str to int
+    """
+
+    verdict: Verdict | None = None
+    modes: tuple[Peak, ...] = ()
+    trace: tuple[TracePoint, ...] = ()
+    frame: Frame | None = None
+    settings: FamilySettings | None = None
+    warnings: tuple[str, ...] = ()
+    gradients_by_stage: Mapping[str, int] = field(default_factory=dict)

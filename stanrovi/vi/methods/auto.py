@@ -1,0 +1,63 @@
+"""The automatic choice between one rotated product and a mixture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stanrovi.modes.lattice import find_lattice
+from stanrovi.modes.search import SearchResult
+from stanrovi.target import BudgetExhausted
+from stanrovi.vi.fit_run import FitRun
+from stanrovi.vi.methods.mixture import fit_mixture
+from stanrovi.vi.methods.rovi import fit_rovi
+from stanrovi.vi.outcome import Outcome
+from stanrovi.vi.settings import FamilySettings
+
+_GOOD = 0.05  # nats of Jeffreys divergence at which auto looks no further
+
+
+def fit_auto(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome:
+    """Choose between one rotated product and a mixture.
+
+    One basin, or basins on a lattice of rotated axes: RoVI. Where it cannot
+    hold the modes, or its draws show that it does not, also the mixture; the
+    better ELBO on fresh draws wins.
+
+    Parameters
+    ----------
+    run, search, settings
+        See `stanrovi.vi.methods.mixture.fit_mixture`.
+
+    Returns
+    -------
+    Outcome
+        Its message begins with the reason for the choice.
+    """
+    if len(search.modes) < 2:
+        single = fit_rovi(run, search, settings)
+        return replace(single, message="rovi, since one basin was found. " + single.message)
+    misfit = find_lattice(search.modes).misfit
+    if misfit is not None:
+        mixed = fit_mixture(run, search, settings)
+        return replace(mixed, message=f"mixture, since {misfit}. {mixed.message}")
+    single = fit_rovi(run, search, settings)
+    assert single.check is not None
+    divergence = single.check.divergence()[0]
+    if divergence < _GOOD and single.status == "converged":
+        reason = "rovi, since the basins lie on rotated axes and its draws agree with the target. "
+        return replace(single, message=reason + single.message)
+    try:
+        mixed = fit_mixture(run, search, settings)
+    except BudgetExhausted:
+        if single.status == "fallback":
+            raise  # the mixture so far has all modes
+        reason = "rovi, since the budget ran out before a mixture was fitted. "
+        return replace(single, status="budget", message=reason + single.message)
+    assert mixed.check is not None
+    if mixed.check.elbo > single.check.elbo:
+        reason = (
+            f"mixture, since its ELBO is {mixed.check.elbo - single.check.elbo:.3f} nats "
+            "above that of rovi. "
+        )
+        return replace(mixed, message=reason + mixed.message)
+    return replace(single, message="rovi, since the mixture's ELBO is no better. " + single.message)

@@ -1,0 +1,159 @@
+"""Mixtures of rotated products, one component a basin.
+
+The ELBO of a mixture ``q = sum_k w_k q_k`` depends on component k through
+``E_k[log p - log q]``, whose gradient is that of an ordinary fit of ``q_k`` to
+the *localised* target ``p q_k / q``: the target times the share of the mixture
+that component k answers for. So every component is fitted by the same product
+fit as a single one. The weights come from importance sampling against the whole
+mixture, not from the components' own evidence, which would count mass twice
+where components overlap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.special import logsumexp
+
+from stanrovi.families.mixture import Mixture
+from stanrovi.families.product import Product
+from stanrovi.families.rotation import symmetric_root
+from stanrovi.modes.search import SearchResult
+from stanrovi.vi.fit_run import FitRun
+from stanrovi.vi.gaussian import fit_gaussian
+from stanrovi.vi.methods.rovi import fit_rovi
+from stanrovi.vi.outcome import Outcome
+from stanrovi.vi.pool import Batch
+from stanrovi.vi.product import fit_product
+from stanrovi.vi.result import Status
+from stanrovi.vi.settings import FamilySettings
+from stanrovi.vi.steps import ProductSettings
+
+_SWEEPS = 3
+_WEIGHT_DRAWS = 256  # per component
+_CHECK_DRAWS = 512
+_NEGLIGIBLE = 0.002
+_SAME = 0.5  # nats of Jeffreys divergence below which two components are one
+
+
+def fit_mixture(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome:
+    """Fit one rotated product per basin, with weights from the whole mixture.
+
+    Parameters
+    ----------
+    run : FitRun
+    search : SearchResult
+        With fewer than two modes this is `fit_rovi`.
+    settings : FamilySettings
+
+    Returns
+    -------
+    Outcome
+    """
+    if len(search.modes) < 2:
+        single = fit_rovi(run, search, settings)
+        note = "One basin was found, so the mixture has one component. "
+        return replace(single, message=note + single.message)
+    weights = np.array([m.weight for m in search.modes])
+    parts = tuple(Product.gaussian(m.position, symmetric_root(m.covariance)) for m in search.modes)
+    mixture = Mixture(weights / weights.sum(), parts)
+    notes: list[str] = []
+    product = ProductSettings(
+        flexible=settings.marginals == "flexible", max_gradients=max(1500, 12 * mixture.dim)
+    )
+    run.family, converged = mixture, False
+    for sweep in range(_SWEEPS):
+        before = mixture
+        mixture, settled = _sweep(run, mixture, product, gaussian_first=sweep == 0)
+        mixture = _without_duplicates(mixture, run.rng, notes)
+        mixture = _without_tiny(_weighed(run, mixture), notes)
+        run.family = mixture
+        converged = settled and np.shape(before.weights) == np.shape(mixture.weights)
+        if converged and sweep > 0 and np.abs(before.weights - mixture.weights).max() < 0.01:
+            break
+    message = " ".join([f"{len(mixture.components)} components.", *notes])
+    status: Status = "converged" if converged else "max_iterations"
+    return Outcome(mixture, status, message, _checked(run, mixture))
+
+
+def _sweep(
+    run: FitRun, mixture: Mixture, settings: ProductSettings, *, gaussian_first: bool
+) -> tuple[Mixture, bool]:
+    """Refit every component to its localised target."""
+    settled = True
+    for k in range(len(mixture.components)):
+        part = mixture.components[k]
+        share = (-1.0, mixture.log_density_gradient), (1.0, part.log_density_gradient)
+        localised = run.target.composed(terms=share)
+        local = FitRun(localised, run.rng, run.progress, run.trace, label="mixture")
+        pool = None
+        if gaussian_first:
+            gaussian, pool, _ = fit_gaussian(local, part)
+            part = Product.gaussian(gaussian.center, symmetric_root(gaussian.covariance()))
+        fit = fit_product(local, part, settings, pool)
+        settled = settled and fit.converged
+        parts = [*mixture.components]
+        parts[k] = fit.family
+        mixture = Mixture(mixture.weights, tuple(parts))
+    return mixture, settled
+
+
+def _weighed(run: FitRun, mixture: Mixture) -> Mixture:
+    """Weights by EM on importance weights of fresh draws, equally many per component."""
+    x = np.concatenate([c.from_base(run.base(_WEIGHT_DRAWS)) for c in mixture.components])
+    with run.target.stage("weights"):
+        log_p, _ = run.target.log_density_gradient(x)
+    log_parts = np.stack([c.log_density(x) for c in mixture.components], axis=1)
+    log_ratio = log_p - logsumexp(log_parts, axis=1)
+    importance = np.exp(log_ratio - log_ratio.max())
+    weights = mixture.weights
+    for _ in range(200):
+        joint = np.log(np.maximum(weights, 1e-300)) + log_parts
+        responsibility = np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
+        new = importance @ responsibility / importance.sum()
+        if np.abs(new - weights).max() < 1e-6:
+            break
+        weights = new
+    return Mixture(weights, mixture.components)
+
+
+def _checked(run: FitRun, mixture: Mixture) -> Batch:
+    """Evaluate the target at fresh draws of the whole mixture."""
+    x = mixture.sample(max(_CHECK_DRAWS, 4 * mixture.dim), run.rng)
+    with run.target.stage("check"):
+        log_p, gradient = run.target.log_density_gradient(x)
+    batch = Batch(x, gradient, log_p, mixture.log_density(x))
+    run.record("check", batch)
+    return batch
+
+
+def _without_duplicates(mixture: Mixture, rng: np.random.Generator, notes: list[str]) -> Mixture:
+    """Merge components that drifted into one another."""
+    parts, weights = list(mixture.components), list(mixture.weights)
+    i = 0
+    while i < len(parts):
+        for j in range(len(parts) - 1, i, -1):
+            if _jeffreys(parts[i], parts[j], rng) < _SAME:
+                notes.append("Two components that had become one were merged.")
+                weights[i] += weights.pop(j)
+                parts.pop(j)
+        i += 1
+    return Mixture(np.array(weights), tuple(parts))
+
+
+def _jeffreys(p: Product, q: Product, rng: np.random.Generator) -> float:
+    x, y = p.sample(200, rng), q.sample(200, rng)
+    forward = p.log_density(x) - q.log_density(x)
+    backward = q.log_density(y) - p.log_density(y)
+    return float(forward.mean() + backward.mean())
+
+
+def _without_tiny(mixture: Mixture, notes: list[str]) -> Mixture:
+    keep = mixture.weights > _NEGLIGIBLE
+    if keep.all():
+        return mixture
+    notes.append(f"{int((~keep).sum())} components of negligible weight were dropped.")
+    weights = mixture.weights[keep]
+    parts = tuple(c for c, k in zip(mixture.components, keep, strict=True) if k)
+    return Mixture(weights / weights.sum(), parts)
