@@ -12,7 +12,7 @@ import xarray as xr
 import stanrovi
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError, OutputError, UsageError
-from stanrovi.io.arviz import from_arviz, to_arviz
+from stanrovi.io.arviz import as_tree, from_arviz, to_arviz
 from stanrovi.io.generations import is_legacy
 from stanrovi.io.netcdf import read_draws, write_netcdf
 from stanrovi.io.posteriordb import read_posteriordb
@@ -295,8 +295,9 @@ def test_facts_survive_a_file(tmp_path):
     ],
 )
 def test_a_foreign_group_called_fit_is_no_fact(draws, arrays):
-    tree = xr.DataTree.from_dict({"posterior": to_arviz(draws)["posterior"].to_dataset()
-                                  if not is_legacy() else to_arviz(draws)["posterior"]})  # fmt: skip
-    dims = {key: [f"{key}_{i}" for i in range(a.ndim)] for key, a in arrays.items()}
-    tree["fit"] = xr.DataTree(xr.Dataset({key: (dims[key], a) for key, a in arrays.items()}))
+    tree = as_tree(draws)
+    foreign = {
+        key: ([f"{key}_{i}" for i in range(value.ndim)], value) for key, value in arrays.items()
+    }
+    tree["fit"] = xr.DataTree(xr.Dataset(foreign))
     assert from_arviz(tree).facts is None
