@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from stanrovi.arguments import MAX_SEED, suggestion
-from stanrovi.methods import METHODS
+from stanrovi.methods import METHODS, SUMMARIES
 
 # The library's own lists, spelt out: loading them would load NumPy for --help.
 MODEL_ENGINES = ("auto", "stanli", "bridgestan")
@@ -97,7 +97,7 @@ method_option = click.option(
     type=Name(METHODS),
     default="rovi",
     show_default=True,
-    help="Family to fit: rotational (rovi), mean field (mfvi), full-rank Gaussian, mixture.",
+    help=f"Family to fit. {'; '.join(f'{name}: {words}' for name, words in SUMMARIES.items())}.",
 )
 methods_option = click.option(
     "--methods",

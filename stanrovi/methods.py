@@ -12,8 +12,8 @@ Method = Literal["gaussian", "mfvi", "rovi", "mixture", "auto"]
 METHODS: tuple[Method, ...] = get_args(Method)
 SUMMARIES: dict[Method, str] = {
     "gaussian": "full-rank Gaussian",
-    "mfvi": "mean field, a product measure on the parameters' own axes",
-    "rovi": "rotational: a product measure on axes of its own",
-    "mixture": "one rotated product per mode",
-    "auto": "rovi or mixture, whichever the modes ask for",
+    "mfvi": "mean field, a product on the parameters' own axes",
+    "rovi": "rotational, a product on axes of its own",
+    "mixture": "a rotated product for each mode",
+    "auto": "rovi or mixture, as the modes ask for",
 }

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import csv
 import gzip
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import stanli
 from numpy.typing import NDArray
+from places import POSTERIORS
 from scipy.stats import chi2
 
-POSTERIORS = Path(__file__).parents[1] / "benchmarks" / "posteriors"
 NAMES = sorted(path.stem for path in POSTERIORS.glob("*.stan"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +9,12 @@ import pytest
 
 from stanrovi.densities import FunctionDensity
 from stanrovi.diagnostics.statistics import ess, rhat
-from stanrovi.draws import Draws
-from stanrovi.errors import DensityError, ModelError, SamplerError, UsageError
+from stanrovi.errors import DensityError, UsageError
 from stanrovi.io.netcdf import read_draws, write_netcdf
-from stanrovi.runs.cmdstan_vi import cmdstan_vi
 from stanrovi.runs.langevin import langevin_draws
-from stanrovi.runs.laplace import laplace_draws
-from stanrovi.runs.nuts import nuts
 from stanrovi.samplers.langevin import LangevinRun, LangevinSettings, run_langevin
 from stanrovi.stan.model import Model
 from stanrovi.target import Array, Target
-
-Write = Callable[[str, str], Path]
 
 CENTER, SD = np.array([3.0, -1.0]), np.array([2.0, 0.5])
 
@@ -147,72 +140,3 @@ class TestLangevin:
         np.testing.assert_array_equal(back.posterior["tau"], draws.posterior["tau"])
         assert (draws.posterior["tau"] > 0).all()
         assert {v.shape for v in back.sample_stats.values()} == {(4, 20)}
-
-
-def test_laplace_is_the_gaussian_at_the_mode(write: Write) -> None:
-    program = "parameters { vector[2] x; } model { x ~ normal([3, -1], [2, 0.5]); }"
-    draws = laplace_draws(Model(write("normal.stan", program)), seed=1)
-    assert draws.method == "laplace"
-    x = draws.posterior["x"][0]
-    assert x.shape == (4000, 2)
-    z = (x - CENTER) / SD
-    assert np.abs(z.mean(axis=0)).max() < 4 / np.sqrt(4000)
-    assert np.abs((z**2).mean(axis=0) - 1).max() < 4 * np.sqrt(2 / 4000)
-    ratio = draws.sample_stats["lp"] - draws.sample_stats["log_q"]
-    assert np.ptp(ratio) < 1e-3  # exact up to the constant that Stan drops
-    assert 0 < draws.attrs["n_gradients"] < 1000
-
-
-def test_laplace_needs_a_mode(write: Write) -> None:
-    program = "parameters { real x; } model { target += x; }"
-    with pytest.raises(DensityError, match="needs a mode"):
-        laplace_draws(Model(write("improper.stan", program)), seed=1)
-
-
-@pytest.mark.cmdstan
-class TestCmdStan:
-    @pytest.fixture
-    def exe(self, prophet_folder: Path) -> Path:
-        return prophet_folder / "prophet_model.bin"
-
-    @pytest.fixture(scope="class")
-    def reference(self, prophet: Model) -> Draws:
-        return nuts(prophet, engine="stanli", seed=1).draws
-
-    @pytest.mark.parametrize("algorithm", ["meanfield", "fullrank", "pathfinder"])
-    def test_fits_are_near_nuts(
-        self, prophet: Model, exe: Path, reference: Draws, algorithm: str
-    ) -> None:
-        draws = cmdstan_vi(prophet, algorithm, seed=1, draws=500, exe=exe)
-        assert draws.method.endswith(algorithm)
-        assert draws.parameters == prophet.parameters
-        assert draws.attrs["status"] in ("converged", "max_iterations")
-        assert draws.attrs["seconds"] > 0
-        for name in prophet.variables:
-            assert draws.posterior[name].shape == (1, 500, *reference.posterior[name].shape[2:])
-        assert draws.unconstrained is not None
-        assert draws.unconstrained.shape == (1, 500, prophet.dim)
-        # They are rough, but of this posterior: sigma_obs within three of its standard deviations.
-        truth = reference.posterior["sigma_obs"]
-        error = draws.posterior["sigma_obs"].mean() - truth.mean()
-        assert abs(error) < 3 * truth.std()
-
-    def test_bad_data_tell_cmdstans_reason(
-        self, prophet: Model, exe: Path, eight_schools: Model
-    ) -> None:
-        with pytest.raises(SamplerError, match=r"meanfield \(CmdStan, prophet_model.bin\) failed"):
-            cmdstan_vi(eight_schools, "meanfield", seed=1, exe=exe)
-
-    def test_bad_requests(self, prophet: Model, tmp_path: Path) -> None:
-        with pytest.raises(UsageError, match="Unknown algorithm 'advi'"):
-            cmdstan_vi(prophet, "advi", seed=1)  # type: ignore[arg-type]
-        with pytest.raises(UsageError, match="no such CmdStan executable"):
-            cmdstan_vi(prophet, "meanfield", seed=1, exe=tmp_path / "none.bin")
-
-    def test_without_cmdstan_the_cure_is_named(
-        self, prophet: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        monkeypatch.setenv("CMDSTAN", str(tmp_path / "nowhere"))
-        monkeypatch.setenv("HOME", str(tmp_path))
-        with pytest.raises(ModelError, match="install_cmdstan"):
-            cmdstan_vi(prophet, "pathfinder", seed=1)

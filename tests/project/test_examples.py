@@ -9,8 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
+from places import EXAMPLES
 
 
 def load(name: str) -> ModuleType:

@@ -2,12 +2,12 @@ import json
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import xarray as xr
+from places import DATA
 
 import stanrovi
 from stanrovi.draws import Draws
@@ -17,8 +17,6 @@ from stanrovi.io.generations import is_legacy
 from stanrovi.io.netcdf import read_draws, write_netcdf
 from stanrovi.io.posteriordb import read_posteriordb
 from stanrovi.modes.basins import Mode
-
-DATA = Path(__file__).parent / "data"
 
 
 @pytest.fixture
@@ -233,7 +231,7 @@ def test_posteriordb_bad_input(posteriordb, tmp_path):
 @pytest.mark.parametrize("generation", [0, 1])
 def test_files_of_both_generations_read_alike(generation):
     # Written by `write_netcdf` under ArviZ 0.23.4 and 1.3.0.
-    back = read_draws(Path(__file__).parent / "data" / f"draws_arviz{generation}.nc")
+    back = read_draws(DATA / f"draws_arviz{generation}.nc")
     assert back.attrs["creation_library_version"].startswith(f"{generation}.")
     assert (back.method, back.parameters) == ("rovi", ("mu", "theta"))
     np.testing.assert_array_equal(back.posterior["theta"], np.arange(24.0).reshape(2, 4, 3))

@@ -13,10 +13,10 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 import stanrovi
 
-ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 FOLDERS = PROJECT["tool"]["setuptools"]["package-dir"]  # package: folder
 TOP = {

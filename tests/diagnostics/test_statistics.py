@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import genpareto
 
-from stanrovi.diagnostics.statistics import ess, kde, psis_khat, rhat
+from stanrovi.diagnostics.statistics import effective_sizes, ess, kde, psis_khat, rhat
 
 
 @pytest.mark.parametrize("k", [0.2, 0.5, 0.9])
@@ -50,3 +50,21 @@ def test_kde_integrates_to_one():
 def test_a_tail_too_steep_for_any_shape_has_an_infinite_one():
     ratios = 1000 * np.random.default_rng(14).exponential(size=2000)
     assert psis_khat(ratios) == np.inf
+
+
+def autocorrelated(rng, chains, draws, count, rho):
+    noise = rng.normal(size=(chains, draws, count))
+    out = noise.copy()
+    for i in range(1, draws):
+        out[:, i] = rho * out[:, i - 1] + np.sqrt(1 - rho**2) * noise[:, i]
+    return out
+
+
+def test_effective_sizes_are_capped_and_see_autocorrelation():
+    rng = np.random.default_rng(9)
+    values = np.concatenate(
+        [autocorrelated(rng, 4, 1000, 1, rho) for rho in (0.9, 0.0, -0.9)], axis=2
+    )
+    sizes = effective_sizes(values)
+    assert 100 < sizes[0] < 450 < 3000 < sizes[1] <= 4000
+    assert sizes[2] <= 4000

@@ -11,13 +11,12 @@ import jsonschema
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from places import SCHEMAS
 
 import stanrovi as sr
 from stanrovi.io.json_values import json_text
 from stanrovi_cli import console, options
 from stanrovi_cli.app import COMMANDS, cli
-
-SCHEMAS = Path(__file__).parent.parent / "docs" / "schemas"
 
 
 def run(*args: object, code: int = 0) -> Result:

@@ -12,6 +12,7 @@ import jsonschema
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from places import SCHEMAS
 from scipy import stats
 
 from stanrovi.calibration.plots import calibration_plots
@@ -27,9 +28,7 @@ from stanrovi_cli.app import cli
 
 Write = Callable[[str, str], Path]
 
-SCHEMA = json.loads(
-    (Path(__file__).parents[1] / "docs" / "schemas" / "sbc.schema.json").read_text("utf-8")
-)
+SCHEMA = json.loads((SCHEMAS / "sbc.schema.json").read_text("utf-8"))
 
 # Normal mean, its data from outside.
 MEAN = """
