@@ -20,9 +20,9 @@ import stanrovi
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 FOLDERS = PROJECT["tool"]["setuptools"]["package-dir"]  # package: folder
 TOP = {
-    ".ci", "benchmarks", "cli", "docs", "examples", "stan_models", "stanrovi", "tests",
-    "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "pyproject.toml",
-    ".gitignore",
+    ".ci", ".github", "benchmarks", "cli", "docs", "examples", "stan_models", "stanrovi", "tests",
+    "CHANGELOG.md", "CITATION.cff", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "LICENSE", "Makefile",
+    "README.md", "RELEASING.md", "pyproject.toml", ".gitignore", ".pre-commit-config.yaml",
 }  # fmt: skip
 
 
@@ -127,3 +127,8 @@ def test_console_script():
 
 def test_the_version_is_that_of_the_package():
     assert stanrovi.__version__ == metadata.version("stanrovi") == PROJECT["project"]["version"]
+
+
+def test_the_citation_names_the_same_version():
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall("^version: (.+)$", text, re.MULTILINE) == [PROJECT["project"]["version"]]
