@@ -10,8 +10,11 @@ ifeq ($(origin PYTHON), undefined)
 endif
 
 BIN := $(VENV)/bin
+# For `make test-lowest`: the oldest Python allowed, and an environment of its own.
+OLDEST ?= python3.11
+LOWEST ?= .venv-lowest
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-lowest lint clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/installed
@@ -20,6 +23,10 @@ demo: $(VENV)/installed
 # Matrices are small here: threads of the linear algebra would only wait for one another.
 test: $(VENV)/installed-tests
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The same, without the longest, on the lowest versions that pyproject.toml allows.
+test-lowest: $(LOWEST)/installed-lowest
+	OPENBLAS_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
@@ -31,7 +38,7 @@ lint: $(VENV)/installed-dev
 	MYPYPATH=$(VENV)/types $(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) stanrovi-demo build dist
+	rm -rf $(VENV) $(LOWEST) stanrovi-demo build dist
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with the venv module was found." \
@@ -50,4 +57,14 @@ $(VENV)/installed-tests: $(BIN)/python pyproject.toml
 
 $(VENV)/installed-dev: $(VENV)/installed-tests
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	touch $@
+
+# Each lower bound becomes a pin: "numpy>=2.0" is numpy==2.0, "cmdstanpy>=1.3,<2" cmdstanpy==1.3.
+$(LOWEST)/installed-lowest: pyproject.toml
+	$(OLDEST) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -c 'import tomllib; print(*(line.split(",")[0].replace(">=", "==") for line \
+	  in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]), sep="\n")' \
+	  > $(LOWEST)/pins.txt
+	$(LOWEST)/bin/python -m pip install --quiet -e '.[test]' --constraint $(LOWEST)/pins.txt
+	$(LOWEST)/bin/python -m pip install --quiet --no-deps prophet
 	touch $@
