@@ -13,6 +13,8 @@ BIN := $(VENV)/bin
 # For `make test-lowest`: the oldest Python allowed, and an environment of its own.
 OLDEST ?= python3.11
 LOWEST ?= .venv-lowest
+# Processes that share the tests.
+WORKERS ?= 2
 
 .PHONY: demo test test-lowest lint clean
 .DEFAULT_GOAL := demo
@@ -22,11 +24,11 @@ demo: $(VENV)/installed
 
 # Matrices are small here: threads of the linear algebra would only wait for one another.
 test: $(VENV)/installed-tests
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 # The same, without the longest, on the lowest versions that pyproject.toml allows.
 test-lowest: $(LOWEST)/installed-lowest
-	OPENBLAS_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	OPENBLAS_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(WORKERS) -m "not slow" $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

@@ -47,6 +47,23 @@ def first(self, x):
 stanrovi.target.Target.log_density_gradient = first
 main()
 """
+SIGNALLED_AT_THE_FIRST_CHAIN = """
+import os, signal, time
+from concurrent.futures import ThreadPoolExecutor
+from stanrovi_cli import main
+
+submit = ThreadPoolExecutor.submit
+def first(self, work, *args, **kwargs):
+    started = submit(self, work, *args, **kwargs)
+    if "cmdstan" in getattr(work, "__name__", ""):
+        time.sleep(1)  # the chain begins
+        ThreadPoolExecutor.submit = submit
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)  # the signal is heard
+    return started
+ThreadPoolExecutor.submit = first
+main()
+"""
 
 
 @contextmanager
@@ -133,6 +150,21 @@ def test_nuts_of_cmdstan(
     assert processes_naming(scratch) == []
     assert os.listdir(folder) == []
     assert list(folder.parent.glob("stanrovi-nuts-*")) == []
+
+
+@pytest.mark.cmdstan
+def test_nuts_of_cmdstan_between_the_start_of_two_chains(
+    folder: Path, prophet_folder: Path, prophet: object, write: Write
+) -> None:
+    data = write("data.json", prophet.data_json)  # type: ignore[attr-defined]
+    words = ["nuts", str(prophet_folder / "prophet.stan"), "--data", str(data)]
+    words += ["--exe", str(prophet_folder / "prophet_model.bin"), "--chains", "2"]
+    words += ["--iter-sampling", "1000000", "--output", "out.nc"]
+    with started([sys.executable, "-c", SIGNALLED_AT_THE_FIRST_CHAIN, *words], folder) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (143, ""), err
+    assert processes_naming(str(folder.parent / "stanrovi-nuts-")) == []
+    assert os.listdir(folder) == []
 
 
 @pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)

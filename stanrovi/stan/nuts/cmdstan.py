@@ -8,10 +8,11 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from cmdstanpy import CmdStanMCMC, CmdStanModel
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _POLL_SECONDS = 0.25
 _CHAIN_FILE = re.compile(r"(?:_(?P<chain>\d+))?\.csv$")
@@ -66,7 +69,9 @@ def sample_cmdstan(
         with own_logging(), _kept_environment("STAN_NUM_THREADS"), watch:
             model = open_executable(exe)
             try:
-                return chains_of(_sample(model, data_file, output, settings))
+                return chains_of(
+                    _interruptible(lambda: _sample(model, data_file, output, settings))
+                )
             except (RuntimeError, ValueError) as error:
                 reason = console_reason(output) or str(error)
                 raise SamplerError(f"NUTS (CmdStan, {exe.name}) failed: {reason}") from error
@@ -76,6 +81,24 @@ def sample_cmdstan(
                 shutil.rmtree(output, ignore_errors=True)
                 end_processes(str(output))
                 raise
+
+
+def _interruptible(work: Callable[[], T]) -> T:
+    """Work in another thread, while this one waits for it or for a signal.
+
+    cmdstanpy waits for its chains wherever an exception finds it: a KeyboardInterrupt that
+    falls between the start of the first chain and the last would be heard when all are done.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="stanrovi-nuts", daemon=True).start()
+    return future.result()
 
 
 def chains_of(fit: CmdStanMCMC) -> Chains:
