@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import click
@@ -54,6 +53,8 @@ def command(
     file NAME.data.json beside it, where there is one. A fit that fails becomes a line
     with its error, and the exit code is 1.
     """
+    from dataclasses import asdict
+
     import stanrovi_stan_models as bundled
     from stanrovi.runs.many import fit_many
     from stanrovi_cli.running import run_fit

@@ -103,7 +103,7 @@ def read(attrs: Mapping[str, Any], stored: Mapping[str, Array]) -> tuple[Notes, 
     reader = _Reader(attrs)
     parameters = reader.json("parameters", _names) or ()
     modes = _with_widths(reader.json("modes", _peaks) or (), stored.get("mode_axes"))
-    # Files of version 0.1 before arrays held the axes as text.
+    # Older files hold the axes as text.
     frame = _frame(stored) or reader.json("axes", _frame_of_text)
     facts = FitFacts(
         verdict=reader.verdict(),

@@ -241,8 +241,8 @@ def test_files_of_both_generations_read_alike(generation):
     assert (back.attrs["seed"], back.attrs["khat"], back.attrs["engine"]) == (3, 0.25, "stanli")
 
 
-def test_a_file_of_version_0_1_tells_its_fit_which_was_text_then():
-    draws = read_draws(DATA / "fit_of_version_0.1.nc")
+def test_a_file_that_holds_axes_as_text_tells_its_fit():
+    draws = read_draws(DATA / "fit_with_axes_as_text.nc")
     facts = draws.facts
     assert facts.verdict.name == "ok"
     assert len(facts.verdict.reasons) == 2

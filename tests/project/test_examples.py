@@ -30,6 +30,16 @@ def test_own_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert "ED50: 1.2" in printed
 
 
+def test_own_density(capsys: pytest.CaptureFixture[str]) -> None:
+    load("own_density").main()
+    printed = capsys.readouterr().out
+    assert "mfvi: suspect, KL 0.6" in printed
+    assert "rovi: ok, KL 0.00" in printed
+    # 2 (1 + Euler's constant) + log |det AXES|
+    assert "entropy 3.85 nats" in printed
+    assert "mean 0.01, sd 0.99" in printed or "sd 1.00" in printed
+
+
 @pytest.mark.slow
 def test_mode_collapse_in_short(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
