@@ -69,6 +69,15 @@ def test_principal_axes_are_those_of_the_covariance(axes):
         )
 
 
+def test_diagonal_axes_are_those_of_a_diagonal_matrix_to_the_last_bit():
+    rng = np.random.default_rng(1)
+    scale, y = np.exp(rng.standard_normal(20)), rng.standard_normal((9, 20))
+    thin, thick = DiagonalAxes(scale), DenseAxes(np.diag(scale))
+    assert thin.log_volume == thick.log_volume
+    for operation in ("apply", "solve", "apply_transposed", "solve_transposed"):
+        np.testing.assert_array_equal(getattr(thin, operation)(y), getattr(thick, operation)(y))
+
+
 def test_what_is_not_finite_is_told():
     assert not DenseAxes(np.full((2, 2), np.nan)).is_finite()
     assert not DiagonalAxes(np.array([1.0, np.inf])).is_finite()
