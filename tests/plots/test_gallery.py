@@ -335,7 +335,7 @@ def test_a_frozen_fit_and_heavy_tails_can_be_drawn():
 def test_no_global_state_of_matplotlib_changes():
     code = """
 import matplotlib as mpl, numpy as np, sys
-sys.path.insert(0, "tests")
+sys.path.insert(0, "tests/support")
 from comparison_cases import good_fit, bimodal, nuts
 from stanrovi.comparison.comparison import compare
 from stanrovi.plots.gallery import all_plots
