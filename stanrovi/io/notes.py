@@ -175,14 +175,7 @@ def _with_widths(peaks: tuple[Peak, ...], widths: Array | None) -> tuple[Peak, .
     if widths is None or np.shape(widths) != (len(peaks), d, d) or not np.isfinite(widths).all():
         return peaks
     return tuple(
-        Mode(
-            position=peak.position,
-            log_density=peak.log_density,
-            weight=peak.weight,
-            mass=peak.mass,
-            axes=DenseAxes(width),
-        )
-        for peak, width in zip(peaks, widths, strict=True)
+        peak.with_axes(DenseAxes(width)) for peak, width in zip(peaks, widths, strict=True)
     )
 
 

@@ -39,6 +39,16 @@ class Peak:
     weight: float = 0.0
     mass: float = float("nan")
 
+    def with_axes(self, axes: Axes) -> Mode:
+        """Give the peak a width."""
+        return Mode(
+            position=self.position,
+            log_density=self.log_density,
+            weight=self.weight,
+            mass=self.mass,
+            axes=axes,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Mode(Peak):
@@ -121,16 +131,7 @@ def with_common_axes(peaks: Sequence[Peak], x: Array) -> tuple[Mode, ...]:
     """
 
     def modes(axes: DenseAxes) -> tuple[Mode, ...]:
-        return tuple(
-            Mode(
-                position=p.position,
-                log_density=p.log_density,
-                weight=p.weight,
-                mass=p.mass,
-                axes=axes,
-            )
-            for p in peaks
-        )
+        return tuple(peak.with_axes(axes) for peak in peaks)
 
     position = np.stack([p.position for p in peaks])
     found = modes(common_axes(x))

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from comparison_cases import autocorrelated
 from scipy.stats import genpareto
 
 from stanrovi.diagnostics.statistics import effective_sizes, ess, kde, psis_khat, rhat
@@ -50,14 +51,6 @@ def test_kde_integrates_to_one():
 def test_a_tail_too_steep_for_any_shape_has_an_infinite_one():
     ratios = 1000 * np.random.default_rng(14).exponential(size=2000)
     assert psis_khat(ratios) == np.inf
-
-
-def autocorrelated(rng, chains, draws, count, rho):
-    noise = rng.normal(size=(chains, draws, count))
-    out = noise.copy()
-    for i in range(1, draws):
-        out[:, i] = rho * out[:, i - 1] + np.sqrt(1 - rho**2) * noise[:, i]
-    return out
 
 
 def test_effective_sizes_are_capped_and_see_autocorrelation():

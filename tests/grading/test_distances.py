@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from comparison_cases import autocorrelated
 
 from stanrovi.grading.distances import distances, noise_floor, pair_distances
 from stanrovi.grading.verdicts import exceeds
@@ -7,14 +8,6 @@ from stanrovi.grading.verdicts import exceeds
 
 def named(count):
     return tuple(f"p[{i + 1}]" for i in range(count))
-
-
-def autocorrelated(rng, chains, draws, count, rho):
-    noise = rng.normal(size=(chains, draws, count))
-    out = noise.copy()
-    for i in range(1, draws):
-        out[:, i] = rho * out[:, i - 1] + np.sqrt(1 - rho**2) * noise[:, i]
-    return out
 
 
 @pytest.mark.parametrize("count", [1, 6])

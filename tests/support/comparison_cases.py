@@ -100,3 +100,12 @@ def good_fit(rng, draws=4000, weight=0.49, **attrs):
     log_p = bimodal_log_density(values)
     stats = {"lp": log_p, "log_q": log_p + 0.1 * rng.normal(size=log_p.shape)}
     return run("rovi", values, attrs=fit_attrs(khat=0.1, **attrs), stats=stats)
+
+
+def autocorrelated(rng, chains, draws, count, rho):
+    """Standard normal chains whose draws are correlated by rho, shape (chains, draws, count)."""
+    noise = rng.normal(size=(chains, draws, count))
+    out = noise.copy()
+    for i in range(1, draws):
+        out[:, i] = rho * out[:, i - 1] + np.sqrt(1 - rho**2) * noise[:, i]
+    return out
