@@ -31,7 +31,7 @@ def working(text: str) -> Iterator[None]:
 
 @contextmanager
 def fit_progress(method: str) -> Iterator[Callable[[TracePoint], None] | None]:
-    """Show stage, gradients and ELBO of a fit; give what `stanrovi.vi` reports to."""
+    """Show stage, gradients and ELBO of a fit; give what a fit reports to."""
     from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stanrovi.arguments import checked_seed
+from stanrovi.methods import SBC_METHODS
 from stanrovi_cli import console
 from stanrovi_cli.options import (
-    METHODS,
     Name,
     json_option,
     model_options,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @model_options
 @click.option(
     "--method",
-    type=Name((*METHODS, "nuts")),
+    type=Name(SBC_METHODS),
     default="rovi",
     show_default=True,
     help="Method to check; nuts is that of the embedded engine.",

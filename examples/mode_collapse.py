@@ -155,7 +155,7 @@ def collapse_bound(m: float, w: float) -> float:
 def surviving(m: float, w: float, starts: Array) -> Array:
     """Mass of the mode at (-m, -m) after MFVI from a unit Gaussian at each start (n, 2)."""
     target = Target(bimodal(m, w))
-    mean_field = ProductSettings(axes="fixed", flexible=True, forward=0.0)
+    mean_field = ProductSettings(axes_moves="fixed", flexible=True, forward=0.0)
     masses = []
     for start in starts:
         run = FitRun(target, np.random.default_rng(1))

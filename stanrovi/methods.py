@@ -1,7 +1,6 @@
 """The methods of variational inference, by name: the one list, free of NumPy.
 
-The driver runs them, the command line offers them, calibration and the plots know them
-from here.
+The driver runs them, the command line offers them, calibration checks them.
 """
 
 from __future__ import annotations
@@ -10,6 +9,9 @@ from typing import Literal, get_args
 
 Method = Literal["gaussian", "mfvi", "rovi", "mixture", "auto"]
 METHODS: tuple[Method, ...] = get_args(Method)
+# What can be calibrated: the methods, and the reference.
+SbcMethod = Literal[Method, "nuts"]
+SBC_METHODS: tuple[SbcMethod, ...] = (*METHODS, "nuts")
 SUMMARIES: dict[Method, str] = {
     "gaussian": "full-rank Gaussian",
     "mfvi": "mean field, a product on the parameters' own axes",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -151,8 +152,8 @@ class _Ledger:
 
 
 @dataclass(frozen=True)
-class _Timed:
-    """A density whose time is written into a ledger."""
+class _Metered:
+    """A density whose evaluations, rejections and time are written into a ledger."""
 
     density: Density
     ledger: _Ledger
@@ -162,10 +163,24 @@ class _Timed:
         return self.density.dim
 
     def log_density_gradient(self, x: Array, /) -> tuple[Array, Array]:
+        ledger, n = self.ledger, len(x)
+        ledger.admit(n)
         start = time.perf_counter()
-        evaluated = self.density.log_density_gradient(x)
-        self.ledger.density_seconds += time.perf_counter() - start
-        return evaluated
+        value, gradient = self.density.log_density_gradient(x)
+        ledger.density_seconds += time.perf_counter() - start
+        ledger.n_gradients += n
+        ledger.gradients[ledger.stage] = ledger.gradients.get(ledger.stage, 0) + n
+        value, gradient, n_rejected = _with_rejections(value, gradient)
+        ledger.n_rejections += n_rejected
+        return value, gradient
+
+
+def _with_rejections(value: Array, gradient: Array) -> tuple[Array, Array, int]:
+    """Turn what is not finite into rejections, and count them."""
+    bad = ~(np.isfinite(value) & np.isfinite(gradient).all(axis=1))
+    if not bad.any():
+        return value, gradient, 0
+    return np.where(bad, -np.inf, value), np.where(bad[:, None], 0.0, gradient), int(bad.sum())
 
 
 class Target:
@@ -197,7 +212,7 @@ class Target:
         deadline: float | None = None,
     ) -> None:
         self._ledger = _Ledger(max_gradients, deadline)
-        self._density: Density = _Timed(density, self._ledger)
+        self._density: _Metered | Composed = _Metered(density, self._ledger)
         self.dim = density.dim
 
     def composed(
@@ -214,8 +229,8 @@ class Target:
         power, terms, through
             See `Composed`.
         """
-        made = Target(self._density)
-        made._density, made._ledger = Composed(self._density, power, terms, through), self._ledger
+        made = copy(self)
+        made._density = Composed(self._density, power, terms, through)
         return made
 
     @property
@@ -225,7 +240,7 @@ class Target:
 
     @property
     def n_rejections(self) -> int:
-        """Points rejected so far."""
+        """Points that the density itself has rejected so far."""
         return self._ledger.n_rejections
 
     @property
@@ -270,17 +285,11 @@ class Target:
             When the budget does not cover this batch.
         """
         x = np.ascontiguousarray(x, dtype=np.float64)
-        n, ledger = x.shape[0], self._ledger
-        ledger.admit(n)
-        log_density, gradient = self._density.log_density_gradient(x)
-        ledger.n_gradients += n
-        ledger.gradients[ledger.stage] = ledger.gradients.get(ledger.stage, 0) + n
-        bad = ~(np.isfinite(log_density) & np.isfinite(gradient).all(axis=1))
-        if bad.any():
-            ledger.n_rejections += int(bad.sum())
-            log_density = np.where(bad, -np.inf, log_density)
-            gradient = np.where(bad[:, None], 0.0, gradient)
-        return log_density, gradient
+        evaluated = self._density.log_density_gradient(x)
+        if isinstance(self._density, _Metered):
+            return evaluated
+        # What the program accepts can still be beyond numbers once it is composed.
+        return _with_rejections(*evaluated)[:2]
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

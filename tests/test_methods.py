@@ -7,8 +7,7 @@ import pytest
 from places import ROOT
 
 import stanrovi as sr
-from stanrovi.calibration.sbc import SBC_METHODS
-from stanrovi.methods import METHODS, SUMMARIES, Method
+from stanrovi.methods import METHODS, SBC_METHODS, SUMMARIES, Method
 from stanrovi.vi.methods import driver
 from stanrovi_cli import options
 

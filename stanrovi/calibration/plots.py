@@ -84,7 +84,7 @@ def plot_ecdf(table: RankTable, count: int = 12) -> Figure:
 
 
 def calibration_plots(table: RankTable) -> list[Plot]:
-    """Make both pictures with their words, for `stanrovi.plots.gallery.save_plots`."""
+    """Make both pictures with their words, for `stanrovi.plots.figure.save_plots`."""
     failed = [name for name, p in table.parameters.items() if p.verdict != "calibrated"]
     finding = f"Not calibrated: {', '.join(failed)}." if failed else "All are calibrated."
     return [

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class CalibrationResult(RankTable):
     """Simulation-based calibration of a method on a model.
 
@@ -47,6 +47,13 @@ class CalibrationResult(RankTable):
     def plot_ecdf(self) -> Figure:
         """Draw distribution functions less the uniform one; see `stanrovi.calibration.plots`."""
         return plot_ecdf(self)
+
+    def __repr__(self) -> str:
+        words = "calibrated" if self.calibrated else "NOT calibrated"
+        return (
+            f"<CalibrationResult: {self.method} on {self.model}, {words}, "
+            f"{self.n_simulations} simulations among {self.draws} draws>"
+        )
 
     @property
     def calibrated(self) -> bool:

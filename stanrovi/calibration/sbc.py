@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from stanrovi.calibration.result import CalibrationResult
 from stanrovi.diagnostics.statistics import ess
 from stanrovi.draws import Draws
 from stanrovi.errors import DensityError, DrawsError, ModelError, SamplerError, UsageError
-from stanrovi.methods import METHODS, Method
+from stanrovi.methods import SBC_METHODS, Method, SbcMethod
 from stanrovi.runs.fit import fit
 from stanrovi.runs.nuts import nuts
 from stanrovi.runs.nuts_run import NutsRun
@@ -33,8 +33,6 @@ from stanrovi.stan.model import Model, ModelSource, as_model
 from stanrovi.stan.program import Program
 from stanrovi.target import Array
 
-SbcMethod = Literal[Method, "nuts"]
-SBC_METHODS: tuple[SbcMethod, ...] = (*METHODS, "nuts")
 Simulator = Callable[[np.random.Generator], tuple[Mapping[str, Any], Mapping[str, Any]]]
 SimulationListener = Callable[[int, int], None]
 

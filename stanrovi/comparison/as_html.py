@@ -18,8 +18,10 @@ import numpy as np
 from stanrovi.comparison.rows import summary_row
 from stanrovi.grading.findings import Findings, MethodComparison
 from stanrovi.io.files import write_text
+from stanrovi.io.notes import KEYS
 from stanrovi.plots.gallery import Plot, all_plots
 from stanrovi.vi.facts import FitFacts, VerdictName
+from stanrovi.vi.settings import FamilySettings
 
 if TYPE_CHECKING:
     import jinja2
@@ -43,7 +45,7 @@ def write_report(
     commands: Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write the report of a findings.
+    """Write the report of a comparison.
 
     Parameters
     ----------
@@ -223,7 +225,7 @@ def _settings(findings: Findings) -> list[tuple[str, list[tuple[str, str]]]]:
             name,
             [
                 ("draws", f"{run.n_chains} x {run.n_draws}"),
-                *((key, _shown(value)) for key, value in run.attrs.items()),
+                *((key, _shown(value)) for key, value in run.attrs.items() if key not in KEYS),
                 *_fit_settings(run.facts),
             ],
         )
@@ -235,7 +237,8 @@ def _fit_settings(facts: FitFacts | None) -> list[tuple[str, str]]:
     if facts is None:
         return []
     stages = ", ".join(f"{stage} {n:,}" for stage, n in facts.gradients_by_stage.items())
-    rows = [] if facts.settings is None else list(asdict(facts.settings).items())
+    changed = facts.settings if facts.settings != FamilySettings() else None
+    rows = [] if changed is None else list(asdict(changed).items())
     return [
         *rows,
         *([("gradients_by_stage", stages)] if stages else []),

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from stanrovi.diagnostics.reference import ReferenceCheck
 from stanrovi.grading.distances import Distances
-from stanrovi.grading.findings import Findings
+from stanrovi.grading.findings import Findings, MethodComparison
 from stanrovi.grading.mode_table import ModeTable
 from stanrovi.io.json_values import plain
-
-if TYPE_CHECKING:
-    from stanrovi.grading.findings import MethodComparison
 
 
 def comparison_dict(findings: Findings) -> dict[str, Any]:

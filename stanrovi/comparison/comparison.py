@@ -25,8 +25,25 @@ if TYPE_CHECKING:
 class Comparison(Findings):
     """Fits compared with a reference; see `compare`.
 
-    Its fields are those of `stanrovi.grading.findings.Findings`: model, parameters,
-    reference, noise_floor, methods, modes, fits, reference_draws, seed.
+    Attributes
+    ----------
+    model : str
+        Name of the model.
+    parameters : tuple of str
+        Scalar parameters compared, constant ones and copies left out.
+    reference : ReferenceCheck
+        The reference, whether it is trusted, and why.
+    noise_floor : float
+        Largest noise floor of any parameter, reference sds; NaN where the
+        reference is not trusted.
+    methods : mapping of str to MethodComparison
+        Verdict, distances and costs of each fit.
+    modes : ModeTable or None
+        None where no fit searched for modes.
+    fits : mapping of str to Draws
+    reference_draws : Draws
+    seed : int
+        Seed of the splits behind the noise floor.
     """
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ Points and gradients are rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -44,6 +44,9 @@ class Axes(Protocol):
     def solve_transposed(self, gradient: Array) -> Array:
         """``B^-T g``: gradients (n, dim) in y as gradients in x."""
 
+    def solve_transposed_once(self, gradient: Array) -> Array:
+        """``B^-T g`` for few rows, when no other solution will be asked for."""
+
     def column(self, j: int) -> Array:
         """Direction of axis j, shape (dim,)."""
 
@@ -53,13 +56,13 @@ class Axes(Protocol):
     def times(self, matrix: Array) -> DenseAxes:
         """``B @ matrix``."""
 
-    def sd(self, variance: Array) -> Array:
-        """Give the sds (dim,) of ``B y``, the y uncorrelated with these variances."""
+    def sd(self, variance: Array | None = None) -> Array:
+        """Give the sds (dim,) of ``B y``, the y uncorrelated with these variances, or with 1."""
 
     def covariance(self, variance: Array | None = None) -> Array:
         """Covariance (dim, dim) of ``B y``, the y uncorrelated with these variances, or with 1."""
 
-    def precision_diagonal(self, variance: Array) -> Array:
+    def precision_diagonal(self, variance: Array | None = None) -> Array:
         """Diagonal (dim,) of the inverse of that covariance."""
 
     def log_det_covariance(self) -> float:
@@ -83,9 +86,12 @@ class DenseAxes:
     ----------
     matrix : ndarray, shape (dim, dim)
         Invertible; column j is the direction of axis j.
+    given_covariance : ndarray, shape (dim, dim), optional
+        ``B @ B.T`` where B was made from it, without the rounding of a product.
     """
 
     matrix: Array
+    given_covariance: Array | None = field(default=None, repr=False)
 
     @classmethod
     def of_covariance(cls, covariance: Array) -> DenseAxes:
@@ -96,9 +102,10 @@ class DenseAxes:
         numpy.linalg.LinAlgError
             If the covariance is not positive definite.
         """
-        axes = cls(np.asarray(np.linalg.cholesky(covariance), dtype=np.float64))
-        axes.__dict__["_gram"] = covariance  # as given, without the rounding of a product
-        return axes
+        return cls(np.asarray(np.linalg.cholesky(covariance), dtype=np.float64), covariance)
+
+    def __reduce__(self) -> tuple[type[DenseAxes], tuple[Array, Array | None]]:
+        return DenseAxes, (self.matrix, self.given_covariance)  # without what was derived
 
     @property
     def dim(self) -> int:
@@ -117,6 +124,8 @@ class DenseAxes:
 
     @cached_property
     def _gram(self) -> Array:
+        if self.given_covariance is not None:
+            return self.given_covariance
         return np.asarray(self.matrix @ self.matrix.T)
 
     @cached_property
@@ -140,6 +149,10 @@ class DenseAxes:
         """``B^-T g``: gradients (n, dim) in y as gradients in x."""
         return np.asarray(gradient @ self._inverse)
 
+    def solve_transposed_once(self, gradient: Array) -> Array:
+        """``B^-T g`` for few rows, when no other solution will be asked for."""
+        return np.asarray(np.linalg.solve(self.matrix.T, gradient.T).T)
+
     def column(self, j: int) -> Array:
         """Direction of axis j, shape (dim,)."""
         return self.matrix[:, j]
@@ -152,9 +165,10 @@ class DenseAxes:
         """``B @ matrix``."""
         return DenseAxes(np.asarray(self.matrix @ matrix))
 
-    def sd(self, variance: Array) -> Array:
-        """Give the sds (dim,) of ``B y``, the y uncorrelated with these variances."""
-        return np.asarray(np.sqrt(self.matrix**2 @ variance))
+    def sd(self, variance: Array | None = None) -> Array:
+        """Give the sds (dim,) of ``B y``, the y uncorrelated with these variances, or with 1."""
+        squared = np.diag(self._gram) if variance is None else self.matrix**2 @ variance
+        return np.asarray(np.sqrt(squared))
 
     def covariance(self, variance: Array | None = None) -> Array:
         """Covariance (dim, dim) of ``B y``, the y uncorrelated with these variances, or with 1."""
@@ -162,7 +176,7 @@ class DenseAxes:
             return self._gram
         return np.asarray((self.matrix * variance) @ self.matrix.T)
 
-    def precision_diagonal(self, variance: Array) -> Array:
+    def precision_diagonal(self, variance: Array | None = None) -> Array:
         """Diagonal (dim,) of the inverse of that covariance."""
         return np.diag(np.linalg.inv(self.covariance(variance)))
 
@@ -232,6 +246,10 @@ class DiagonalAxes:
         """``B^-T g``: gradients (n, dim) in y as gradients in x."""
         return np.asarray(gradient * self._inverse)
 
+    def solve_transposed_once(self, gradient: Array) -> Array:
+        """``B^-T g`` for few rows, when no other solution will be asked for."""
+        return self.solve_transposed(gradient)
+
     def column(self, j: int) -> Array:
         """Direction of axis j, shape (dim,)."""
         out = np.zeros(self.dim)
@@ -246,17 +264,17 @@ class DiagonalAxes:
         """``B @ matrix``."""
         return DenseAxes(self.scale[:, None] * matrix)
 
-    def sd(self, variance: Array) -> Array:
-        """Give the sds (dim,) of ``B y``, the y uncorrelated with these variances."""
-        return np.asarray(self.scale * np.sqrt(variance))
+    def sd(self, variance: Array | None = None) -> Array:
+        """Give the sds (dim,) of ``B y``, the y uncorrelated with these variances, or with 1."""
+        return self.scale if variance is None else np.asarray(self.scale * np.sqrt(variance))
 
     def covariance(self, variance: Array | None = None) -> Array:
         """Covariance (dim, dim) of ``B y``, the y uncorrelated with these variances, or with 1."""
         return np.diag(self.scale**2 if variance is None else self.scale**2 * variance)
 
-    def precision_diagonal(self, variance: Array) -> Array:
+    def precision_diagonal(self, variance: Array | None = None) -> Array:
         """Diagonal (dim,) of the inverse of that covariance."""
-        return np.asarray(1.0 / (self.scale**2 * variance))
+        return np.asarray(1.0 / (self.scale**2 * (1.0 if variance is None else variance)))
 
     def log_det_covariance(self) -> float:
         """Log determinant of the covariance of ``B y``, y of unit variance."""
@@ -298,5 +316,5 @@ class Frame:
     axes: Axes
 
     def coordinates(self, x: Array) -> Array:
-        """Coordinates y of the rows of x, both of shape (n, dim): ``x = center + B y``."""
+        """Coordinates y of points x, both of shape (..., dim): ``x = center + B y``."""
         return self.axes.solve(x - self.center)

@@ -185,6 +185,7 @@ def _correlated_pairs(flat: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     strength = np.empty(0)
     for start in range(0, flat.shape[1], _PAIR_BLOCK):
         block = np.abs(scaled[:, start : start + _PAIR_BLOCK].T @ scaled)
+        block = np.minimum(block.round(12), 1.0)  # rounding shall not order what is equal
         i, j = np.triu_indices(len(block), k=start + 1, m=flat.shape[1])
         rows, columns = np.append(rows, i + start), np.append(columns, j)
         strength = np.append(strength, block[i, j])

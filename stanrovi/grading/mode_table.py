@@ -93,7 +93,7 @@ def mode_table(fits: Mapping[str, Draws], reference: Draws) -> ModeTable | None:
         None where no fit knows any mode.
     """
     known = [fit.facts.modes for fit in fits.values() if fit.facts is not None]
-    peaks = max(known, key=len, default=())
+    peaks = max(known, key=_told, default=())
     if not peaks:
         return None
     placer = _Placer(peaks, [*fits.values(), reference])
@@ -115,6 +115,11 @@ def mode_table(fits: Mapping[str, Draws], reference: Draws) -> ModeTable | None:
     return replace(table, objection=objection)
 
 
+def _told(peaks: Sequence[Peak]) -> tuple[int, bool]:
+    """How much a list of modes tells: how many there are, and whether with their widths."""
+    return len(peaks), all(isinstance(peak, Mode) for peak in peaks)
+
+
 class _Placer:
     """Assigns draws to basins (`stanrovi.modes.basins`).
 
@@ -124,8 +129,7 @@ class _Placer:
     """
 
     def __init__(self, peaks: Sequence[Peak], runs: Sequence[Draws]) -> None:
-        self._dim = len(peaks[0].position)
-        flats = [(run, _unconstrained(run, self._dim)) for run in runs]
+        flats = [(run, _unconstrained(run, len(peaks[0].position))) for run in runs]
         placed = [(run, flat) for run, flat in flats if flat is not None]
         modes = tuple(peak for peak in peaks if isinstance(peak, Mode))
         if len(modes) < len(peaks):
@@ -134,18 +138,19 @@ class _Placer:
                 peaks, np.concatenate([flat for _, flat in placed] or [position])
             )
         self._modes = modes
-        self._landmarks = [(run, basin_labels(modes, flat)) for run, flat in placed]
+        self._placed = [(run, basin_labels(modes, flat)) for run, flat in placed]
 
     def labels(self, run: Draws) -> Labels | None:
         """Basin of each draw, shape (chain, draw); None if they cannot be placed."""
-        draws = _unconstrained(run, self._dim)
-        labels = self._constrained(run) if draws is None else basin_labels(self._modes, draws)
+        known = (at for other, at in self._placed if other is run)
+        labels = next(known, None)
+        labels = self._constrained(run) if labels is None else labels
         return None if labels is None else labels.reshape(run.n_chains, run.n_draws)
 
     def _constrained(self, run: Draws) -> Labels | None:
         """Place draws that are known in constrained space alone, by those of another run."""
         scalars = run.scalars(tuple(run.posterior))
-        for other, at in self._landmarks:
+        for other, at in self._placed:
             names = tuple(other.scalars())
             if set(names) - set(scalars) or len(set(at)) < len(self._modes):
                 continue

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,6 +79,8 @@ def _groups(draws: Draws, observed_data: Mapping[str, Any] | None) -> dict[str, 
 
 
 def _container_attrs(draws: Draws) -> dict[str, str | int | float]:
+    from importlib import metadata
+
     attrs: dict[str, Any] = {
         "inference_library": "stanrovi",
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -10,7 +10,6 @@ importing stanrovi stays light.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +29,8 @@ def import_arviz() -> Any:
 
 def is_legacy() -> bool:
     """Whether the installed ArviZ is of the 0.x generation."""
+    from importlib import metadata
+
     return metadata.version("arviz").startswith("0.")
 
 

@@ -7,9 +7,9 @@ keys that is not ours is left where it is.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -23,8 +23,18 @@ from stanrovi.vi.facts import FitFacts, TracePoint, Verdict, VerdictName
 from stanrovi.vi.settings import FamilySettings
 
 GROUP = "fit"
-
-T = TypeVar("T")
+# Attributes that are ours where a file tells of a fit.
+KEYS = (
+    "parameters",
+    "verdict",
+    "verdict_reasons",
+    "warnings",
+    "settings",
+    "gradients_by_stage",
+    "modes",
+    "trace",
+    "axes",
+)
 
 
 @dataclass(frozen=True)
@@ -100,51 +110,37 @@ def read(attrs: Mapping[str, Any], stored: Mapping[str, Array]) -> tuple[Notes, 
     others : dict
         The other attributes.
     """
-    reader = _Reader(attrs)
-    parameters = reader.json("parameters", _names) or ()
-    modes = _with_widths(reader.json("modes", _peaks) or (), stored.get("mode_axes"))
+    parameters = json_attribute(attrs, "parameters", _names) or ()
+    verdict = _verdict(attrs)
+    peaks = json_attribute(attrs, "modes", _peaks) or ()
+    trace = json_attribute(attrs, "trace", _trace) or ()
     # Older files hold the axes as text.
-    frame = _frame(stored) or reader.json("axes", _frame_of_text)
+    frame = _frame(stored) or json_attribute(attrs, "axes", _frame_of_text)
+    if verdict is None and not peaks and not trace and frame is None:
+        others = {key: value for key, value in attrs.items() if key != "parameters"}
+        return Notes(parameters, None), others
     facts = FitFacts(
-        verdict=reader.verdict(),
-        modes=modes,
-        trace=reader.json("trace", _trace) or (),
+        verdict=verdict,
+        modes=_with_widths(peaks, stored.get("mode_axes")),
+        trace=trace,
         frame=frame,
-        settings=reader.json("settings", _settings),
-        warnings=reader.lines("warnings"),
-        gradients_by_stage=reader.json("gradients_by_stage", _counts) or {},
+        settings=json_attribute(attrs, "settings", _settings),
+        warnings=_lines(attrs.get("warnings")),
+        gradients_by_stage=json_attribute(attrs, "gradients_by_stage", _counts) or {},
     )
-    told = bool(reader.taken - {"parameters"}) or frame is not None
-    others = {key: value for key, value in attrs.items() if key not in reader.taken}
-    return Notes(parameters, facts if told else None), others
+    return Notes(parameters, facts), {key: v for key, v in attrs.items() if key not in KEYS}
 
 
-class _Reader:
-    """Takes attributes that are ours, and remembers which."""
+def _verdict(attrs: Mapping[str, Any]) -> Verdict | None:
+    name = str(attrs.get("verdict", ""))
+    if name not in get_args(VerdictName):
+        return None
+    return Verdict(name, _lines(attrs.get("verdict_reasons")))  # type: ignore[arg-type]
 
-    def __init__(self, attrs: Mapping[str, Any]) -> None:
-        self._attrs = attrs
-        self.taken: set[str] = set()
 
-    def json(self, key: str, convert: Callable[[Any], T]) -> T | None:
-        value = json_attribute(self._attrs, key, convert)
-        if value is not None:
-            self.taken.add(key)
-        return value
-
-    def lines(self, key: str) -> tuple[str, ...]:
-        value = self._attrs.get(key)
-        if not isinstance(value, str):
-            return ()
-        self.taken.add(key)
-        return tuple(line for line in value.splitlines() if line.strip())
-
-    def verdict(self) -> Verdict | None:
-        name = str(self._attrs.get("verdict", ""))
-        if name not in get_args(VerdictName):
-            return None
-        self.taken.add("verdict")
-        return Verdict(name, self.lines("verdict_reasons"))  # type: ignore[arg-type]
+def _lines(value: Any) -> tuple[str, ...]:
+    text = value if isinstance(value, str) else ""
+    return tuple(line for line in text.splitlines() if line.strip())
 
 
 def _names(value: Any) -> tuple[str, ...]:
@@ -154,7 +150,7 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def _peaks(value: Any) -> tuple[Peak, ...]:
-    return tuple(
+    peaks = tuple(
         Peak(
             position=_finite(mode["position"]),
             log_density=float(_finite(mode["log_density"])),
@@ -163,27 +159,29 @@ def _peaks(value: Any) -> tuple[Peak, ...]:
         )
         for mode in value
     )
+    if {peak.position.ndim for peak in peaks} - {1} or len({len(p.position) for p in peaks}) > 1:
+        raise ValueError("positions are vectors of one length")
+    return peaks
 
 
 def _with_widths(peaks: tuple[Peak, ...], widths: Array | None) -> tuple[Peak, ...]:
-    if not peaks:
-        return ()
-    dims = {len(peak.position) for peak in peaks}
-    d = dims.pop()
-    if dims:
-        return ()
-    if widths is None or np.shape(widths) != (len(peaks), d, d) or not np.isfinite(widths).all():
+    """Peaks with the widths that are stored, as far as they are those of a distribution."""
+    if not peaks or widths is None:
         return peaks
-    return tuple(
-        peak.with_axes(DenseAxes(width)) for peak, width in zip(peaks, widths, strict=True)
-    )
+    d = len(peaks[0].position)
+    if widths.shape != (len(peaks), d, d):
+        return peaks
+    axes = [DenseAxes(width) for width in widths]
+    if not all(map(_invertible, axes)):
+        return peaks
+    return tuple(peak.with_axes(width) for peak, width in zip(peaks, axes, strict=True))
 
 
 def _trace(value: Any) -> tuple[TracePoint, ...]:
     return tuple(
         TracePoint(
             str(point["stage"]),
-            int(point["n_gradients"]),
+            int(float(point["n_gradients"])),
             _number(point["elbo"]),
             _number(point["elbo_se"]),
         )
@@ -205,7 +203,7 @@ def _counts(value: Any) -> dict[str, int]:
 def _frame(stored: Mapping[str, Array]) -> Frame | None:
     """Axes that are stored as arrays; None where there are none that have an inverse."""
     center = stored.get("axes_center")
-    if center is None or np.ndim(center) != 1:
+    if center is None or center.ndim != 1 or not len(center):
         return None
     axes: Axes
     scale, matrix = stored.get("axes_scale"), stored.get("axes")
@@ -222,8 +220,10 @@ def _frame_of_text(value: Any) -> Frame:
     center, matrix = (np.array(value[key], dtype=np.float64) for key in ("center", "matrix"))
     if matrix.shape != (len(center), len(center)):
         raise ValueError("centre and matrix differ in size")
-    axes = DenseAxes(matrix)
-    if not _invertible(axes):
+    scale = np.diag(matrix)
+    thin = len(center) > 0 and (scale > 0).all() and (matrix == np.diag(scale)).all()
+    axes: Axes = DiagonalAxes(scale) if thin else DenseAxes(matrix)
+    if not len(center) or not _invertible(axes):
         raise ValueError("axes without an inverse")
     return Frame(center, axes)
 
@@ -240,4 +240,5 @@ def _finite(value: Any) -> Array:
 
 
 def _number(value: Any) -> float:
-    return float("nan") if value is None else float(value)
+    """Read a number that may be unknown."""
+    return float(value) if isinstance(value, (int, float)) else float("nan")

@@ -82,6 +82,10 @@ class Ascent:
         floor = max(1e-12 * float(spectrum[-1]), 1e-300)
         return np.asarray((vectors * np.maximum(spectrum, floor)) @ vectors.T)
 
+    def sd(self, i: int) -> Array:
+        """Climber i's estimate of the local standard deviations, shape (dim,)."""
+        return np.asarray(np.sqrt(np.diag(self.inverse_hessian(i))))
+
     def _backtrack(self, i: Indices, value: Array, slope: Array) -> None:
         t = self._t[i]
         with np.errstate(all="ignore"):

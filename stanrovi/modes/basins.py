@@ -70,7 +70,7 @@ class Mode(Peak):
     @property
     def sd(self) -> Array:
         """Local standard deviations, shape (dim,)."""
-        return self.axes.sd(np.ones(self.axes.dim))
+        return self.axes.sd()
 
 
 def local_evidence(mode: Mode) -> float:

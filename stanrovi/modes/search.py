@@ -100,7 +100,7 @@ class SearchResult:
         )
 
 
-def find_modes(
+def search_modes(
     target: Target, rng: np.random.Generator, settings: SearchSettings | None = None
 ) -> SearchResult:
     """Find the basins of a log density.
@@ -269,8 +269,7 @@ class _Basins:
         self._seen.add(i)
         if self._known(climb.x[i], climb.log_density[i]):
             return
-        sd = np.sqrt(np.diag(climb.inverse_hessian(i)))
-        mode = local_mode(self.target, climb.x[i], sd)
+        mode = local_mode(self.target, climb.x[i], climb.sd(i))
         if mode is None:
             self._improper.add(i)
         elif not self._known(mode.position, mode.log_density):

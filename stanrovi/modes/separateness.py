@@ -211,7 +211,7 @@ def _cost_of_one(first: Mode, second: Mode) -> float:
     total = first.weight + second.weight
     costs = []
     for mode in (first, second):
-        precision = mode.axes.precision_diagonal(np.ones(mode.axes.dim))
+        precision = mode.axes.precision_diagonal()
         mean_field = 0.5 * (np.log(precision).sum() + mode.axes.log_det_covariance())
         costs.append(-np.log(mode.weight / total) + mean_field)
     return float(min(costs))

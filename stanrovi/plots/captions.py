@@ -19,7 +19,7 @@ _TITLES = {
 _CAPTIONS = {
     "marginals": "Grey: the reference. Lines: the fits. {order}{w1} A density more than four "
     "times as tall as the reference is scaled down to that height.",
-    "modes": "Share of draws nearest to each mode that the search found. Local evidence is a "
+    "modes": "Share of draws in the basin of each mode that the search found. Local evidence is a "
     "Laplace estimate of what each mode should hold.",
     "pairs": "Points: the reference. Contours: half and nine tenths of each fit's draws. "
     "{order}{star}",

@@ -7,8 +7,6 @@ no window and to no pyplot state; save them or show them in a notebook.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from stanrovi.grading.findings import Findings
 from stanrovi.plots import captions
 from stanrovi.plots.figure import Plot
@@ -17,9 +15,6 @@ from stanrovi.plots.forest import plot_forest
 from stanrovi.plots.marginals import plot_marginals
 from stanrovi.plots.modes import plot_modes
 from stanrovi.plots.pairs import plot_pairs
-
-if TYPE_CHECKING:
-    pass
 
 
 def all_plots(findings: Findings) -> list[Plot]:

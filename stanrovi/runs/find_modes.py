@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stanrovi.arguments import checked_seed
-from stanrovi.modes.search import SearchSettings
-from stanrovi.modes.search import find_modes as search_modes
+from stanrovi.modes.search import SearchSettings, search_modes
 from stanrovi.modes.separateness import ModeReport, mode_report
 from stanrovi.runs.guard import guarded
 from stanrovi.stan.data import DataSource

@@ -9,7 +9,7 @@ import numpy as np
 from stanrovi.arguments import checked_count, checked_seed
 from stanrovi.draws import Draws
 from stanrovi.errors import DensityError
-from stanrovi.modes.search import find_modes
+from stanrovi.modes.search import search_modes
 from stanrovi.runs.record import constrained, record
 from stanrovi.stan.model import Model
 from stanrovi.target import Target
@@ -42,7 +42,7 @@ def laplace_draws(model: Model, *, seed: int, draws: int = 4000) -> Draws:
     began = time.perf_counter()
     target = Target(model)
     searching, sampling = np.random.default_rng(seed).spawn(2)
-    search = find_modes(target, searching)
+    search = search_modes(target, searching)
     if not search.modes:
         raise DensityError(
             f"Laplace's approximation needs a mode, and none of {search.n_starts} climbs on "

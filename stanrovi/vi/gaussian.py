@@ -49,10 +49,10 @@ def fit_gaussian(run: FitRun, start: Product) -> tuple[Product, Pool, bool]:
     converged : bool
     """
     pool = Pool()
-    ascent = ascend(run, start, _NaturalGradient(run.target.dim), pool)
-    if ascent.last is None:
-        return ascent.best.family, pool, False
-    return ascent.last.family, pool, True
+    course = ascend(run, start, _NaturalGradient(run.target.dim), pool)
+    if course.last is None:
+        return course.best.family, pool, False
+    return course.last.family, pool, True
 
 
 @dataclass
@@ -94,7 +94,7 @@ class _NaturalGradient:
         if size >= _TOLERANCE:
             return Proposal(family, n)
         if n > max(_MIN_DRAWS, _POLISH * self.dim) or step + 1 >= _MAX_STEPS // 2:
-            return Proposal(family, n, ended="The last step was below tolerance.", converged=True)
+            return Proposal(family, n, ended="settled", converged=True)
         return Proposal(family, 2 * n)  # a last look with more draws
 
 

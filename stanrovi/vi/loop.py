@@ -8,7 +8,6 @@ draws. What differs between fits is a `Rule`; the loop is this one.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Protocol
 
 from stanrovi.families.product import Product
@@ -121,7 +120,7 @@ class Rule(Protocol):
 
 
 @dataclass(frozen=True)
-class Ascent:
+class Course:
     """How a fit went.
 
     Attributes
@@ -138,7 +137,7 @@ class Ascent:
     spent: int
 
 
-def ascend(run: FitRun, start: Product, rule: Rule, pool: Pool) -> Ascent:
+def ascend(run: FitRun, start: Product, rule: Rule, pool: Pool) -> Course:
     """Fit.
 
     Parameters
@@ -153,7 +152,7 @@ def ascend(run: FitRun, start: Product, rule: Rule, pool: Pool) -> Ascent:
 
     Returns
     -------
-    Ascent
+    Course
 
     Raises
     ------
@@ -162,10 +161,12 @@ def ascend(run: FitRun, start: Product, rule: Rule, pool: Pool) -> Ascent:
     """
     family, best = start, None
     n, spent = rule.first_draws, 0
+    step = -1
     with run.stage(rule.stage):
-        for step in count():
+        while True:
+            step += 1
             if best is not None and not rule.affords(step, spent + n):
-                return Ascent(best, None, spent)
+                return Course(best, None, spent)
             batch = run.evaluate(rule.stage, family, rule.base(run, n))
             spent += len(batch.x)
             if best is None and (other := rule.better_start(family, batch, step)) is not None:
@@ -182,6 +183,5 @@ def ascend(run: FitRun, start: Product, rule: Rule, pool: Pool) -> Ascent:
             run.family = best.family
             proposal = rule.propose(best, pool, n, step)
             if proposal.ended:
-                return Ascent(best, proposal, spent)
+                return Course(best, proposal, spent)
             family, n = proposal.family, proposal.n_draws
-    raise AssertionError("count() never ends")

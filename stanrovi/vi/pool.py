@@ -112,7 +112,7 @@ def _wall(family: Product, z: Array) -> Array:
     """Gradients that are the iterate's own plus a push of `_PUSH` towards its centre."""
     inward = -_PUSH * z / np.linalg.norm(z, axis=1, keepdims=True)
     score = family.marginals.score(z) + inward / np.exp(family.marginals.log_slope(z))
-    return family.axes.solve_transposed(score)
+    return family.axes.solve_transposed_once(score)
 
 
 @dataclass

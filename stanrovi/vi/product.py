@@ -46,6 +46,11 @@ class ProductFit:
     converged: bool
     message: str
 
+    def outcome(self) -> Outcome:
+        """Hand back the fit as it ended."""
+        status: Status = "converged" if self.converged else "max_iterations"
+        return Outcome(self.family, status, self.message, self.last)
+
 
 def fit_product(
     run: FitRun, start: Product, settings: ProductSettings, pool: Pool | None = None
@@ -65,24 +70,18 @@ def fit_product(
     ProductFit
     """
     dim = run.target.dim
-    per_dim = 40 if settings.axes == "fixed" else 20
+    per_dim = 40 if settings.axes_moves == "fixed" else 20
     budget = settings.max_gradients or max(2500, per_dim * dim, run.target.n_left)
     rule = _CoordinateAscent(dim, settings, budget)
-    ascent = ascend(run, start.standardised(), rule, pool or Pool())
-    family, batch = ascent.best.settled()
-    if ascent.last is not None:
-        converged, message = ascent.last.converged, ascent.last.ended
+    course = ascend(run, start.standardised(), rule, pool or Pool())
+    family, batch = course.best.settled()
+    if course.last is not None:
+        converged, message = course.last.converged, course.last.ended
     else:
         converged = False
-        message = f"After {ascent.spent} gradients steps still promised gains; a larger budget "
+        message = f"After {course.spent} gradients steps still promised gains; a larger budget "
         message += "lets the fit go on."
-    return ProductFit(family, ascent.best.first, batch, converged, message)
-
-
-def outcome(fit: ProductFit) -> Outcome:
-    """Hand back a product fit as it ended."""
-    status: Status = "converged" if fit.converged else "max_iterations"
-    return Outcome(fit.family, status, fit.message, fit.last)
+    return ProductFit(family, course.best.first, batch, converged, message)
 
 
 @dataclass

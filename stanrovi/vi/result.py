@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from stanrovi.families.base import Family
@@ -85,7 +86,7 @@ class FitResult:
     verdict: Verdict
     warnings: tuple[str, ...]
 
-    @property
+    @cached_property
     def facts(self) -> FitFacts:
         """What travels with the draws."""
         family = self.family

@@ -49,7 +49,7 @@ class ProductSettings:
 
     Attributes
     ----------
-    axes : {"fixed", "rotation", "free"}
+    axes_moves : {"fixed", "rotation", "free"}
         Keep the axes (mean field), turn them behind a fixed preconditioner
         (the paper's RoVI), or turn and correct them.
     flexible : bool
@@ -59,7 +59,7 @@ class ProductSettings:
     alternating : bool
         Update marginals and axes in turns instead of jointly.
     preconditioner : ndarray, shape (dim, dim), optional
-        A of ``A @ O``, for ``axes="rotation"``.
+        A of ``A @ O``, for ``axes_moves="rotation"``.
     frozen : tuple of int
         Coordinates whose marginal and location are left alone.
     max_gradients : int, optional
@@ -67,7 +67,7 @@ class ProductSettings:
         what is left of the run's own budget, whichever is most.
     """
 
-    axes: AxesMoves = "free"
+    axes_moves: AxesMoves = "free"
     flexible: bool = True
     forward: float = 0.5
     alternating: bool = False
@@ -149,7 +149,7 @@ def _promise(
     gain += 0.25 * float(shape.sum() + (fit.smooth[loose] ** 2).sum())
     variance = fit.noise / max(fit.n_effective, 1.0)
     noise = float(variance.sum())
-    if settings.axes != "fixed":
+    if settings.axes_moves != "fixed":
         pair = np.triu(variance[:, None] + variance, 1)
         correlation, rotation = _pair_curvatures(fisher)
         noise += 0.5 * float((pair / correlation + pair / rotation).sum())
@@ -170,9 +170,9 @@ def _axis_step(linear: Array, fisher: Array, family: Product, settings: ProductS
     undetermined between Gaussian coordinates (f = 1), hence the damping.
     """
     d = len(fisher)
-    if settings.axes == "fixed" or d == 1:
+    if settings.axes_moves == "fixed" or d == 1:
         return np.zeros((d, d))
-    if settings.axes == "rotation":
+    if settings.axes_moves == "rotation":
         return _rotation_step(linear, fisher, _scales(family, settings))
     s_gradient, a_gradient = linear + linear.T, linear - linear.T
     if family.marginals.is_affine and settings.flexible:
@@ -194,7 +194,7 @@ def _pair_curvatures(fisher: Array) -> tuple[Array, Array]:
 
 def _relative(turn: Array, family: Product, settings: ProductSettings) -> Array:
     """Relative change of the axes by a step: ``D^-1 W D`` where the step is a skew W."""
-    if settings.axes != "rotation":
+    if settings.axes_moves != "rotation":
         return turn
     scale = _scales(family, settings)
     return turn * scale[None, :] / scale[:, None]
@@ -223,9 +223,9 @@ def _rotation_step(linear: Array, fisher: Array, scale: Array) -> Array:
 
 def _turned(family: Product, step: Array, settings: ProductSettings) -> Axes:
     axes = family.axes
-    if settings.axes == "fixed":
+    if settings.axes_moves == "fixed":
         return axes
-    if settings.axes == "free":
+    if settings.axes_moves == "free":
         return axes.times(np.eye(axes.dim) + step)
     scale = _scales(family, settings)
     rotation = _behind(settings.preconditioner, axes.matrix) / scale

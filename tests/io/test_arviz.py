@@ -12,11 +12,12 @@ from places import DATA
 import stanrovi
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError, OutputError, UsageError
+from stanrovi.families.axes import DiagonalAxes
 from stanrovi.io.arviz import as_tree, from_arviz, to_arviz
 from stanrovi.io.generations import is_legacy
 from stanrovi.io.netcdf import read_draws, write_netcdf
 from stanrovi.io.posteriordb import read_posteriordb
-from stanrovi.modes.basins import Mode
+from stanrovi.modes.basins import Mode, Peak
 
 
 @pytest.fixture
@@ -299,3 +300,77 @@ def test_a_foreign_group_called_fit_is_no_fact(draws, arrays):
     }
     tree["fit"] = xr.DataTree(xr.Dataset(foreign))
     assert from_arviz(tree).facts is None
+
+
+def read_with(draws, attrs, arrays=None):
+    """Draws read from a container with these attributes, and these arrays in the group fit."""
+    tree = as_tree(draws)
+    tree.attrs.update(attrs)
+    if arrays:
+        foreign = {
+            key: ([f"{key}_{i}" for i in range(np.ndim(value))], value)
+            for key, value in arrays.items()
+        }
+        tree["fit"] = xr.DataTree(xr.Dataset(foreign))
+    return from_arviz(tree)
+
+
+@pytest.mark.parametrize(
+    "modes",
+    [
+        [{"weight": 1, "log_density": 0, "position": 1.0}],
+        [{"weight": 1, "log_density": 0, "position": [[1, 2, 3, 4]]}],
+        [{"weight": 1, "log_density": 0, "position": p} for p in ([1, 2], [1])],
+        [{"weight": None, "log_density": 0, "position": [1, 2]}],
+        [{"weight": 1, "log_density": 0}],
+        [[1, 2]],
+        {},
+        [],
+        7,
+    ],
+)  # fmt: skip
+def test_modes_that_are_none_are_left_where_they_are(draws, modes):
+    back = read_with(draws, {"modes": json.dumps(modes)})
+    assert back.facts is None
+    assert back.attrs["modes"] == json.dumps(modes)
+
+
+def test_a_mode_whose_mass_is_no_number_is_still_a_mode(draws):
+    modes = [{"weight": 1, "log_density": 0, "mass": "much", "position": [1, 2, 3, 4]}]
+    (mode,) = read_with(draws, {"modes": json.dumps(modes)}).facts.modes
+    assert np.isnan(mode.mass)
+
+
+@pytest.mark.parametrize(
+    "widths", [np.zeros((1, 4, 4)), np.ones((1, 4, 4)), np.full((1, 4, 4), np.nan), np.eye(4)]
+)
+def test_widths_that_are_none_leave_peaks(draws, widths):
+    modes = [{"weight": 1, "log_density": 0, "mass": 1, "position": [1, 2, 3, 4]}]
+    back = read_with(draws, {"modes": json.dumps(modes)}, {"mode_axes": widths})
+    (peak,) = back.facts.modes
+    assert type(peak) is Peak
+
+
+@pytest.mark.parametrize("n_gradients", [10**400, float("inf"), "x", None])
+def test_a_trace_of_numbers_that_are_none_is_no_trace(draws, n_gradients):
+    point = {"stage": "product", "n_gradients": n_gradients, "elbo": 0, "elbo_se": 1}
+    assert read_with(draws, {"trace": json.dumps([point])}).facts is None
+
+
+def test_axes_of_no_dimension_are_none(draws):
+    arrays = {"axes_center": np.empty(0), "axes_scale": np.empty(0)}
+    assert read_with(draws, {}, arrays).facts is None
+    assert read_with(draws, {"axes": json.dumps({"center": [], "matrix": []})}).facts is None
+
+
+def test_a_sampler_may_warn_without_becoming_a_fit(draws):
+    theirs = {"warnings": "the sampler said x", "settings": "{}", "gradients_by_stage": "[1]"}
+    back = read_with(draws, theirs)
+    assert back.facts is None
+    assert back.attrs.items() >= theirs.items()
+    assert {key: as_tree(back).attrs[key] for key in theirs} == theirs
+
+
+def test_older_axes_of_mean_field_are_known_as_diagonal(draws):
+    text = json.dumps({"center": [0, 0, 0, 0], "matrix": np.diag([1.0, 2, 3, 4]).tolist()})
+    assert isinstance(read_with(draws, {"axes": text}).facts.frame.axes, DiagonalAxes)

@@ -19,12 +19,12 @@ from stanrovi.densities import FunctionDensity
 from stanrovi.errors import DensityError
 from stanrovi.modes.basins import basin_labels, basin_shares, local_evidence
 from stanrovi.modes.local import hessian, local_mode
-from stanrovi.modes.search import SearchSettings, find_modes
+from stanrovi.modes.search import SearchSettings, search_modes
 from stanrovi.target import BudgetExhausted, Target
 
 
 def search(density, seed=0, settings=None, **budget):
-    return find_modes(Target(density, **budget), np.random.default_rng(seed), settings)
+    return search_modes(Target(density, **budget), np.random.default_rng(seed), settings)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 10, 50])
@@ -131,7 +131,7 @@ def test_the_search_keeps_to_its_budget_and_says_so():
     with pytest.raises(BudgetExhausted):
         search(triangle(), max_gradients=11)
     total = Target(triangle())
-    find_modes(total, np.random.default_rng(0))
+    search_modes(total, np.random.default_rng(0))
     budgets = (None, 14, total.n_gradients - 1)
     whole, early, late = (search(triangle(), max_gradients=n) for n in budgets)
     assert whole.complete
@@ -143,7 +143,7 @@ def test_the_search_keeps_to_its_budget_and_says_so():
 
 def test_gradients_are_counted_as_the_search():
     target = Target(triangle())
-    find_modes(target, np.random.default_rng(0))
+    search_modes(target, np.random.default_rng(0))
     assert target.by_stage == {"modes": target.n_gradients}
     assert target.n_gradients < 2000
 

@@ -8,7 +8,7 @@ from targets import gaussian, triangle, two_gaussians
 
 from stanrovi.families.axes import DenseAxes
 from stanrovi.modes.basins import Mode
-from stanrovi.modes.search import find_modes
+from stanrovi.modes.search import search_modes
 from stanrovi.modes.separateness import collapse_bound, mode_report, separateness
 from stanrovi.target import Target
 
@@ -113,7 +113,7 @@ def test_no_product_measure_that_beats_one_mode_keeps_more_than_the_bound(m, wei
 
 def report(density, names, seed=0):
     target = Target(density)
-    found = find_modes(target, np.random.default_rng(seed))
+    found = search_modes(target, np.random.default_rng(seed))
     return mode_report(found, target.n_gradients, "model", names)
 
 

@@ -22,7 +22,7 @@ from stanrovi.vi.product import fit_product
 from stanrovi.vi.scan import mixture_marginal, with_marginal
 from stanrovi.vi.steps import ProductSettings, improved
 
-MEAN_FIELD = ProductSettings(axes="fixed", forward=0.0)
+MEAN_FIELD = ProductSettings(axes_moves="fixed", forward=0.0)
 
 
 def fresh_elbo(density, family, seed=99):
@@ -40,7 +40,7 @@ def assert_elbo_above(density, family, level, slack=0.0):
 def test_mean_field_on_a_gaussian_has_variances_of_one_over_the_precision(correlation):
     covariance = np.array([[1.0, correlation], [correlation, 1.0]]) * np.outer([1, 3], [1, 3])
     run = run_on(gaussian([1.0, -1.0], covariance))
-    settings = ProductSettings(axes="fixed", flexible=False, forward=0.0)
+    settings = ProductSettings(axes_moves="fixed", flexible=False, forward=0.0)
     family = fit_product(run, Product.gaussian(np.zeros(2), np.diag([0.5, 0.5])), settings).family
     expected = 1 / np.diag(np.linalg.inv(covariance))
     np.testing.assert_allclose(np.diag(family.covariance()), expected, rtol=0.1)
@@ -76,7 +76,7 @@ def test_plain_axes_stay_a_rotation_behind_the_preconditioner(alternating):
     density = gumbel(np.diag([1.0, 5.0]) @ special_ortho_group.rvs(2, random_state=2))
     sd = np.array([1.0, 4.0])
     settings = ProductSettings(
-        axes="rotation", forward=0.0, alternating=alternating, preconditioner=np.diag(sd)
+        axes_moves="rotation", forward=0.0, alternating=alternating, preconditioner=np.diag(sd)
     )
     start = Product.gaussian(np.zeros(2), np.diag(sd))
     fit = fit_product(run_on(density), start, settings)
@@ -89,7 +89,9 @@ def test_plain_axes_stay_a_rotation_behind_the_preconditioner(alternating):
 
 def test_rotation_without_a_preconditioner_keeps_orthogonal_axes():
     density = gaussian(np.zeros(2), covariance_of(2, 9, seed=4))
-    fit = fit_product(run_on(density), standard(2), ProductSettings(axes="rotation", forward=0.0))
+    fit = fit_product(
+        run_on(density), standard(2), ProductSettings(axes_moves="rotation", forward=0.0)
+    )
     inner = fit.family.axes.matrix.T @ fit.family.axes.matrix
     np.testing.assert_allclose(inner, np.diag(np.diag(inner)), atol=1e-9)
     assert_elbo_above(density, fit.family, 0.0, slack=0.05)

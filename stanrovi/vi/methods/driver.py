@@ -12,7 +12,7 @@ from stanrovi.arguments import check_choice
 from stanrovi.errors import DensityError
 from stanrovi.methods import METHODS, Method
 from stanrovi.modes.basins import Mode, basin_shares
-from stanrovi.modes.search import SearchResult, find_modes
+from stanrovi.modes.search import SearchResult, search_modes
 from stanrovi.target import Array, BudgetExhausted, Density, Target
 from stanrovi.vi.fit_run import FitRun, TraceListener
 from stanrovi.vi.methods.auto import fit_auto
@@ -140,7 +140,7 @@ def _search_and_fit(
     run: FitRun, rng: np.random.Generator, method: Method, settings: FamilySettings
 ) -> tuple[SearchResult, Outcome]:
     try:
-        search = find_modes(run.target, rng)
+        search = search_modes(run.target, rng)
     except BudgetExhausted:
         raise DensityError(
             "The budget does not cover the starting points of the mode search, so there is no "

@@ -11,7 +11,7 @@ from stanrovi.families.product import Product
 from stanrovi.modes.search import SearchResult
 from stanrovi.vi.fit_run import FitRun
 from stanrovi.vi.outcome import Outcome
-from stanrovi.vi.product import fit_product, outcome
+from stanrovi.vi.product import fit_product
 from stanrovi.vi.settings import FamilySettings
 from stanrovi.vi.start import starting_gaussian
 from stanrovi.vi.steps import ProductSettings
@@ -39,9 +39,9 @@ def fit_mfvi(run: FitRun, search: SearchResult, settings: FamilySettings) -> Out
     precision = gaussian.axes.precision_diagonal(np.ones(gaussian.dim))
     family = Product.gaussian(gaussian.center, DiagonalAxes(precision**-0.5))
     # No Gaussian fit goes before: the way from Laplace's approximation is longer.
-    affine = ProductSettings(axes="fixed", flexible=False, forward=0.0)
+    affine = ProductSettings(axes_moves="fixed", flexible=False, forward=0.0)
     fit = fit_product(run, family, affine)
     if settings.marginals == "flexible":
         flexible = replace(affine, flexible=True)
         fit = fit_product(run, fit.family, flexible)
-    return outcome(fit)
+    return fit.outcome()

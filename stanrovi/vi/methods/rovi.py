@@ -22,7 +22,7 @@ from stanrovi.vi.fit_run import FitRun
 from stanrovi.vi.gaussian import fit_gaussian
 from stanrovi.vi.outcome import Outcome
 from stanrovi.vi.pool import Batch, Pool
-from stanrovi.vi.product import fit_product, outcome
+from stanrovi.vi.product import fit_product
 from stanrovi.vi.scan import mixture_marginal, scan_axis, weigh_levels, with_marginal
 from stanrovi.vi.settings import FamilySettings
 from stanrovi.vi.start import starting_gaussian
@@ -77,7 +77,7 @@ def _unimodal(run: FitRun, search: SearchResult, settings: FamilySettings) -> Ou
     if fit.last.worse_than(fit.first):
         message = "The product fit was not better than the Gaussian on fresh draws."
         return Outcome(gaussian, "fallback", message, fit.first)
-    return outcome(fit)
+    return fit.outcome()
 
 
 def _multimodal(run: FitRun, modes: tuple[Mode, ...], settings: FamilySettings) -> Outcome:
@@ -100,7 +100,7 @@ def _multimodal(run: FitRun, modes: tuple[Mode, ...], settings: FamilySettings) 
             family = weigh_levels(family, axis, positions, pool)
     family = family.standardised()
     check = run.evaluate("check", family, run.base(max(128, 4 * family.dim)))
-    return replace(outcome(fit), family=family, check=check, misfit=lattice.misfit)
+    return replace(fit.outcome(), family=family, check=check, misfit=lattice.misfit)
 
 
 def _on_lattice(lattice: Lattice) -> Product:
@@ -122,7 +122,7 @@ def _product_settings(
     if plain and lattice is not None:
         preconditioner = np.diag(np.sqrt(np.diag(lattice.axes.covariance())))
     return ProductSettings(
-        axes="rotation" if plain else "free",
+        axes_moves="rotation" if plain else "free",
         flexible=settings.marginals == "flexible",
         forward=0.0 if plain else 0.5,
         alternating=settings.updates == "alternating",
