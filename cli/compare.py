@@ -78,7 +78,7 @@ def command(
     from stanrovi.comparison.folder import write_comparison
     from stanrovi.io.folders import filled_folder
     from stanrovi.stan.model import Model
-    from stanrovi_cli.comparing import passed, show_comparison
+    from stanrovi_cli.comparing import show_comparison
     from stanrovi_cli.progress import working
     from stanrovi_cli.running import run_comparison
 
@@ -102,7 +102,7 @@ def command(
         show_comparison(comparison)
         if output is not None:
             console.wrote(output / "report.html")
-    if strict and not passed(comparison):
+    if strict and not comparison.passed:
         click.get_current_context().exit(3)
 
 

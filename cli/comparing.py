@@ -20,17 +20,11 @@ def read_reference(path: Path, cure: str) -> Draws:
     from stanrovi.io.netcdf import read_draws
 
     draws = read_draws(path)
-    if "log_q" in draws.sample_stats:
+    if draws.is_variational:
         raise UsageError(
             f"{path} holds a variational fit ({draws.method}), which is no reference; {cure}."
         )
     return draws
-
-
-def passed(comparison: Comparison) -> bool:
-    """Whether the reference is trusted and every method is fine."""
-    verdicts = (method.verdict.name for method in comparison.methods.values())
-    return comparison.reference.trusted and all(name == "ok" for name in verdicts)
 
 
 def show_comparison(comparison: Comparison) -> None:

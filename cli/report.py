@@ -36,7 +36,7 @@ def command(
     from stanrovi.comparison.folder import write_comparison
     from stanrovi.io.folders import filled_folder
     from stanrovi.io.netcdf import read_draws
-    from stanrovi_cli.comparing import passed, read_reference, show_comparison
+    from stanrovi_cli.comparing import read_reference, show_comparison
     from stanrovi_cli.progress import working
 
     if len(files) < 2:
@@ -55,5 +55,5 @@ def command(
     else:
         show_comparison(comparison)
         console.wrote(output / "report.html")
-    if strict and not passed(comparison):
+    if strict and not comparison.passed:
         click.get_current_context().exit(3)

@@ -72,6 +72,7 @@ def command(
     simulation fits the model with another seed and ranks the true values among the
     draws. Ranks of a calibrated method are uniform.
     """
+    from stanrovi.calibration.folder import write_calibration
     from stanrovi.calibration.sbc import sbc
     from stanrovi.io.folders import filled_folder
     from stanrovi_cli.progress import steps_progress, working
@@ -86,7 +87,7 @@ def command(
         found = result.to_dict() | {"output": output}
         if folder is not None:
             with working("drawing plots"):
-                _write(result, found, folder)
+                write_calibration(result, folder, output=output)
     if as_json:
         console.print_json(found)
     else:
@@ -95,16 +96,6 @@ def command(
             console.wrote(*(output / name for name in ("sbc.json", "ranks.png", "ecdf.png")))
     if strict and not result.calibrated:
         click.get_current_context().exit(3)
-
-
-def _write(result: CalibrationResult, found: dict[str, Any], folder: Path) -> None:
-    from stanrovi.calibration.plots import calibration_plots
-    from stanrovi.io.files import write_text
-    from stanrovi.io.json_values import json_text
-    from stanrovi.plots.figure import save_plots
-
-    write_text(folder / "sbc.json", json_text(found) + "\n")
-    save_plots(calibration_plots(result), folder)
 
 
 def _show(result: CalibrationResult) -> None:

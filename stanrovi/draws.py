@@ -74,6 +74,11 @@ class Draws:
         return int(next(iter(self.posterior.values())).shape[1])
 
     @property
+    def is_variational(self) -> bool:
+        """Whether these are draws of a fit, which tells its own density at them."""
+        return "log_q" in self.sample_stats
+
+    @property
     def log_ratios(self) -> NDArray[np.float64] | None:
         """``log p - log q`` of a fit's draws, shape (n,); None where it does not tell both."""
         if not {"lp", "log_q"} <= set(self.sample_stats):

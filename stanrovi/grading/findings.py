@@ -88,6 +88,12 @@ class Findings:
     seed: int = 0
 
     @property
+    def passed(self) -> bool:
+        """Whether the reference is trusted and every fit is fine."""
+        verdicts = {method.verdict.name for method in self.methods.values()}
+        return self.reference.trusted and verdicts <= {"ok"}
+
+    @property
     def runs(self) -> dict[str, Draws]:
         """Draws of the reference, and of every fit, by name."""
         return {self.reference.method: self.reference_draws, **self.fits}

@@ -16,7 +16,7 @@ from stanrovi.target import Array
 def reference_draws(run: Run) -> Draws:
     """Take the draws of a reference; a variational fit is refused (`UsageError`)."""
     draws = as_draws(run)
-    if "log_q" in draws.sample_stats:
+    if draws.is_variational:
         raise UsageError(
             f"The reference is a variational fit ({draws.method}), which can grade nothing; give "
             "the fits first and NUTS second: compare(fits, reference)."

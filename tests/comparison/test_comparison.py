@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jsonschema
@@ -43,6 +44,14 @@ def verdicts(comparison):
 
 def reasons(comparison, name):
     return "\n".join(comparison.methods[name].verdict.reasons)
+
+
+def test_a_comparison_has_passed_when_everything_has(trusted):
+    assert not trusted.passed
+    good = replace(trusted, methods={"rovi": trusted.methods["rovi"]})
+    assert good.passed
+    doubted = replace(trusted.reference, trusted=False)
+    assert not replace(good, reference=doubted).passed
 
 
 def test_trusted_reference_grades(trusted):

@@ -146,7 +146,8 @@ def test_nuts_of_cmdstan(
     scratch = str(folder.parent / "stanrovi-nuts-")
     with started(words, folder) as process:
         wait_until(lambda: len(processes_naming(scratch)) == 2)
-        ends(process, number)
+        told = ends(process, number)
+    assert told.strip() == {130: "Interrupted.", 143: "Terminated."}[CODES[number]]
     assert processes_naming(scratch) == []
     assert os.listdir(folder) == []
     assert list(folder.parent.glob("stanrovi-nuts-*")) == []

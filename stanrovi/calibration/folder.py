@@ -1,0 +1,34 @@
+"""A calibration on disk: ranks as JSON, and plots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stanrovi.calibration.plots import calibration_plots
+from stanrovi.calibration.result import CalibrationResult
+from stanrovi.io.files import write_text
+from stanrovi.io.json_values import json_text
+from stanrovi.plots.figure import save_plots
+
+
+def write_calibration(
+    result: CalibrationResult, folder: Path, *, output: Path | None = None
+) -> None:
+    """Write sbc.json and the plots into a folder.
+
+    Parameters
+    ----------
+    result : CalibrationResult
+    folder : Path
+        An existing folder, without files of these names.
+    output : Path, optional
+        What the JSON calls the folder; ``folder`` by default.
+
+    Raises
+    ------
+    OutputError
+        A file exists or cannot be written.
+    """
+    found = result.to_dict() | {"output": output or folder}
+    write_text(folder / "sbc.json", json_text(found) + "\n")
+    save_plots(calibration_plots(result), folder)
