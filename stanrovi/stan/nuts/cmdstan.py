@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -88,6 +88,8 @@ def _interruptible(work: Callable[[], T]) -> T:
 
     cmdstanpy waits for its chains wherever an exception finds it: a KeyboardInterrupt that
     falls between the start of the first chain and the last would be heard when all are done.
+    And a signal that the system hands to another thread wakes no wait without end: Python
+    heeds it in this thread, as soon as that runs.
     """
     future: Future[T] = Future()
 
@@ -98,6 +100,8 @@ def _interruptible(work: Callable[[], T]) -> T:
             future.set_exception(error)
 
     threading.Thread(target=run, name="stanrovi-nuts", daemon=True).start()
+    while not wait([future], _POLL_SECONDS).done:
+        pass
     return future.result()
 
 
