@@ -18,7 +18,7 @@ import numpy as np
 from stanrovi.comparison.rows import summary_row
 from stanrovi.grading.findings import Findings, MethodComparison
 from stanrovi.io.files import write_text
-from stanrovi.io.notes import KEYS
+from stanrovi.io.notes import FOR_PROGRAMS
 from stanrovi.plots.gallery import Plot, all_plots
 from stanrovi.vi.facts import FitFacts, VerdictName
 from stanrovi.vi.settings import FamilySettings
@@ -225,7 +225,11 @@ def _settings(findings: Findings) -> list[tuple[str, list[tuple[str, str]]]]:
             name,
             [
                 ("draws", f"{run.n_chains} x {run.n_draws}"),
-                *((key, _shown(value)) for key, value in run.attrs.items() if key not in KEYS),
+                *(
+                    (key, _shown(value))
+                    for key, value in run.attrs.items()
+                    if key not in FOR_PROGRAMS
+                ),
                 *_fit_settings(run.facts),
             ],
         )

@@ -23,18 +23,9 @@ from stanrovi.vi.facts import FitFacts, TracePoint, Verdict, VerdictName
 from stanrovi.vi.settings import FamilySettings
 
 GROUP = "fit"
-# Attributes that are ours where a file tells of a fit.
-KEYS = (
-    "parameters",
-    "verdict",
-    "verdict_reasons",
-    "warnings",
-    "settings",
-    "gradients_by_stage",
-    "modes",
-    "trace",
-    "axes",
-)
+# Attributes that are ours where a file tells of a fit; the first are of no use to a reader.
+FOR_PROGRAMS = ("parameters", "verdict", "verdict_reasons", "modes", "trace", "axes")
+KEYS = (*FOR_PROGRAMS, "warnings", "settings", "gradients_by_stage")
 
 
 @dataclass(frozen=True)

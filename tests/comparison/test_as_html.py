@@ -2,6 +2,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -125,6 +126,16 @@ def test_commands_and_plots_can_be_given(comparison):
     assert "To reproduce" in html
     assert "stanrovi demo &amp;&amp; echo &lt;b&gt;" in html
     assert "<img" not in html
+
+
+def test_what_a_sampler_warned_of_is_told_and_text_for_programs_is_not():
+    rng = np.random.default_rng(5)
+    reference = nuts(bimodal(rng, 4, 250, 0.5))
+    foreign = {"warnings": "the sampler said x", "modes": "[text of others]"}
+    reference = replace(reference, attrs={**reference.attrs, **foreign})
+    html = report_html(compare(good_fit(rng), reference), plots=[])
+    assert "the sampler said x" in html
+    assert "text of others" not in html
 
 
 def test_notebook_table(comparison):
