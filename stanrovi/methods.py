@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Method = Literal["gaussian", "mfvi", "rovi", "mixture", "auto"]
+Method = Literal["gaussian", "mfvi", "rovi", "structured", "mixture", "auto"]
 METHODS: tuple[Method, ...] = get_args(Method)
 # What can be calibrated: the methods, and the reference.
 SbcMethod = Literal[Method, "nuts"]
@@ -16,6 +16,7 @@ SUMMARIES: dict[Method, str] = {
     "gaussian": "full-rank Gaussian",
     "mfvi": "mean field, a product on the parameters' own axes",
     "rovi": "rotational, a product on axes of its own",
+    "structured": "a few parameters, and the rest given them: hierarchies",
     "mixture": "a rotated product for each mode",
     "auto": "rovi or mixture, as the modes ask for",
 }

@@ -7,6 +7,8 @@ the density however many climb.
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -74,6 +76,13 @@ class Ascent:
         accept = value >= self.log_density[i] + _ARMIJO * self._t[i] * slope
         self._backtrack(i[~accept], value[~accept], slope[~accept])
         self._accept(i[accept], trial[accept], value[accept], gradient[accept])
+
+    def snapshot(self) -> Ascent:
+        """Keep the state, for a look at the curvature there later on."""
+        kept = copy(self)
+        for name in ("x", "log_density", "_steps", "_changes", "_rho", "_scale"):
+            setattr(kept, name, getattr(self, name).copy())
+        return kept
 
     def inverse_hessian(self, i: int) -> Array:
         """Climber i's L-BFGS approximation to ``(-H)^{-1}``, positive definite, (dim, dim)."""

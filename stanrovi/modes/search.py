@@ -30,6 +30,8 @@ _OUTWARD = (3.0, 20.0)
 # Iterations after which Newton's method takes over from the best climber so far:
 # ill-conditioned densities stall L-BFGS.
 _PATIENCE = 40
+# Climbs that are traced for where a fit may begin, and every how many iterations, until when.
+_TRACED, _PACE, _TRACE_END = 3, 4, 60
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class SearchResult:
         Starts made; starts with a finite density; climbs that did not end at
         a maximum with a negative definite Hessian (a ridge, a plateau, an
         unbounded density).
+    trails : tuple of tuple of Mode
+        Where there is no mode: local quadratics along the highest climbs, one after the other.
     complete : bool
         False if the target's budget ran out: this is what was found by then.
     """
@@ -86,6 +90,7 @@ class SearchResult:
     n_starts: int
     n_usable: int
     n_improper: int
+    trails: tuple[tuple[Mode, ...], ...] = ()
     complete: bool = True
 
     @property
@@ -151,12 +156,24 @@ def search_modes(
         n_starts=n_starts,
         n_usable=n_usable,
         n_improper=basins.n_improper,
+        trails=() if modes else _trails(climb, basins.snapshots),
         complete=complete,
     )
 
 
 def _highest(climb: Ascent) -> Mode:
-    i = int(np.argmax(climb.log_density))
+    return _quadratic(climb, int(np.argmax(climb.log_density)))
+
+
+def _trails(climb: Ascent, snapshots: list[Ascent]) -> tuple[tuple[Mode, ...], ...]:
+    if not snapshots:
+        return ()
+    highest = np.argsort(-climb.log_density)[:_TRACED]
+    return tuple(tuple(_quadratic(state, int(i)) for state in snapshots) for i in highest)
+
+
+def _quadratic(climb: Ascent, i: int) -> Mode:
+    """Where a climber stands, with its own estimate of the curvature."""
     axes = DenseAxes.of_covariance(climb.inverse_hessian(i))
     return Mode(position=climb.x[i].copy(), log_density=float(climb.log_density[i]), axes=axes)
 
@@ -217,6 +234,7 @@ class _Basins:
     target: Target
     modes: list[Mode] = field(default_factory=list)
     n_improper: int = 0
+    snapshots: list[Ascent] = field(default_factory=list)  # of the first climb
     _seen: set[int] = field(default_factory=set)
     _improper: set[int] = field(default_factory=set)
 
@@ -228,6 +246,8 @@ class _Basins:
             if not climb.active.any():
                 break
             climb.step()
+            if not self.modes and iteration % _PACE == _PACE - 1 and iteration < _TRACE_END:
+                self.snapshots.append(climb.snapshot())
             if iteration % _PATIENCE == _PATIENCE - 1 and not self.modes:
                 self._examine(climb, int(np.argmax(climb.log_density)))
         self.finish(climb)

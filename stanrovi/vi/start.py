@@ -12,6 +12,7 @@ from stanrovi.target import Array
 from stanrovi.vi.fit_run import FitRun
 
 _TRIAL = 16
+_TRACE = 4  # draws for each of many
 
 
 def laplace(mode: Mode) -> Product:
@@ -25,17 +26,34 @@ def starting_gaussian(run: FitRun, search: SearchResult) -> Product:
     The candidates are the local quadratic at the heaviest mode (at the highest
     point reached, where there is no proper mode) and a unit Gaussian where the
     search began: a mode can be a poor place to start. In a funnel it lies deep
-    in the neck, far from where the mass is.
+    in the neck, far from where the mass is. Where no climb ended at a mode, the
+    local quadratics along the highest climbs are candidates as well, the one with the
+    best ELBO among them (Zhang, Carpenter, Gelman and Vehtari 2022, Pathfinder, JMLR 23).
     """
     unit = Product.gaussian(search.start, DiagonalAxes(np.ones(len(search.start))))
     candidates = [laplace(search.peak), unit]
-    z = run.base(_TRIAL)
     with run.target.stage("start"):
-        quality = [_median_ratio(run, c, z) for c in candidates]
+        candidates += best_on_trails(run, search.trails)[:1]
+        z = run.base(_TRIAL)
+        quality = [float(np.median(_ratios(run, c, z))) for c in candidates]
     return candidates[int(np.argmax(quality))]
 
 
-def _median_ratio(run: FitRun, family: Product, z: Array) -> float:
+def best_on_trails(run: FitRun, trails: tuple[tuple[Mode, ...], ...]) -> list[Product]:
+    """Choose a local quadratic on each climb, best first.
+
+    By the ELBO at a few draws, the same for all.
+    """
+    z = run.base(_TRACE)
+    found = []
+    for trail in trails:
+        quality = [float(_ratios(run, laplace(mode), z).mean()) for mode in trail]
+        best = int(np.argmax(quality))
+        found.append((quality[best], laplace(trail[best])))
+    return [family for _, family in sorted(found, key=lambda pair: -pair[0])]
+
+
+def _ratios(run: FitRun, family: Product, z: Array) -> Array:
     x, log_q = family.push_forward(z)
     log_p, _ = run.target.log_density_gradient(x)
-    return float(np.median(log_p - log_q))
+    return log_p - log_q

@@ -20,6 +20,7 @@ from stanrovi.vi.methods.gaussian import fit_full_rank
 from stanrovi.vi.methods.mfvi import fit_mfvi
 from stanrovi.vi.methods.mixture import fit_mixture
 from stanrovi.vi.methods.rovi import fit_rovi
+from stanrovi.vi.methods.structured import fit_structured
 from stanrovi.vi.outcome import Outcome
 from stanrovi.vi.result import FitResult
 from stanrovi.vi.settings import FamilySettings
@@ -35,6 +36,7 @@ _FUNCTIONS: dict[Method, MethodFunction] = {
     "gaussian": fit_full_rank,
     "mfvi": fit_mfvi,
     "rovi": fit_rovi,
+    "structured": fit_structured,
     "mixture": fit_mixture,
     "auto": fit_auto,
 }

@@ -66,6 +66,25 @@ def fit_rovi(run: FitRun, search: SearchResult, settings: FamilySettings) -> Out
 
 def _unimodal(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome:
     gaussian, pool, _ = fit_gaussian(run, starting_gaussian(run, search))
+    return rovi_from_gaussian(run, gaussian, pool, settings)
+
+
+def rovi_from_gaussian(
+    run: FitRun, gaussian: Product, pool: Pool, settings: FamilySettings
+) -> Outcome:
+    """Fit RoVI near one mode, from a fitted Gaussian and its evaluations.
+
+    Parameters
+    ----------
+    run : FitRun
+    gaussian : Product
+    pool : Pool
+    settings : FamilySettings
+
+    Returns
+    -------
+    Outcome
+    """
     if settings.preconditioner == "diagonal":
         covariance = gaussian.covariance()
         family = Product.gaussian(gaussian.center, principal_root(covariance))

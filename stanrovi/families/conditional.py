@@ -1,0 +1,323 @@
+"""Conditional families: a few roots, and the rest given them.
+
+    u = y_u,    v = m(u) + C(u)^-T y_v,    y from a product measure on linear axes
+
+The mean m and the Cholesky factor C of the precision are smooth functions of the roots, so
+that the spread of a group's effects can follow the group's scale (a funnel) exactly. Given
+the roots the rest is what a product on linear axes holds: Gaussian, or of any marginal
+shapes. This is the form of the integrated nested Laplace approximation (Rue, Martino and
+Chopin 2009, doi:10.1111/j.1467-9868.2008.00700.x), here as a distribution with an exact
+density. C has the sparsity of the precision's factor under a minimum degree order: an
+arrow where leaves are independent given a few others, a band where they are a chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stanrovi.families.base import base_draws
+from stanrovi.families.product import Product
+from stanrovi.target import Array
+
+Indices = NDArray[np.intp]
+
+_MOMENT_DRAWS = 8192
+
+
+@dataclass(frozen=True, eq=False)
+class RootFunctions:
+    """Smooth functions of k roots, given by their values at nodes.
+
+    Cubic radial functions with a linear part: natural cubic splines where there is one
+    root, and in any number of roots a function that is smooth between the nodes and grows
+    no faster than a line, or hardly, beyond them (Duchon 1977, doi:10.1007/BFb0086566).
+
+    Attributes
+    ----------
+    origin : ndarray, shape (k,)
+    scale : ndarray, shape (k,)
+        Distances are taken in these units.
+    nodes : ndarray, shape (m, k)
+        Distinct, and not all on one hyperplane.
+    """
+
+    origin: Array
+    scale: Array
+    nodes: Array
+
+    @cached_property
+    def _weights(self) -> Array:
+        """From radial and linear functions to those that are one at a node, zero at others."""
+        t = self._scaled(self.nodes)
+        m, k = t.shape
+        radial = np.linalg.norm(t[:, None] - t, axis=2) ** 3
+        linear = np.concatenate([np.ones((m, 1)), t], axis=1)
+        zero = np.zeros((k + 1, k + 1))
+        system = np.block([[radial, linear], [linear.T, zero]])
+        return np.asarray(np.linalg.solve(system, np.eye(m + k + 1, m)))
+
+    def _scaled(self, u: Array) -> Array:
+        return np.asarray((u - self.origin) / self.scale)
+
+    def weights(self, u: Array) -> Array:
+        """Shares (n, m) that the values at the nodes have in those at u, shape (n, k)."""
+        t = self._scaled(u)
+        radial = np.linalg.norm(t[:, None] - self._scaled(self.nodes), axis=2) ** 3
+        features = np.concatenate([radial, np.ones((len(t), 1)), t], axis=1)
+        return np.asarray(features @ self._weights)
+
+    def weights_gradient(self, u: Array) -> Array:
+        """Differentiate those shares in u, shape (n, k, m)."""
+        t = self._scaled(u)
+        apart = t[:, None] - self._scaled(self.nodes)
+        radial = 3 * np.linalg.norm(apart, axis=2)[..., None] * apart
+        n, k = t.shape
+        linear = np.broadcast_to(np.eye(k, k + 1, 1)[None], (n, k, k + 1))
+        features = np.concatenate([radial.transpose(0, 2, 1), linear], axis=2)
+        return np.asarray(features @ self._weights) / self.scale[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """Where a unit lower triangular matrix of order d has entries below its diagonal.
+
+    Attributes
+    ----------
+    rows : tuple of ndarray of int
+        For each column, the rows below the diagonal, ascending.
+    """
+
+    rows: tuple[Indices, ...]
+
+    @cached_property
+    def starts(self) -> Indices:
+        """Where the entries of each column begin, and the number of all at the end."""
+        return np.concatenate([[0], np.cumsum([len(r) for r in self.rows])]).astype(np.intp)
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return int(self.starts[-1])
+
+    @cached_property
+    def positions(self) -> tuple[Indices, Indices]:
+        """Row and column of every entry."""
+        columns = np.repeat(np.arange(len(self.rows)), np.diff(self.starts))
+        rows = np.concatenate([*self.rows, np.zeros(0, dtype=np.intp)]).astype(np.intp)
+        return rows, columns
+
+    def solve(self, entries: Array, b: Array) -> Array:
+        """``N^-1 b`` for unit lower triangular N; entries (n, size), b (n, d)."""
+        x = b.copy()
+        for j, rows in enumerate(self.rows):
+            if len(rows):
+                x[:, rows] -= entries[:, self.starts[j] : self.starts[j + 1]] * x[:, j, None]
+        return x
+
+    def solve_transposed(self, entries: Array, b: Array) -> Array:
+        """``N^-T b``."""
+        x = b.copy()
+        for j in range(len(self.rows) - 1, -1, -1):
+            rows = self.rows[j]
+            if len(rows):
+                part = entries[:, self.starts[j] : self.starts[j + 1]]
+                x[:, j] -= np.einsum("ne,ne->n", part, x[:, rows])
+        return x
+
+    def apply(self, entries: Array, a: Array) -> Array:
+        """``N a``."""
+        x = a.copy()
+        for j, rows in enumerate(self.rows):
+            if len(rows):
+                x[:, rows] += entries[:, self.starts[j] : self.starts[j + 1]] * a[:, j, None]
+        return x
+
+    def apply_transposed(self, entries: Array, a: Array) -> Array:
+        """``N^T a``."""
+        x = a.copy()
+        for j, rows in enumerate(self.rows):
+            if len(rows):
+                part = entries[:, self.starts[j] : self.starts[j + 1]]
+                x[:, j] += np.einsum("ne,ne->n", part, a[:, rows])
+        return x
+
+
+@dataclass(frozen=True, eq=False)
+class ConditionalMap:
+    """The bijection from (u, y_v) to (u, v); see the module.
+
+    Attributes
+    ----------
+    roots, leaves : ndarray of int
+        Coordinates; the leaves in the order of the factor's columns.
+    functions : RootFunctions
+    pattern : Pattern
+    mean, log_scale : ndarray, shape (m, d - k)
+        At the nodes: m, and the log diagonal of C.
+    lower : ndarray, shape (m, pattern.size)
+        At the nodes: entries of C below the diagonal, each over its column's diagonal.
+    """
+
+    roots: Indices
+    leaves: Indices
+    functions: RootFunctions
+    pattern: Pattern
+    mean: Array
+    log_scale: Array
+    lower: Array
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates."""
+        return len(self.roots) + len(self.leaves)
+
+    def _parts(self, u: Array) -> tuple[Array, Array, Array]:
+        weights = self.functions.weights(u)
+        return weights @ self.mean, weights @ self.log_scale, weights @ self.lower
+
+    def forward(self, y: Array) -> tuple[Array, Array]:
+        """Map y (n, dim) to x (n, dim), with the log determinant (n,)."""
+        mean, log_scale, lower = self._parts(y[:, self.roots])
+        x = y.copy()
+        x[:, self.leaves] = mean + self._spread(log_scale, lower, y[:, self.leaves])
+        return x, np.asarray(-log_scale.sum(axis=1))
+
+    def _spread(self, log_scale: Array, lower: Array, w: Array) -> Array:
+        return self.pattern.solve_transposed(lower, w * np.exp(-log_scale))
+
+    def inverse(self, x: Array) -> tuple[Array, Array]:
+        """Map x (n, dim) back to y, with the log determinant (n,) of `forward`."""
+        mean, log_scale, lower = self._parts(x[:, self.roots])
+        y = x.copy()
+        centred = x[:, self.leaves] - mean
+        y[:, self.leaves] = np.exp(log_scale) * self.pattern.apply_transposed(lower, centred)
+        return y, np.asarray(-log_scale.sum(axis=1))
+
+    def transport(self, y: Array) -> tuple[Array, Array, Callable[[Array], Array]]:
+        """Change variables from y (n, dim); see `stanrovi.target.ChangeOfVariables`."""
+        u, w = y[:, self.roots], y[:, self.leaves]
+        mean, log_scale, lower = self._parts(u)
+        spread = self._spread(log_scale, lower, w)
+        x = y.copy()
+        x[:, self.leaves] = mean + spread
+
+        def lift(gradient: Array) -> Array:
+            solved = self.pattern.solve(lower, gradient[:, self.leaves])
+            out = gradient.copy()
+            out[:, self.leaves] = solved * np.exp(-log_scale)
+            out[:, self.roots] += self._through_roots(
+                u, gradient[:, self.leaves], 1 + out[:, self.leaves] * w, solved, spread
+            )
+            return out
+
+        return x, np.asarray(-log_scale.sum(axis=1)), lift
+
+    def log_scale_gradient(self, x: Array) -> Array:
+        """Differentiate minus the log determinant in the roots, shape (n, k)."""
+        slopes = self.functions.weights_gradient(x[:, self.roots])
+        return np.asarray(slopes @ self.log_scale.sum(axis=1))
+
+    def _through_roots(
+        self, u: Array, of_mean: Array, of_scale: Array, solved: Array, centred: Array
+    ) -> Array:
+        """Differentiate through m and C, shape (n, k), what changes so much with each."""
+        rows, columns = self.pattern.positions
+        in_nodes = of_mean @ self.mean.T - of_scale @ self.log_scale.T
+        in_nodes -= (solved[:, columns] * centred[:, rows]) @ self.lower.T
+        return np.einsum("nkm,nm->nk", self.functions.weights_gradient(u), in_nodes)
+
+    def pull(self, x: Array, gradient: Array) -> Array:
+        """Turn the gradient (n, dim) in y of some f at y(x) into that in x of ``f(y(x))``."""
+        mean, log_scale, lower = self._parts(x[:, self.roots])
+        centred = x[:, self.leaves] - mean
+        w = np.exp(log_scale) * self.pattern.apply_transposed(lower, centred)
+        solved = gradient[:, self.leaves] * np.exp(log_scale)
+        out = gradient.copy()
+        out[:, self.leaves] = self.pattern.apply(lower, solved)
+        out[:, self.roots] -= self._through_roots(
+            x[:, self.roots], out[:, self.leaves], gradient[:, self.leaves] * w, solved, centred
+        )
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class Conditional:
+    """A product measure behind a conditional map: roots with marginals of their own, the rest given them.
+
+    Attributes
+    ----------
+    map : ConditionalMap
+    base : Product
+        Distribution of y.
+    """
+
+    map: ConditionalMap
+    base: Product
+
+    @property
+    def dim(self) -> int:
+        """Number of unconstrained parameters."""
+        return self.base.dim
+
+    def from_base(self, z: Array) -> Array:
+        """Map base points z (n, dim) to x (n, dim)."""
+        return self.map.forward(self.base.from_base(z))[0]
+
+    def to_base(self, x: Array) -> Array:
+        """Invert `from_base`."""
+        return self.base.to_base(self.map.inverse(x)[0])
+
+    def push_forward(self, z: Array) -> tuple[Array, Array]:
+        """Map base points z (n, dim) to x (n, dim), with the log density (n,) there."""
+        y, log_q = self.base.push_forward(z)
+        x, log_det = self.map.forward(y)
+        return x, log_q - log_det
+
+    def transport(self, z: Array) -> tuple[Array, Array, Callable[[Array], Array]]:
+        """Change variables from base points z (n, dim); see `stanrovi.target.ChangeOfVariables`."""
+        y, log_det, lift = self.base.transport(z)
+        x, more, lift_more = self.map.transport(y)
+        return x, log_det + more, lambda gradient: lift(lift_more(gradient))
+
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        """Draw ``n`` points, shape (n, dim): quasi-random, in random order."""
+        return self.map.forward(self.base.sample(n, rng))[0]
+
+    def log_density(self, x: Array) -> Array:
+        """Log density (n,) at x of shape (n, dim)."""
+        y, log_det = self.map.inverse(x)
+        return self.base.log_density(y) - log_det
+
+    def log_density_gradient(self, x: Array) -> tuple[Array, Array]:
+        """Log density (n,) and its gradient (n, dim) at x of shape (n, dim)."""
+        y, log_det = self.map.inverse(x)
+        log_q, gradient = self.base.log_density_gradient(y)
+        gradient = self.map.pull(x, gradient)
+        gradient[:, self.map.roots] += self.map.log_scale_gradient(x)
+        return log_q - log_det, gradient
+
+    @cached_property
+    def _moments(self) -> tuple[Array, Array]:
+        """Mean and centred quasi-random points, opposite ones of each."""
+        z = base_draws(_MOMENT_DRAWS, self.dim, np.random.default_rng(0))
+        x = self.from_base(np.concatenate([z, -z]))
+        mean = x.mean(axis=0)
+        return mean, x - mean
+
+    def mean(self) -> Array:
+        """Mean, shape (dim,), by quasi-random integration: to about a thousandth of an sd."""
+        return self._moments[0]
+
+    def sd(self) -> Array:
+        """Give the standard deviations, shape (dim,), by the same integration."""
+        return np.asarray(np.sqrt((self._moments[1] ** 2).mean(axis=0)))
+
+    def covariance(self) -> Array:
+        """Covariance, shape (dim, dim), by the same integration."""
+        centred = self._moments[1]
+        return np.asarray(centred.T @ centred / len(centred))

@@ -1,0 +1,354 @@
+"""Laplace approximations given the roots, at nodes in their space: nested Laplace.
+
+Given the roots u the rest v has a mode, a curvature there and so an evidence,
+``log p(u, v*) - log det(C)`` with ``C C^T`` the precision, which is the marginal density of
+the roots (Tierney and Kadane 1986, doi:10.1080/01621459.1986.10478240; Rue, Martino and
+Chopin 2009, doi:10.1111/j.1467-9868.2008.00700.x). Nodes lie on a grid where there are one
+or two roots, along axes and on corners where there are more. The mode of the
+evidence is a sound place even where the joint density has none, down in the neck of a funnel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_solve, hadamard
+
+from stanrovi.families.conditional import ConditionalMap, Pattern, RootFunctions
+from stanrovi.modes.curvature import Curvature, conditional_sd, elimination_order
+from stanrovi.target import Array, Target
+
+Indices = NDArray[np.intp]
+
+_NEWTON, _PATIENCE = 8, 60  # curvatures for a node, and for the first
+_DECREMENT = 1e-5  # twice the nats by which a mode may be missed
+_MOVED = 0.01  # and those after which a curvature is measured again
+_HALVINGS = 12
+_WALK = 16
+_STEP, _STRETCH = 2.0, 3.0  # of a walk, in present standard deviations; and of those
+_FLAT = 0.02
+_NEAR, _ALIKE = 0.7, (0.55, 1.7)
+_NEARBY = 2.0  # standard deviations around the mode
+_APART = 0.6  # nodes are so many standard deviations apart at least
+# A grid grows from nodes so many nats below the best: with one root, and with two.
+_DEPTH = {1: 9.0, 2: 4.5}
+_MOST = 80
+_BELOW = 25.0  # nodes so many nats below the best say nothing
+_AXIAL, _LONGEST = 1.2, 8
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """The rest given one value of the roots.
+
+    Attributes
+    ----------
+    roots : ndarray, shape (k,)
+    mean : ndarray, shape (m,)
+        Conditional mode.
+    precision : ndarray, shape (m, m)
+    evidence : float
+        Log marginal density of the roots by Laplace's approximation, up to a constant.
+    """
+
+    roots: Array
+    mean: Array
+    precision: Array
+    evidence: float
+
+
+@dataclass
+class Nodes:
+    """Nodes of one target and one choice of roots.
+
+    Attributes
+    ----------
+    target : Target
+    roots : ndarray of int, shape (k,)
+    curvature : Curvature
+        In the leaves, all other coordinates.
+    scale : ndarray, shape (m,)
+        Conditional standard deviations of the leaves, roughly.
+    center : ndarray, shape (k,)
+        Mode of the evidence, once walked to.
+    axes : ndarray, shape (k, k)
+        Its spread: a root of the covariance of the roots.
+    """
+
+    target: Target
+    roots: Indices
+    curvature: Curvature
+    scale: Array
+    center: Array
+    axes: Array
+    found: list[Node] = field(default_factory=list)
+
+    @property
+    def best(self) -> Node:
+        """The node of most evidence."""
+        return max(self.found, key=lambda node: node.evidence)
+
+    def begin(self, leaves: Array, precision: Array | None) -> bool:
+        """Find the first node, from a guess of the leaves; whether there is one."""
+        node = self._solve(self.center, leaves, precision, _PATIENCE)
+        if node is not None:
+            self.found.append(node)
+        return node is not None
+
+    def walk(self) -> bool:
+        """Go to the mode of the evidence and measure its spread; whether there is one."""
+        for _ in range(_WALK):
+            if self._evidence(np.zeros(len(self.roots))) < self.best.evidence - _FLAT:
+                self.center = self.best.roots
+            shift, stretch = self._looked_around()
+            self.center = self.center + self.axes @ shift
+            self.axes = self.axes * stretch
+            near = np.abs(shift).max() < _NEAR
+            if near and stretch.min() > _ALIKE[0] and stretch.max() < _ALIKE[1]:
+                self._turn()
+                return True
+        return False
+
+    def _evidence(self, place: Array) -> float:
+        """Evidence at ``center + axes @ place``; -inf where the rest has no mode."""
+        roots = self.center + self.axes @ place
+        inverse = np.linalg.inv(self.axes)
+        apart = [float(np.abs(inverse @ (n.roots - roots)).max()) for n in self.found]
+        nearest = int(np.argmin(apart))
+        if apart[nearest] < 1e-3:
+            return self.found[nearest].evidence
+        start = self.found[nearest]
+        node = self._solve(roots, start.mean, start.precision)
+        if node is None:
+            return -np.inf
+        self.found.append(node)
+        return node.evidence
+
+    def _looked_around(self) -> tuple[Array, Array]:
+        """Where the mode is and how wide, seen from a star of nodes, axis by axis."""
+        k = len(self.roots)
+        shift, stretch = np.zeros(k), np.ones(k)
+        here = self._evidence(np.zeros(k))
+        for i, unit in enumerate(np.eye(k)):
+            low, high = (max(self._evidence(s * unit), here - 30) for s in (-1, 1))
+            bend, slope = 2 * here - low - high, (high - low) / 2
+            if bend > _FLAT:
+                shift[i] = np.clip(slope / bend, -_STEP, _STEP)
+                stretch[i] = np.clip(bend**-0.5, 1 / _STRETCH, _STRETCH)
+            elif abs(slope) > _FLAT:
+                shift[i], stretch[i] = _STEP * np.sign(slope), _STRETCH
+            else:
+                stretch[i] = _STRETCH**2
+        return shift, stretch
+
+    def _turn(self) -> None:
+        """Take the correlations of the roots into the axes."""
+        k = len(self.roots)
+        if k == 1:
+            return
+        unit, here = np.eye(k), self._evidence(np.zeros(k))
+        bend = np.zeros((k, k))
+        sides = np.array([[self._evidence(s * e) for s in (-1, 1)] for e in unit])
+        np.fill_diagonal(bend, 2 * here - sides.sum(axis=1))
+        for i, j in combinations(range(k), 2):
+            corners = [self._evidence(s * (unit[i] + unit[j])) for s in (-1, 1)]
+            both = 2 * here - sum(corners)
+            bend[i, j] = bend[j, i] = (both - bend[i, i] - bend[j, j]) / 2
+        if not np.isfinite(bend).all():
+            return
+        spectrum, vectors = np.linalg.eigh(bend)
+        if spectrum[0] > 0.1:
+            self.axes = self.axes @ ((vectors * spectrum**-0.5) @ vectors.T)
+
+    def nats(self) -> Array:
+        """Give what each root explains (k,): how much the log scales of the leaves follow it."""
+        inverse = np.linalg.inv(self.axes)
+        place = np.array([inverse @ (n.roots - self.center) for n in self.found])
+        near = np.abs(place).max(axis=1) < _NEARBY
+        roots = np.array([n.roots for n in self.found])[near]
+        log_scale = -np.log([np.diag(n.precision) for n in self.found])[near] / 2
+        lines = np.concatenate([np.ones((len(roots), 1)), roots - self.center], axis=1)
+        slopes = np.linalg.lstsq(lines, log_scale, rcond=None)[0][1:]
+        return np.asarray((slopes**2).sum(axis=1) * (self.axes**2).sum(axis=1))
+
+    def spread_out(self) -> None:
+        """Cover where the evidence is with nodes that stand well apart."""
+        k = len(self.roots)
+        if k in _DEPTH:
+            self._flood(_DEPTH[k])
+        else:
+            self._reach_along_axes()
+            for place in _corners(k):
+                self._evidence(place)
+        best = self.best.evidence
+        inverse = np.linalg.inv(self.axes)
+        places = [inverse @ (n.roots - self.center) for n in self.found]
+        off_grid = [float(np.abs(p - np.round(p)).max()) for p in places]
+        kept: list[int] = []
+        for i in np.argsort(off_grid, kind="stable"):
+            apart = all(np.linalg.norm(places[i] - places[j]) > _APART for j in kept)
+            if apart and best - self.found[i].evidence < _BELOW:
+                kept.append(int(i))
+        self.found = [self.found[i] for i in kept]
+
+    def _flood(self, depth: float) -> None:
+        """Fill the grid from the centre down to a depth, and one node beyond."""
+        k = len(self.roots)
+        front, seen = [(0,) * k], {(0,) * k}
+        while front and len(self.found) < _MOST:
+            place = front.pop(0)
+            if self.best.evidence - self._evidence(np.array(place, dtype=float)) > depth:
+                continue
+            for neighbour in _neighbours(place):
+                if neighbour not in seen:
+                    seen.add(neighbour)
+                    front.append(neighbour)
+
+    def _reach_along_axes(self) -> None:
+        """Go out on every axis, both ways, down to a depth."""
+        for unit in np.eye(len(self.roots)):
+            for way in (unit, -unit):
+                for step in range(1, _LONGEST):
+                    if self.best.evidence - self._evidence(step * way) > _DEPTH[2]:
+                        break
+
+    def _solve(
+        self, roots: Array, mean: Array, precision: Array | None, patience: int = _NEWTON
+    ) -> Node | None:
+        """Find the conditional mode, from a guess and the precision nearby."""
+        x = np.empty(len(self.roots) + len(mean))
+        x[self.roots], x[self.curvature.coordinates] = roots, mean
+        at = _Climb(self.target, self.curvature.coordinates, x)
+        scale = self.scale if precision is None else conditional_sd(precision, self.scale)
+        fresh = precision is None
+        for _ in range(patience):
+            if not np.isfinite(at.value):
+                return None
+            if fresh or precision is None:
+                precision = self.curvature.precision(self.target, at.x, at.gradient, scale)
+                if not np.isfinite(precision).all():
+                    return None
+                scale = conditional_sd(precision, scale)
+            first, settled = at.ascend(_factor(precision))
+            if settled and fresh and first < _MOVED:
+                break
+            fresh = True
+        else:
+            return None
+        try:
+            factor = np.linalg.cholesky(precision)
+        except np.linalg.LinAlgError:
+            return None
+        evidence = at.value - np.log(np.diag(factor)).sum()
+        return Node(roots, at.x[self.curvature.coordinates], precision, float(evidence))
+
+    def map(self) -> ConditionalMap:
+        """Give the rest as a function of the roots, from all nodes."""
+        order, rows = elimination_order(self.curvature.adjacent)
+        pattern = Pattern(rows)
+        below, across = pattern.positions
+        factors = [np.linalg.cholesky(n.precision[np.ix_(order, order)]) for n in self.found]
+        diagonals = np.stack([np.diag(f) for f in factors])
+        lower = np.stack([(f / np.diag(f))[below, across] for f in factors])
+        functions = RootFunctions(
+            self.center,
+            np.linalg.norm(self.axes, axis=1),
+            np.stack([n.roots for n in self.found]),
+        )
+        return ConditionalMap(
+            roots=self.roots,
+            leaves=self.curvature.coordinates[order],
+            functions=functions,
+            pattern=pattern,
+            mean=np.stack([n.mean[order] for n in self.found]),
+            log_scale=np.log(diagonals),
+            lower=lower,
+        )
+
+
+class _Climb:
+    """Newton steps in some coordinates."""
+
+    def __init__(self, target: Target, coordinates: Indices, x: Array) -> None:
+        self._target, self._coordinates = target, coordinates
+        self.x = x
+        self.value, self.gradient = self._look(x)
+
+    def _look(self, x: Array) -> tuple[float, Array]:
+        value, gradient = self._target.log_density_gradient(x[None])
+        return float(value[0]), gradient[0]
+
+    def ascend(self, factor: Array) -> tuple[float, bool]:
+        """Step with one curvature while that helps.
+
+        Returns twice the nats that the first step promised, and whether nothing is left.
+        """
+        first = None
+        for _ in range(4):
+            slope = self.gradient[self._coordinates]
+            step = cho_solve((factor, True), slope)
+            promised = float(slope @ step)
+            first = promised if first is None else first
+            if promised < _DECREMENT:
+                return first, True
+            length = self._search(step, promised)
+            if length != 1.0 or promised > 1.0:
+                break
+        assert first is not None
+        return first, False
+
+    def _search(self, step: Array, promised: float) -> float:
+        """Step, shorter where it does not help, longer where it helps more than it should."""
+        length = 1.0
+        for _ in range(_HALVINGS):
+            x = self._along(step, length)
+            value, gradient = self._look(x)
+            if value > self.value - 1e-9 * max(1.0, abs(self.value)):
+                break
+            length /= 4
+        else:
+            return 0.0
+        while length >= 1.0 and promised > _MOVED and value - self.value > 0.7 * length * promised:
+            further = self._along(step, 4 * length)
+            more, slope = self._look(further)
+            if not more > value:
+                break
+            x, value, gradient, length = further, more, slope, 4 * length
+        self.x, self.value, self.gradient = x, value, gradient
+        return length
+
+    def _along(self, step: Array, length: float) -> Array:
+        x = self.x.copy()
+        x[self._coordinates] += length * step
+        return x
+
+
+def _factor(precision: Array) -> Array:
+    """Cholesky factor, of the precision with its negative curvatures turned over if need be."""
+    try:
+        return np.asarray(np.linalg.cholesky(precision))
+    except np.linalg.LinAlgError:
+        spectrum, vectors = np.linalg.eigh(precision)
+        least = 1e-6 * float(np.abs(spectrum).max())
+        size = np.maximum(np.abs(spectrum), max(least, 1e-300))
+        return np.asarray(np.linalg.cholesky((vectors * size) @ vectors.T))
+
+
+def _neighbours(place: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    for i in range(len(place)):
+        for step in (1, -1):
+            yield (*place[:i], place[i] + step, *place[i + 1 :])
+
+
+def _corners(k: int) -> Iterator[Array]:
+    """Corners of every pair of axes, and a fraction of those of all axes in opposite pairs."""
+    for first, second in combinations(np.eye(k), 2):
+        for sign in (1.0, -1.0):
+            yield from (_AXIAL * (first + sign * second), -_AXIAL * (first + sign * second))
+    runs = hadamard(2 ** int(np.ceil(np.log2(k + 1))))[:, 1 : k + 1].astype(float)
+    for corner in runs:
+        yield from (_AXIAL * corner, -_AXIAL * corner)

@@ -1,0 +1,252 @@
+"""Roots: parameters on which the spread of others depends, as a group's scale in a hierarchy.
+
+What a root moves is the precision of the others, so it shows in the third derivatives of the
+log density: ``d_i (-d_j d_j log p)``, relative to the precision of j and over the spread of i.
+They are found where it is cheap. At draws of a Gaussian whose gradients are at hand, Stein's
+identity gives their expectations as moments of the residual score, with a standard error
+(`roots_from_pool`). Where the second derivatives are sparse, differences of a few gradients at
+one point do (`roots_from_differences`), before any approximation is there.
+
+A normal variable whose log standard deviation has variance V under another one shares V nats
+with it; a root must explain `LEAST_NATS` of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stanrovi.families.product import Product
+from stanrovi.modes.curvature import Curvature, conditional_sd, curvature_at
+from stanrovi.target import Array, Target
+from stanrovi.vi.pool import Pool
+from stanrovi.vi.regression import winsorised
+
+Indices = NDArray[np.intp]
+
+LEAST_NATS = 0.03
+_CLEAR = 6.0  # standard errors of the sum over all that a root would rule
+_ROWS = 1.5  # draws for each coefficient of what roots explain, at least
+_CANDIDATES = 12  # that are looked at closely
+_MOVE = 0.2  # of the spread of a candidate, for differences; and at most
+_NONE = np.zeros(0, dtype=np.intp)
+_WIDEST = 1.0  # spread of a candidate where the curvature does not tell it
+
+
+def roots_from_pool(gaussian: Product, pool: Pool) -> Indices:
+    """Find roots in the evaluations of a Gaussian fit; no new gradients.
+
+    One after the other: what a root explains is taken out before the next is looked for,
+    since all that it rules seem to rule it.
+
+    Parameters
+    ----------
+    gaussian : Product
+    pool : Pool
+        Evaluations at draws of ``gaussian`` and its predecessors.
+
+    Returns
+    -------
+    ndarray of int
+        Coordinates, those that explain most first.
+    """
+    d = gaussian.dim
+    weight = pool.weights(gaussian.log_density(pool.x))
+    counts = weight > 0
+    evidence = _Moments.of(gaussian, pool.x[counts], pool.gradient[counts], weight[counts])
+    roots: list[int] = []
+    while len(roots) < d - 1 and evidence.size > _ROWS * (d + 1) * (len(roots) + 1):
+        root = evidence.clearest(roots)
+        if root is None:
+            break
+        roots.append(root)
+        evidence = evidence.without(root)
+    return np.array(roots, dtype=np.intp)
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Residual scores at weighted draws of a Gaussian.
+
+    In units of conditional standard deviations, along the dual basis: p_i is standard
+    normal, and ``E[f p_i]`` the expected derivative of f in coordinate i.
+
+    Attributes
+    ----------
+    p, residual : ndarray, shape (n, d)
+    weight : ndarray, shape (n,)
+        Sums to one.
+    size : float
+        Effective number of draws.
+    correlation : ndarray, shape (d, d)
+        Of p.
+    """
+
+    p: Array
+    residual: Array
+    weight: Array
+    size: float
+    correlation: Array
+
+    @classmethod
+    def of(cls, gaussian: Product, x: Array, gradient: Array, weight: Array) -> _Moments:
+        axes = gaussian.axes
+        unit = np.sqrt(axes.precision_diagonal())
+        dual = axes.solve_transposed(np.eye(gaussian.dim)) / unit  # B^-T e_i, in units
+        p = axes.solve_transposed(axes.solve(x - gaussian.center)) / unit
+        residual = winsorised(gradient / unit + p)
+        size = float(weight.sum())
+        new = cls(p, residual, weight / max(size, 1e-300), size, dual.T @ dual)
+        return new._less(np.ones((len(p), 1)), p)
+
+    def _less(self, *columns: Array) -> _Moments:
+        """Take out what is a combination of some columns."""
+        design, root = np.concatenate(columns, axis=1), np.sqrt(self.weight)[:, None]
+        part = np.linalg.lstsq(root * design, root * self.residual, rcond=None)[0]
+        return replace(self, residual=self.residual - design @ part)
+
+    def without(self, i: int) -> _Moments:
+        """Take out what coordinate i explains: precisions linear, means quadratic in it."""
+        own = self.p[:, i, None]
+        return self._less(np.ones((len(own), 1)), self.p, own * self.p)
+
+    def clearest(self, known: list[int]) -> int | None:
+        """Give the root that explains most, if any explains enough beyond noise."""
+        terms = self.residual * self.p
+        moved = (self.weight[:, None] * terms).T @ self.p  # precision of j, by i: row j, column i
+        variance = ((self.weight**2)[:, None] * terms**2).T @ self.p**2
+        excess = moved**2 - variance
+        np.fill_diagonal(excess, 0.0)
+        excess[known] = 0.0
+        order = [int(i) for i in np.argsort(-excess.sum(axis=0)) if i not in known]
+        best, most = None, LEAST_NATS
+        for i in order[:_CANDIDATES]:
+            nats, score = self._explained(i, known)
+            if nats > most and score > _CLEAR:
+                best, most = i, nats
+        return best
+
+    def _explained(self, i: int, known: list[int]) -> tuple[float, float]:
+        """Nats that coordinate i explains, noise taken off, and their z-score.
+
+        A quarter of the squared change of the others' precision, over its own metric.
+        """
+        rest = np.setdiff1d(np.arange(len(self.correlation)), [i, *known])
+        whiten = np.linalg.inv(np.linalg.cholesky(self.correlation[np.ix_(rest, rest)])).T
+        r, p = self.residual[:, rest] @ whiten, self.p[:, rest] @ whiten
+        w = self.weight * self.p[:, i]
+        change = (w[:, None] * r).T @ p
+        squares = ((w**2)[:, None] * r**2).T @ p**2
+        crossed = ((w**2)[:, None] * (r * p)).T @ (r * p)
+        change, variance = (change + change.T) / 2, (squares + squares.T + 2 * crossed) / 4
+        variance = np.maximum(variance - change**2 / max(self.size, 1.0), 0.0)
+        excess = float((change**2 - variance).sum())
+        noise = float(np.sqrt(4 * (variance**2).sum()))
+        return excess / 4, excess / max(noise, 1e-300)
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """A point with its curvature in all coordinates.
+
+    Attributes
+    ----------
+    x, gradient : ndarray, shape (dim,)
+    curvature : Curvature
+    precision : ndarray, shape (dim, dim)
+        Minus the second derivatives.
+    """
+
+    x: Array
+    gradient: Array
+    curvature: Curvature
+    precision: Array
+
+    @property
+    def scale(self) -> Array:
+        """Conditional standard deviations (dim,), `_WIDEST` where the curvature has none."""
+        widest = np.full(len(self.x), _WIDEST)
+        return np.minimum(conditional_sd(self.precision, widest), _WIDEST)
+
+    def ridges(self, given: Indices) -> Array:
+        """Root of the covariance (dim, dim) given some coordinates, zero in their rows.
+
+        Column i over its diagonal says how the others move with coordinate i, at best; the
+        curvatures' diagonal alone where they belong to no normal distribution.
+        """
+        d = len(self.x)
+        rest = np.setdiff1d(np.arange(d), given)
+        covariance = np.diag(self.scale**2)
+        try:
+            root = np.linalg.inv(np.linalg.cholesky(self.precision[np.ix_(rest, rest)]))
+        except np.linalg.LinAlgError:
+            return covariance
+        covariance[np.ix_(rest, rest)] = root.T @ root
+        return covariance
+
+
+def landscape(target: Target, x: Array, scale: Array) -> Landscape | None:
+    """Look at the curvature around a point; None where the target rejects points nearby.
+
+    Parameters
+    ----------
+    target : Target
+    x : ndarray, shape (dim,)
+    scale : ndarray, shape (dim,)
+        Conditional standard deviations, roughly.
+    """
+    value, gradient = (part[0] for part in target.log_density_gradient(x[None]))
+    if not np.isfinite(value):
+        return None
+    found = curvature_at(target, np.arange(len(x)), x, gradient, scale)
+    return None if found is None else Landscape(x, gradient, *found)
+
+
+def is_sparse(curvature: Curvature) -> bool:
+    """Whether differences for every candidate cost no more than the sparsity did to find."""
+    n = len(_hubs(curvature))
+    return 0 < n * (curvature.cost + 1) <= 2 * len(curvature.coordinates)
+
+
+def _hubs(curvature: Curvature) -> Indices:
+    """Coordinates with more neighbours than a leaf can have in so few colours."""
+    return np.flatnonzero(curvature.adjacent.sum(axis=1) - 1 > curvature.cost)
+
+
+def roots_from_differences(target: Target, at: Landscape, known: Indices = _NONE) -> Indices:
+    """Find roots at one point, by differences; see `is_sparse` for their cost.
+
+    Parameters
+    ----------
+    target : Target
+    at : Landscape
+    known : ndarray of int
+        Roots that need not be found again.
+
+    Returns
+    -------
+    ndarray of int
+        Coordinates, those that explain most first.
+    """
+    hubs = np.setdiff1d(_hubs(at.curvature), known)
+    covariance = at.ridges(known)
+    nats = np.array([_nats_from_differences(target, at, int(i), covariance[i]) for i in hubs])
+    found = np.flatnonzero(nats > LEAST_NATS)
+    return hubs[found[np.argsort(-nats[found])]]
+
+
+def _nats_from_differences(target: Target, at: Landscape, i: int, ridge: Array) -> float:
+    """Nats that a root explains, its curvatures measured again further along its ridge."""
+    spread = float(np.sqrt(ridge[i]))
+    x = at.x + _MOVE / spread * ridge
+    value, gradient = (part[0] for part in target.log_density_gradient(x[None]))
+    moved = at.curvature.precision(target, x, gradient, at.scale)
+    before, after = np.diag(at.precision), np.diag(moved)
+    ruled = at.curvature.adjacent[i] & (before > 0) & (after > 0)
+    ruled[_hubs(at.curvature)] = False
+    if not (np.isfinite(value) and ruled.any()):
+        return 0.0
+    change = np.log(after[ruled] / before[ruled]) / 2 / _MOVE
+    return float((change**2).sum())
