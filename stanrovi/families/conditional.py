@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from stanrovi.families.base import base_draws
 from stanrovi.families.product import Product
-from stanrovi.target import Array
+from stanrovi.target import Array, ChangeOfVariables
 
 Indices = NDArray[np.intp]
 
@@ -154,7 +154,8 @@ class ConditionalMap:
     Attributes
     ----------
     roots, leaves : ndarray of int
-        Coordinates; the leaves in the order of the factor's columns.
+        Coordinates; the leaves in the order of the factor's columns. What is neither stays
+        as it is.
     functions : RootFunctions
     pattern : Pattern
     mean, log_scale : ndarray, shape (m, d - k)
@@ -170,11 +171,6 @@ class ConditionalMap:
     mean: Array
     log_scale: Array
     lower: Array
-
-    @property
-    def dim(self) -> int:
-        """Number of coordinates."""
-        return len(self.roots) + len(self.leaves)
 
     def _parts(self, u: Array) -> tuple[Array, Array, Array]:
         weights = self.functions.weights(u)
@@ -217,11 +213,6 @@ class ConditionalMap:
 
         return x, np.asarray(-log_scale.sum(axis=1)), lift
 
-    def log_scale_gradient(self, x: Array) -> Array:
-        """Differentiate minus the log determinant in the roots, shape (n, k)."""
-        slopes = self.functions.weights_gradient(x[:, self.roots])
-        return np.asarray(slopes @ self.log_scale.sum(axis=1))
-
     def _through_roots(
         self, u: Array, of_mean: Array, of_scale: Array, solved: Array, centred: Array
     ) -> Array:
@@ -232,7 +223,7 @@ class ConditionalMap:
         return np.einsum("nkm,nm->nk", self.functions.weights_gradient(u), in_nodes)
 
     def pull(self, x: Array, gradient: Array) -> Array:
-        """Turn the gradient (n, dim) in y of some f at y(x) into that in x of ``f(y(x))``."""
+        """Turn the gradient (n, dim) in y of log q at y(x) into that of the density of x."""
         mean, log_scale, lower = self._parts(x[:, self.roots])
         centred = x[:, self.leaves] - mean
         w = np.exp(log_scale) * self.pattern.apply_transposed(lower, centred)
@@ -240,23 +231,24 @@ class ConditionalMap:
         out = gradient.copy()
         out[:, self.leaves] = self.pattern.apply(lower, solved)
         out[:, self.roots] -= self._through_roots(
-            x[:, self.roots], out[:, self.leaves], gradient[:, self.leaves] * w, solved, centred
+            x[:, self.roots], out[:, self.leaves], 1 + gradient[:, self.leaves] * w, solved, centred
         )
         return out
 
 
 @dataclass(frozen=True, eq=False)
 class Conditional:
-    """A product measure behind a conditional map: roots with marginals of their own, the rest given them.
+    """Roots with marginals of their own, and the rest given them.
 
     Attributes
     ----------
-    map : ConditionalMap
+    maps : tuple of ConditionalMap
+        Applied one after the other: roots given the first of them, then the rest given all.
     base : Product
-        Distribution of y.
+        What is mapped.
     """
 
-    map: ConditionalMap
+    maps: tuple[ConditionalMap, ...]
     base: Product
 
     @property
@@ -264,46 +256,60 @@ class Conditional:
         """Number of unconstrained parameters."""
         return self.base.dim
 
+    @property
+    def map(self) -> ConditionalMap:
+        """The map from all roots to the rest."""
+        return self.maps[-1]
+
     def from_base(self, z: Array) -> Array:
         """Map base points z (n, dim) to x (n, dim)."""
-        return self.map.forward(self.base.from_base(z))[0]
+        return self.push_forward(z)[0]
 
     def to_base(self, x: Array) -> Array:
         """Invert `from_base`."""
-        return self.base.to_base(self.map.inverse(x)[0])
+        return self.base.to_base(self._pulled_back(x)[0][-1])
 
     def push_forward(self, z: Array) -> tuple[Array, Array]:
         """Map base points z (n, dim) to x (n, dim), with the log density (n,) there."""
-        y, log_q = self.base.push_forward(z)
-        x, log_det = self.map.forward(y)
-        return x, log_q - log_det
+        x, log_q = self.base.push_forward(z)
+        for step in self.maps:
+            x, log_det = step.forward(x)
+            log_q = log_q - log_det
+        return x, log_q
 
     def transport(self, z: Array) -> tuple[Array, Array, Callable[[Array], Array]]:
         """Change variables from base points z (n, dim); see `stanrovi.target.ChangeOfVariables`."""
-        y, log_det, lift = self.base.transport(z)
-        x, more, lift_more = self.map.transport(y)
-        return x, log_det + more, lambda gradient: lift(lift_more(gradient))
+        return Chain((self.base, *self.maps)).transport(z)
+
+    def _pulled_back(self, x: Array) -> tuple[list[Array], Array]:
+        """Give x before each map, the last first, and the log determinant (n,) of all."""
+        points, total = [x], np.zeros(len(x))
+        for step in reversed(self.maps):
+            y, log_det = step.inverse(points[-1])
+            points.append(y)
+            total = total + log_det
+        return points, total
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """Draw ``n`` points, shape (n, dim): quasi-random, in random order."""
-        return self.map.forward(self.base.sample(n, rng))[0]
+        return self.from_base(rng.permutation(base_draws(n, self.dim, rng)))
 
     def log_density(self, x: Array) -> Array:
         """Log density (n,) at x of shape (n, dim)."""
-        y, log_det = self.map.inverse(x)
-        return self.base.log_density(y) - log_det
+        points, log_det = self._pulled_back(x)
+        return self.base.log_density(points[-1]) - log_det
 
     def log_density_gradient(self, x: Array) -> tuple[Array, Array]:
         """Log density (n,) and its gradient (n, dim) at x of shape (n, dim)."""
-        y, log_det = self.map.inverse(x)
-        log_q, gradient = self.base.log_density_gradient(y)
-        gradient = self.map.pull(x, gradient)
-        gradient[:, self.map.roots] += self.map.log_scale_gradient(x)
+        points, log_det = self._pulled_back(x)
+        log_q, gradient = self.base.log_density_gradient(points[-1])
+        for step, point in zip(self.maps, reversed(points[:-1]), strict=True):
+            gradient = step.pull(point, gradient)
         return log_q - log_det, gradient
 
     @cached_property
     def _moments(self) -> tuple[Array, Array]:
-        """Mean and centred quasi-random points, opposite ones of each."""
+        """Mean, and quasi-random points in opposite pairs around it."""
         z = base_draws(_MOMENT_DRAWS, self.dim, np.random.default_rng(0))
         x = self.from_base(np.concatenate([z, -z]))
         mean = x.mean(axis=0)
@@ -321,3 +327,25 @@ class Conditional:
         """Covariance, shape (dim, dim), by the same integration."""
         centred = self._moments[1]
         return np.asarray(centred.T @ centred / len(centred))
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """Changes of variables, one after the other; itself a `stanrovi.target.ChangeOfVariables`."""
+
+    steps: tuple[ChangeOfVariables, ...]
+
+    def transport(self, z: Array) -> tuple[Array, Array, Callable[[Array], Array]]:
+        """Change variables from z (n, dim)."""
+        x, total, lifts = z, np.zeros(len(z)), []
+        for step in self.steps:
+            x, log_det, lift = step.transport(x)
+            total = total + log_det
+            lifts.append(lift)
+
+        def lift_all(gradient: Array) -> Array:
+            for lift in reversed(lifts):
+                gradient = lift(gradient)
+            return gradient
+
+        return x, total, lift_all

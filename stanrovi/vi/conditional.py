@@ -8,25 +8,35 @@ approximation missed: skewness, shifts, correlations between roots and leaves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stanrovi.families.axes import DenseAxes
-from stanrovi.families.conditional import Conditional, ConditionalMap, RootFunctions
+from stanrovi.families.conditional import Chain, Conditional, ConditionalMap, RootFunctions
 from stanrovi.families.maps import SplineMap, stack
 from stanrovi.families.product import Product
+from stanrovi.modes.curvature import Curvature
 from stanrovi.target import Array, BudgetExhausted, Target
 from stanrovi.vi.axis_search import promising_axes
 from stanrovi.vi.fit_run import FitRun
 from stanrovi.vi.gaussian import fit_gaussian
 from stanrovi.vi.nodes import Nodes
 from stanrovi.vi.outcome import Outcome
+from stanrovi.vi.pool import Pool, evaluate
 from stanrovi.vi.product import fit_product
+from stanrovi.vi.roots import LEAST_NATS, roots_from_pool
 from stanrovi.vi.steps import ProductSettings
 
+Indices = NDArray[np.intp]
 
-def fit_conditional(run: FitRun, nodes: Nodes, settings: ProductSettings) -> Outcome:
+_MANY = 1024
+
+
+def fit_conditional(
+    run: FitRun, nodes: Nodes, settings: ProductSettings
+) -> tuple[Outcome, Indices]:
     """Fit a conditional family.
 
     Parameters
@@ -38,27 +48,34 @@ def fit_conditional(run: FitRun, nodes: Nodes, settings: ProductSettings) -> Out
 
     Returns
     -------
-    Outcome
+    outcome : Outcome
         Its family is a `Conditional`.
+    missed : ndarray of int
+        Further roots that show behind the map, if any.
     """
     with run.stage("nodes"):
         nodes.spread_out()
-    conditional = nodes.map()
-    start = _base(conditional, _root_marginals(nodes, conditional.functions, run.rng))
-    run.family = Conditional(conditional, start)
-    pulled = run.target.composed(through=conditional)
+    rest = nodes.map()
+    among, roots = _root_density(nodes, rest.functions, run.rng)
+    maps = (*(_embedded(step, rest.roots) for step in among), rest)
+    start = _base(rest, roots)
+    run.family = Conditional(maps, start)
+    pulled = run.target.composed(through=Chain(maps))
     inner = FitRun(pulled, run.rng, run.progress, run.trace, label=run.label)
+    pool = Pool()
     try:
-        fit = fit_product(inner, start, settings)
+        fit = fit_product(inner, start, settings, pool)
     except BudgetExhausted:
         if isinstance(inner.family, Product):
-            run.family = Conditional(conditional, inner.family)
+            run.family = Conditional(maps, inner.family)
         raise
     outcome = fit.outcome()
     assert isinstance(outcome.family, Product)
-    family = Conditional(conditional, outcome.family)
+    family = Conditional(maps, outcome.family)
     run.family = family
-    return Outcome(family, outcome.status, outcome.message, outcome.check)
+    gaussian = Product.gaussian(family.base.mean(), np.linalg.cholesky(family.base.covariance()))
+    missed = np.setdiff1d(roots_from_pool(gaussian, pool, LEAST_NATS / 3), rest.roots)
+    return Outcome(family, outcome.status, outcome.message, outcome.check), missed
 
 
 @dataclass(frozen=True)
@@ -85,20 +102,50 @@ class _Evidence:
         return value, slope - self.axes.solve_transposed(place)
 
 
-def _root_marginals(nodes: Nodes, functions: RootFunctions, rng: np.random.Generator) -> Product:
-    """Fit the density of the roots that the nodes tell; costs no gradients of the target."""
+def _root_density(
+    nodes: Nodes, functions: RootFunctions, rng: np.random.Generator
+) -> tuple[tuple[ConditionalMap, ...], Product]:
+    """Fit the density of the roots that the nodes tell; costs no gradients of the target.
+
+    A root can rule other roots: then their density is a conditional family as well.
+    """
     axes = DenseAxes(nodes.axes)
     evidence = np.array([n.evidence for n in nodes.found])
     place = axes.solve(functions.nodes - nodes.center)
     excess = evidence - evidence.max() + 0.5 * (place**2).sum(axis=1)
-    run = FitRun(Target(_Evidence(functions, nodes.center, axes, excess)), rng)
+    density = Target(_Evidence(functions, nodes.center, axes, excess))
+    run = FitRun(density, rng)
     gaussian, pool, _ = fit_gaussian(run, Product.gaussian(nodes.center, axes))
-    return fit_product(run, promising_axes(gaussian, pool), ProductSettings(), pool).family
+    if density.dim > 1:
+        pool.add(evaluate(density, gaussian, run.base(_MANY)))
+        ruling = roots_from_pool(gaussian, pool, LEAST_NATS / 3)[:1]
+        inner = _ruled(density, gaussian, ruling) if len(ruling) else None
+        if inner is not None:
+            outcome, _ = fit_conditional(run, inner, ProductSettings())
+            assert isinstance(outcome.family, Conditional)
+            return outcome.family.maps, outcome.family.base
+    return (), fit_product(run, promising_axes(gaussian, pool), ProductSettings(), pool).family
+
+
+def _ruled(density: Target, gaussian: Product, roots: Indices) -> Nodes | None:
+    """Walk to the mode of the first root's evidence."""
+    d = density.dim
+    leaves = np.setdiff1d(np.arange(d), roots)
+    curvature = Curvature(leaves, np.ones((d - 1, d - 1), dtype=bool))
+    scale = gaussian.axes.precision_diagonal()[leaves] ** -0.5
+    axes = np.diag(gaussian.sd()[roots])
+    nodes = Nodes(density, roots, curvature, scale, gaussian.center[roots], axes)
+    return nodes if nodes.begin(gaussian.center[leaves], None) and nodes.walk() else None
+
+
+def _embedded(step: ConditionalMap, coordinates: Indices) -> ConditionalMap:
+    """Let a map of some coordinates act on all."""
+    return replace(step, roots=coordinates[step.roots], leaves=coordinates[step.leaves])
 
 
 def _base(conditional: ConditionalMap, roots: Product) -> Product:
     """Roots as they are, leaves standard normal."""
-    k, d = roots.dim, conditional.dim
+    k, d = roots.dim, len(conditional.roots) + len(conditional.leaves)
     order = np.argsort(np.concatenate([conditional.roots, conditional.leaves]))
     center = np.concatenate([roots.center, np.zeros(d - k)])[order]
     matrix = np.eye(d)

@@ -27,6 +27,7 @@ Indices = NDArray[np.intp]
 _NEWTON, _PATIENCE = 8, 60  # curvatures for a node, and for the first
 _DECREMENT = 1e-5  # twice the nats by which a mode may be missed
 _MOVED = 0.01  # and those after which a curvature is measured again
+_QUADRATIC = 1e-3  # unless one step left no more than this share
 _HALVINGS = 12
 _WALK = 16
 _STEP, _STRETCH = 2.0, 3.0  # of a walk, in present standard deviations; and of those
@@ -233,8 +234,9 @@ class Nodes:
                 if not np.isfinite(precision).all():
                     return None
                 scale = conditional_sd(precision, scale)
-            first, settled = at.ascend(_factor(precision))
-            if settled and fresh and first < _MOVED:
+            first, second, settled = at.ascend(_factor(precision))
+            quadratic = second < _QUADRATIC * first
+            if settled and fresh and (first < _MOVED or quadratic):
                 break
             fresh = True
         else:
@@ -282,24 +284,24 @@ class _Climb:
         value, gradient = self._target.log_density_gradient(x[None])
         return float(value[0]), gradient[0]
 
-    def ascend(self, factor: Array) -> tuple[float, bool]:
+    def ascend(self, factor: Array) -> tuple[float, float, bool]:
         """Step with one curvature while that helps.
 
-        Returns twice the nats that the first step promised, and whether nothing is left.
+        Returns twice the nats that the first step promised and the second, and whether
+        nothing is left to gain.
         """
-        first = None
+        promised = [np.inf]
         for _ in range(4):
             slope = self.gradient[self._coordinates]
             step = cho_solve((factor, True), slope)
-            promised = float(slope @ step)
-            first = promised if first is None else first
-            if promised < _DECREMENT:
-                return first, True
-            length = self._search(step, promised)
-            if length != 1.0 or promised > 1.0:
+            promised.append(float(slope @ step))
+            if promised[-1] < _DECREMENT:
                 break
-        assert first is not None
-        return first, False
+            length = self._search(step, promised[-1])
+            if length != 1.0:
+                break
+        settled = promised[-1] < _DECREMENT
+        return promised[1], promised[min(2, len(promised) - 1)], settled
 
     def _search(self, step: Array, promised: float) -> float:
         """Step, shorter where it does not help, longer where it helps more than it should."""

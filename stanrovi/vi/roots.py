@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
 
 from stanrovi.families.product import Product
 from stanrovi.modes.curvature import Curvature, conditional_sd, curvature_at
@@ -27,15 +28,17 @@ from stanrovi.vi.regression import winsorised
 Indices = NDArray[np.intp]
 
 LEAST_NATS = 0.03
-_CLEAR = 6.0  # standard errors of the sum over all that a root would rule
+_CLEAR = 4.0  # standard errors of the sum over all that a root would rule
+_MOST = 8  # roots
 _ROWS = 1.5  # draws for each coefficient of what roots explain, at least
 _CANDIDATES = 12  # that are looked at closely
 _MOVE = 0.2  # of the spread of a candidate, for differences; and at most
+_PROBES, _PROBE = 2, 1e-3  # directions, and how far along them in standard deviations
 _NONE = np.zeros(0, dtype=np.intp)
 _WIDEST = 1.0  # spread of a candidate where the curvature does not tell it
 
 
-def roots_from_pool(gaussian: Product, pool: Pool) -> Indices:
+def roots_from_pool(gaussian: Product, pool: Pool, least: float = LEAST_NATS) -> Indices:
     """Find roots in the evaluations of a Gaussian fit; no new gradients.
 
     One after the other: what a root explains is taken out before the next is looked for,
@@ -46,19 +49,18 @@ def roots_from_pool(gaussian: Product, pool: Pool) -> Indices:
     gaussian : Product
     pool : Pool
         Evaluations at draws of ``gaussian`` and its predecessors.
+    least : float
+        Nats that the first must explain; the others a third of them.
 
     Returns
     -------
     ndarray of int
         Coordinates, those that explain most first.
     """
-    d = gaussian.dim
-    weight = pool.weights(gaussian.log_density(pool.x))
-    counts = weight > 0
-    evidence = _Moments.of(gaussian, pool.x[counts], pool.gradient[counts], weight[counts])
+    d, evidence = gaussian.dim, _Moments.of(gaussian, pool)
     roots: list[int] = []
-    while len(roots) < d - 1 and evidence.size > _ROWS * (d + 1) * (len(roots) + 1):
-        root = evidence.clearest(roots)
+    while len(roots) < min(d - 1, _MOST) and evidence.size > _ROWS * (d + 1) * (len(roots) + 1):
+        root = evidence.clearest(roots, least / 3 if roots else least)
         if root is None:
             break
         roots.append(root)
@@ -91,7 +93,11 @@ class _Moments:
     correlation: Array
 
     @classmethod
-    def of(cls, gaussian: Product, x: Array, gradient: Array, weight: Array) -> _Moments:
+    def of(cls, gaussian: Product, pool: Pool) -> _Moments:
+        """Measure them at the draws of a pool."""
+        weight = pool.weights(gaussian.log_density(pool.x))
+        counts = weight > 0
+        x, gradient, weight = pool.x[counts], pool.gradient[counts], weight[counts]
         axes = gaussian.axes
         unit = np.sqrt(axes.precision_diagonal())
         dual = axes.solve_transposed(np.eye(gaussian.dim)) / unit  # B^-T e_i, in units
@@ -112,17 +118,20 @@ class _Moments:
         own = self.p[:, i, None]
         return self._less(np.ones((len(own), 1)), self.p, own * self.p)
 
-    def clearest(self, known: list[int]) -> int | None:
-        """Give the root that explains most, if any explains enough beyond noise."""
+    def order(self, known: list[int]) -> list[int]:
+        """Coordinates by what they explain along the axes alone, most first."""
         terms = self.residual * self.p
         moved = (self.weight[:, None] * terms).T @ self.p  # precision of j, by i: row j, column i
         variance = ((self.weight**2)[:, None] * terms**2).T @ self.p**2
         excess = moved**2 - variance
         np.fill_diagonal(excess, 0.0)
         excess[known] = 0.0
-        order = [int(i) for i in np.argsort(-excess.sum(axis=0)) if i not in known]
-        best, most = None, LEAST_NATS
-        for i in order[:_CANDIDATES]:
+        return [int(i) for i in np.argsort(-excess.sum(axis=0)) if i not in known]
+
+    def clearest(self, known: list[int], least: float) -> int | None:
+        """Give the root that explains most, if any explains enough beyond noise."""
+        best, most = None, least
+        for i in self.order(known)[:_CANDIDATES]:
             nats, score = self._explained(i, known)
             if nats > most and score > _CLEAR:
                 best, most = i, nats
@@ -204,19 +213,8 @@ def landscape(target: Target, x: Array, scale: Array) -> Landscape | None:
     return None if found is None else Landscape(x, gradient, *found)
 
 
-def is_sparse(curvature: Curvature) -> bool:
-    """Whether differences for every candidate cost no more than the sparsity did to find."""
-    n = len(_hubs(curvature))
-    return 0 < n * (curvature.cost + 1) <= 2 * len(curvature.coordinates)
-
-
-def _hubs(curvature: Curvature) -> Indices:
-    """Coordinates with more neighbours than a leaf can have in so few colours."""
-    return np.flatnonzero(curvature.adjacent.sum(axis=1) - 1 > curvature.cost)
-
-
 def roots_from_differences(target: Target, at: Landscape, known: Indices = _NONE) -> Indices:
-    """Find roots at one point, by differences; see `is_sparse` for their cost.
+    """Find roots at one point, by differences.
 
     Parameters
     ----------
@@ -228,17 +226,25 @@ def roots_from_differences(target: Target, at: Landscape, known: Indices = _NONE
     Returns
     -------
     ndarray of int
-        Coordinates, those that explain most first.
+        Coordinates, those that explain most first. Costs at most five gradients for each
+        coordinate, and a few more where there are roots.
     """
-    hubs = np.setdiff1d(_hubs(at.curvature), known)
-    covariance = at.ridges(known)
-    nats = np.array([_nats_from_differences(target, at, int(i), covariance[i]) for i in hubs])
-    found = np.flatnonzero(nats > LEAST_NATS)
-    return hubs[found[np.argsort(-nats[found])]]
+    hubs = _hubs(at.curvature)
+    if 0 < len(hubs) * (at.curvature.cost + 1) <= 2 * len(at.x):
+        hubs, ridges = np.setdiff1d(hubs, known), at.ridges(known)
+        nats = np.array([_nats_by_colours(target, at, int(i), ridges[i]) for i in hubs])
+        found = np.flatnonzero(nats > LEAST_NATS)
+        return hubs[found[np.argsort(-nats[found])]][:_MOST]
+    return _roots_by_probes(target, at, known)
 
 
-def _nats_from_differences(target: Target, at: Landscape, i: int, ridge: Array) -> float:
-    """Nats that a root explains, its curvatures measured again further along its ridge."""
+def _hubs(curvature: Curvature) -> Indices:
+    """Coordinates with more neighbours than a leaf can have in so few colours."""
+    return np.flatnonzero(curvature.adjacent.sum(axis=1) - 1 > curvature.cost)
+
+
+def _nats_by_colours(target: Target, at: Landscape, i: int, ridge: Array) -> float:
+    """Nats that a root explains, all curvatures measured again further along its ridge."""
     spread = float(np.sqrt(ridge[i]))
     x = at.x + _MOVE / spread * ridge
     value, gradient = (part[0] for part in target.log_density_gradient(x[None]))
@@ -250,3 +256,43 @@ def _nats_from_differences(target: Target, at: Landscape, i: int, ridge: Array) 
         return 0.0
     change = np.log(after[ruled] / before[ruled]) / 2 / _MOVE
     return float((change**2).sum())
+
+
+def _roots_by_probes(target: Target, at: Landscape, known: Indices) -> Indices:
+    """Find roots one after the other, what they rule measured along random directions.
+
+    For whitened directions s of random signs, the squared length of the whitened change of
+    ``H s`` has the squared norm of that of H as its expectation (Hutchinson 1990).
+    """
+    roots: list[int] = []
+    among = np.setdiff1d(np.arange(len(at.x)), known)
+    while len(roots) < _MOST and len(among):
+        taken = np.concatenate([known, roots]).astype(np.intp)
+        nats = np.array([_nats_by_probes(target, at, int(i), taken) for i in among])
+        if not (nats > LEAST_NATS).any():
+            break
+        roots.append(int(among[np.argmax(nats)]))
+        among = np.setdiff1d(among[nats > LEAST_NATS], roots)
+    return np.array(roots, dtype=np.intp)
+
+
+def _nats_by_probes(target: Target, at: Landscape, i: int, known: Indices) -> float:
+    rest = np.setdiff1d(np.arange(len(at.x)), [i, *known])
+    if not len(rest):
+        return 0.0
+    try:
+        root = np.linalg.cholesky(at.precision[np.ix_(rest, rest)])
+    except np.linalg.LinAlgError:
+        return 0.0
+    ridge = at.ridges(known)[i]
+    move = _MOVE / np.sqrt(ridge[i]) * ridge
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(_PROBES, len(rest)))
+    probes = np.zeros((_PROBES, len(at.x)))
+    probes[:, rest] = _PROBE * solve_triangular(root.T, signs.T).T
+    points = np.concatenate([move[None], probes, probes + move]) + at.x
+    value, gradient = target.log_density_gradient(points)
+    if not np.isfinite(value).all():
+        return 0.0
+    still, moved = gradient[1 : 1 + _PROBES] - at.gradient, gradient[1 + _PROBES :] - gradient[0]
+    change = solve_triangular(root, (moved - still)[:, rest].T, lower=True) / _PROBE / _MOVE
+    return float((change**2).sum() / _PROBES / 4)

@@ -6,10 +6,9 @@ sparse by a few differences at the mode, else in the evaluations of a Gaussian f
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 from stanrovi.families.product import Product
 from stanrovi.modes.curvature import Curvature, curvature_at
@@ -24,7 +23,6 @@ from stanrovi.vi.outcome import Outcome
 from stanrovi.vi.roots import (
     LEAST_NATS,
     Landscape,
-    is_sparse,
     landscape,
     roots_from_differences,
     roots_from_pool,
@@ -36,6 +34,7 @@ from stanrovi.vi.steps import ProductSettings
 Indices = NDArray[np.intp]
 
 _ROUNDS = 3
+_GOOD = 0.1  # nats of Jeffreys divergence per four dimensions that want no further roots
 
 
 def fit_structured(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome:
@@ -52,15 +51,22 @@ def fit_structured(run: FitRun, search: SearchResult, settings: FamilySettings) 
     """
     nodes = _nodes_from_differences(run, search)
     if nodes is None:
-        gaussian, pool, _ = fit_gaussian(run, starting_gaussian(run, search))
-        found = roots_from_pool(gaussian, pool)
-        nodes = _nodes_from_gaussian(run, gaussian, found) if len(found) else None
+        gaussian, pool, settled = fit_gaussian(run, starting_gaussian(run, search))
+        if settled:
+            nodes = _nodes_from_gaussian(run, gaussian, roots_from_pool(gaussian, pool))
         if nodes is None:
             return rovi_from_gaussian(run, gaussian, pool, settings)
     product = ProductSettings(
         flexible=settings.marginals == "flexible", max_gradients=max(2500, 40 * run.target.dim)
     )
-    return fit_conditional(run, nodes, product)
+    outcome, missed = fit_conditional(run, nodes, product)
+    if _is_good(outcome) or not len(missed):
+        return outcome
+    more = _extended(run, nodes, missed)
+    if more is None:
+        return outcome
+    again, _ = fit_conditional(run, more, product)
+    return again if _better(again, outcome) else outcome
 
 
 def _nodes_from_differences(run: FitRun, search: SearchResult) -> Nodes | None:
@@ -72,8 +78,6 @@ def _nodes_from_differences(run: FitRun, search: SearchResult) -> Nodes | None:
             at = landscape(run.target, start.center, scale)
             if at is None:
                 continue
-            if not is_sparse(at.curvature):
-                return None
             nodes = _nodes_near(run, at)
             if nodes is not None:
                 return nodes
@@ -99,8 +103,7 @@ def _nodes_near(run: FitRun, at: Landscape) -> Nodes | None:
             return nodes
         kept = np.diag(np.linalg.norm(nodes.axes, axis=1)[ruling])
         more = np.diag(np.sqrt(np.diag(at.ridges(roots))[found]))
-        zero = np.zeros((len(kept), len(found)))
-        spread = np.block([[kept, zero], [zero.T, more]])
+        spread = block_diag(kept, more)
         roots = np.concatenate([roots[ruling], found])
     return nodes
 
@@ -117,8 +120,7 @@ def _nodes(run: FitRun, at: Landscape, roots: Indices, spread: Array) -> Nodes |
 
 def _at_best(run: FitRun, nodes: Nodes, curvature: Curvature) -> Landscape:
     best = nodes.best
-    x = np.empty(run.target.dim)
-    x[nodes.roots], x[nodes.curvature.coordinates] = best.roots, best.mean
+    x = _joined(nodes, best.roots, best.mean)
     _, gradient = run.target.log_density_gradient(x[None])
     scale = np.ones(len(x))
     scale[nodes.curvature.coordinates] = np.diag(best.precision) ** -0.5
@@ -128,14 +130,49 @@ def _at_best(run: FitRun, nodes: Nodes, curvature: Curvature) -> Landscape:
 
 
 def _nodes_from_gaussian(run: FitRun, gaussian: Product, roots: Indices) -> Nodes | None:
+    """Begin with what a Gaussian knows of some roots."""
+    if not len(roots):
+        return None
+    covariance = gaussian.covariance()[np.ix_(roots, roots)]
+    scale = gaussian.axes.precision_diagonal() ** -0.5
+    return _walked(run, roots, gaussian.center, scale, np.linalg.cholesky(covariance))
+
+
+def _extended(run: FitRun, nodes: Nodes, missed: Indices) -> Nodes | None:
+    """Take further roots, from the mode of the evidence of the first ones."""
+    best, leaves = nodes.best, nodes.curvature.coordinates
+    x, scale = _joined(nodes, best.roots, best.mean), np.ones(run.target.dim)
+    scale[leaves] = np.diag(best.precision) ** -0.5
+    covariance = np.linalg.inv(best.precision)[np.ix_(*2 * [np.searchsorted(leaves, missed)])]
+    axes = block_diag(nodes.axes, np.linalg.cholesky(covariance))
+    return _walked(run, np.concatenate([nodes.roots, missed]), x, scale, axes)
+
+
+def _walked(run: FitRun, roots: Indices, x: Array, scale: Array, axes: Array) -> Nodes | None:
+    """Measure the sparsity of the rest at a point, and go to the mode of the evidence."""
     leaves = np.setdiff1d(np.arange(run.target.dim), roots)
-    x, scale = gaussian.center, gaussian.axes.precision_diagonal()[leaves] ** -0.5
     with run.stage("roots"):
         _, gradient = run.target.log_density_gradient(x[None])
-        found = curvature_at(run.target, leaves, x, gradient[0], scale)
+        found = curvature_at(run.target, leaves, x, gradient[0], scale[leaves])
         if found is None:
             return None
         curvature, precision = found
-        axes = np.linalg.cholesky(gaussian.covariance()[np.ix_(roots, roots)])
-        nodes = Nodes(run.target, roots, curvature, scale, x[roots], axes)
+        nodes = Nodes(run.target, roots, curvature, scale[leaves], x[roots], axes)
         return nodes if nodes.begin(x[leaves], precision) and nodes.walk() else None
+
+
+def _joined(nodes: Nodes, roots: Array, leaves: Array) -> Array:
+    x = np.empty(len(roots) + len(leaves))
+    x[nodes.roots], x[nodes.curvature.coordinates] = roots, leaves
+    return x
+
+
+def _is_good(outcome: Outcome) -> bool:
+    assert outcome.check is not None
+    return outcome.check.divergence()[0] < _GOOD * max(1.0, outcome.family.dim / 4)
+
+
+def _better(new: Outcome, old: Outcome) -> bool:
+    assert new.check is not None
+    assert old.check is not None
+    return new.check.elbo > old.check.elbo
