@@ -95,7 +95,7 @@ engine_option = click.option(
 method_option = click.option(
     "--method",
     type=Name(METHODS),
-    default="rovi",
+    default="auto",
     show_default=True,
     help=f"Family to fit. {'; '.join(f'{name}: {words}' for name, words in SUMMARIES.items())}.",
 )

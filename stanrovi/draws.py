@@ -25,7 +25,7 @@ class Draws:
     Attributes
     ----------
     method : str
-        ``"mfvi"``, ``"rovi"``, ``"gaussian"``, ``"mixture"``, ``"lmc"``, ``"nuts"``, ...
+        ``"mfvi"``, ``"rovi"``, ``"structured"``, ``"mixture"``, ``"lmc"``, ``"nuts"``, ...
     posterior : mapping of str to ndarray, shape (chain, draw, *shape)
         Constrained parameters, transformed parameters and generated
         quantities under their Stan names, in declaration order. Draws of a

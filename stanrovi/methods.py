@@ -18,5 +18,5 @@ SUMMARIES: dict[Method, str] = {
     "rovi": "rotational, a product on axes of its own",
     "structured": "a few parameters, and the rest given them: hierarchies",
     "mixture": "a rotated product for each mode",
-    "auto": "rovi or mixture, as the modes ask for",
+    "auto": "rovi, structured or mixture, as the posterior asks for",
 }

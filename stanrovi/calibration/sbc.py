@@ -68,7 +68,7 @@ def sbc(
     ----------
     model, data
         See `stanrovi.fit`.
-    method : {"gaussian", "mfvi", "rovi", "mixture", "auto", "nuts"}
+    method : {"gaussian", "mfvi", "rovi", "structured", "mixture", "auto", "nuts"}
         A method of `stanrovi.fit`, or NUTS of the embedded engine.
     simulations : int
         Fits to make.

@@ -246,6 +246,7 @@ def _fit_settings(facts: FitFacts | None) -> list[tuple[str, str]]:
     return [
         *rows,
         *([("gradients_by_stage", stages)] if stages else []),
+        *[("roots", str(root)) for root in facts.roots],
         *([("warnings", " ".join(facts.warnings))] if facts.warnings else []),
     ]
 

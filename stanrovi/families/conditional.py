@@ -27,6 +27,7 @@ from stanrovi.target import Array, ChangeOfVariables
 Indices = NDArray[np.intp]
 
 _MOMENT_DRAWS = 8192
+_LOG_LARGEST = 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,8 +174,20 @@ class ConditionalMap:
     lower: Array
 
     def _parts(self, u: Array) -> tuple[Array, Array, Array]:
+        """Give mean, log diagonal and entries at roots u, the last two within what numbers hold."""
         weights = self.functions.weights(u)
-        return weights @ self.mean, weights @ self.log_scale, weights @ self.lower
+        log_scale = np.clip(weights @ self.log_scale, -_LOG_LARGEST, _LOG_LARGEST)
+        return weights @ self.mean, log_scale, weights @ self.lower
+
+    def spread(self, u: Array) -> Array:
+        """Give the standard deviations (n, d - k) of leaves at roots u, y_v of unit variance."""
+        _, log_scale, lower = self._parts(u)
+        m = len(self.leaves)
+        wide = [
+            self._spread(np.tile(s, (m, 1)), np.tile(low, (m, 1)), np.eye(m))
+            for s, low in zip(log_scale, lower, strict=True)
+        ]
+        return np.sqrt((np.stack(wide) ** 2).sum(axis=1))
 
     def forward(self, y: Array) -> tuple[Array, Array]:
         """Map y (n, dim) to x (n, dim), with the log determinant (n,)."""
@@ -204,10 +217,11 @@ class ConditionalMap:
 
         def lift(gradient: Array) -> Array:
             solved = self.pattern.solve(lower, gradient[:, self.leaves])
+            inside = np.abs(log_scale) < _LOG_LARGEST
             out = gradient.copy()
             out[:, self.leaves] = solved * np.exp(-log_scale)
             out[:, self.roots] += self._through_roots(
-                u, gradient[:, self.leaves], 1 + out[:, self.leaves] * w, solved, spread
+                u, gradient[:, self.leaves], inside * (1 + out[:, self.leaves] * w), solved, spread
             )
             return out
 
@@ -230,8 +244,9 @@ class ConditionalMap:
         solved = gradient[:, self.leaves] * np.exp(log_scale)
         out = gradient.copy()
         out[:, self.leaves] = self.pattern.apply(lower, solved)
+        of_scale = (np.abs(log_scale) < _LOG_LARGEST) * (1 + gradient[:, self.leaves] * w)
         out[:, self.roots] -= self._through_roots(
-            x[:, self.roots], out[:, self.leaves], 1 + gradient[:, self.leaves] * w, solved, centred
+            x[:, self.roots], out[:, self.leaves], of_scale, solved, centred
         )
         return out
 

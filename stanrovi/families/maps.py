@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri_exp
 
 from stanrovi.families.base import LOG_SQRT_2PI
@@ -94,7 +95,7 @@ class SplineMap:
         """Whether every coordinate's map is a straight line."""
         return self.z.shape[1] == 2
 
-    def select(self, order: Array) -> SplineMap:
+    def select(self, order: NDArray[np.intp]) -> SplineMap:
         """Return the coordinates ``order`` (indices), in that order."""
         return SplineMap(self.z[order], self.y[order], self.slope[order])
 

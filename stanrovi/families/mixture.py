@@ -1,4 +1,4 @@
-"""Mixtures of product measures, for modes that no single product holds."""
+"""Mixtures, for modes that no single product holds."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
+from stanrovi.families.conditional import Conditional
 from stanrovi.families.product import Product
 from stanrovi.target import Array
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Weighted mixture of product measures.
+    """Weighted mixture of product measures, or of conditional families.
 
     Attributes
     ----------
     weights : ndarray, shape (K,)
         Positive, summing to one.
-    components : tuple of Product
+    components : tuple of Product or Conditional
     """
 
     weights: Array
-    components: tuple[Product, ...]
+    components: tuple[Product | Conditional, ...]
 
     @property
     def dim(self) -> int:

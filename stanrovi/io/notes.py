@@ -19,13 +19,13 @@ from stanrovi.families.axes import Axes, DenseAxes, DiagonalAxes, Frame
 from stanrovi.io.json_values import json_attribute, plain
 from stanrovi.modes.basins import Mode, Peak
 from stanrovi.target import Array
-from stanrovi.vi.facts import FitFacts, TracePoint, Verdict, VerdictName
+from stanrovi.vi.facts import FitFacts, Root, TracePoint, Verdict, VerdictName
 from stanrovi.vi.settings import FamilySettings
 
 GROUP = "fit"
 # Attributes that are ours where a file tells of a fit; the first are of no use to a reader.
 FOR_PROGRAMS = ("parameters", "verdict", "verdict_reasons", "modes", "trace", "axes")
-KEYS = (*FOR_PROGRAMS, "warnings", "settings", "gradients_by_stage")
+KEYS = (*FOR_PROGRAMS, "warnings", "settings", "gradients_by_stage", "roots")
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ def text(draws: Draws) -> dict[str, str]:
     return notes | {
         "gradients_by_stage": json.dumps(dict(facts.gradients_by_stage)),
         "warnings": "\n".join(facts.warnings),
+        "roots": json.dumps(_root_rows(facts.roots)),
         "modes": json.dumps(mode_rows(facts.modes)),
         "trace": json.dumps([plain(asdict(point)) for point in facts.trace]),
     }
@@ -67,6 +68,11 @@ def mode_rows(modes: Sequence[Peak]) -> list[dict[str, Any]]:
     """Modes as JSON values: weight, log_density, mass, position."""
     fields = ("weight", "log_density", "mass", "position")
     return [plain({name: getattr(mode, name) for name in fields}) for mode in modes]
+
+
+def _root_rows(roots: Sequence[Root]) -> list[dict[str, Any]]:
+    """Roots as JSON values: name, ruled."""
+    return [plain({"name": root.name, "ruled": dict(root.ruled)}) for root in roots]
 
 
 def arrays(facts: FitFacts) -> dict[str, tuple[tuple[str, ...], Array]]:
@@ -118,6 +124,7 @@ def read(attrs: Mapping[str, Any], stored: Mapping[str, Array]) -> tuple[Notes, 
         settings=json_attribute(attrs, "settings", _settings),
         warnings=_lines(attrs.get("warnings")),
         gradients_by_stage=json_attribute(attrs, "gradients_by_stage", _counts) or {},
+        roots=json_attribute(attrs, "roots", _roots) or (),
     )
     return Notes(parameters, facts), {key: v for key, v in attrs.items() if key not in KEYS}
 
@@ -185,6 +192,16 @@ def _settings(value: Any) -> FamilySettings:
         return FamilySettings(**value)
     except UsageError as error:
         raise ValueError from error
+
+
+def _roots(value: Any) -> tuple[Root, ...]:
+    found = tuple(
+        Root(str(root["name"]), {str(name): float(f) for name, f in dict(root["ruled"]).items()})
+        for root in value
+    )
+    if not all(root.ruled and all(f > 0 for f in root.ruled.values()) for root in found):
+        raise ValueError("a root rules something, and widths are positive")
+    return found
 
 
 def _counts(value: Any) -> dict[str, int]:

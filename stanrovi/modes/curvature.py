@@ -21,6 +21,7 @@ Adjacency = NDArray[np.bool_]
 
 _STEP = 1e-4  # of differences, in conditional standard deviations
 _ZERO = 1e-6  # second derivatives below this share of their diagonals are none
+_SPARSE = 0.25  # a larger share of colours counts as dense
 _REMEASURE = 100.0  # a scale so far off wants a second look
 
 
@@ -74,7 +75,7 @@ class Curvature:
             NaN where a point was rejected.
         """
         step = _STEP * scale
-        points = np.repeat(x[None], self.cost, axis=0)
+        points = np.repeat(np.asarray(x, dtype=np.float64)[None], self.cost, axis=0)
         points[self.colours, self.coordinates] += step
         value, moved = target.log_density_gradient(points)
         change = gradient[self.coordinates] - moved[:, self.coordinates]
@@ -121,7 +122,9 @@ def curvature_at(
             break
     unit = np.sqrt(np.maximum(np.abs(np.diag(precision)), 1e-300))
     share = np.abs(precision) / np.outer(unit, unit)
-    return Curvature(coordinates, (share > _ZERO) | np.eye(m, dtype=bool)), precision
+    sparse = Curvature(coordinates, (share > _ZERO) | np.eye(m, dtype=bool))
+    # What is nearly dense may be dense elsewhere, where a correlation reaches further.
+    return (sparse if sparse.cost <= _SPARSE * m else curvature), precision
 
 
 def conditional_sd(precision: Array, otherwise: Array) -> Array:
@@ -143,7 +146,7 @@ def elimination_order(adjacent: Adjacency) -> tuple[Indices, tuple[Indices, ...]
     rows : tuple of ndarray of int
         For each column of the factor, in that order, its rows below the diagonal.
     """
-    neighbours = [set(np.flatnonzero(row)) - {i} for i, row in enumerate(adjacent)]
+    neighbours = _neighbours(adjacent)
     left, order, below = set(range(len(adjacent))), [], []
     while left:
         first = min(left, key=lambda i: (len(neighbours[i]), i))
@@ -158,12 +161,16 @@ def elimination_order(adjacent: Adjacency) -> tuple[Indices, tuple[Indices, ...]
     return np.array(order, dtype=np.intp), rows
 
 
+def _neighbours(adjacent: Adjacency) -> list[set[int]]:
+    return [set(np.flatnonzero(row).tolist()) - {i} for i, row in enumerate(adjacent)]
+
+
 def _colouring(adjacent: Adjacency) -> Indices:
     """Colour a graph so that every entry shows in a move of its row's or its column's group.
 
     Greedy, the coordinates with the most neighbours first.
     """
-    neighbours = [set(np.flatnonzero(row)) - {i} for i, row in enumerate(adjacent)]
+    neighbours = _neighbours(adjacent)
     painter = _Painter(neighbours)
     for i in sorted(range(len(neighbours)), key=lambda i: -len(neighbours[i])):
         colour = 0

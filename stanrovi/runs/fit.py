@@ -67,7 +67,7 @@ def fit(
     model: ModelSource,
     data: DataSource = None,
     *,
-    method: Method = "rovi",
+    method: Method = "auto",
     seed: int | None = None,
     draws: int = 4000,
     marginals: Literal["flexible", "affine"] = "flexible",
@@ -86,9 +86,10 @@ def fit(
         BridgeStan library, or the name of a bundled model.
     data : optional
         Data for ``model`` when it is not a `Model` already.
-    method : {"rovi", "mfvi", "gaussian", "mixture", "auto"}
-        Rotational VI, mean field, a full-rank Gaussian, a mixture of one
-        rotated product per mode, or the choice between rovi and mixture.
+    method : {"auto", "rovi", "structured", "mixture", "mfvi", "gaussian"}
+        The choice among the next three; rotational VI; a few parameters and the rest
+        given them, for hierarchies; a mixture with one component per mode; mean field;
+        a full-rank Gaussian.
     seed : int, optional
         Below 2**32, recorded in the result; drawn from the system when not given. The same
         seed gives the same draws to the last bit on one machine, however many

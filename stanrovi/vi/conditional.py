@@ -8,18 +8,23 @@ approximation missed: skewness, shifts, correlations between roots and leaves.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from stanrovi.families.axes import DenseAxes
+from stanrovi.families.base import Family
 from stanrovi.families.conditional import Chain, Conditional, ConditionalMap, RootFunctions
 from stanrovi.families.maps import SplineMap, stack
+from stanrovi.families.mixture import Mixture
 from stanrovi.families.product import Product
 from stanrovi.modes.curvature import Curvature
 from stanrovi.target import Array, BudgetExhausted, Target
 from stanrovi.vi.axis_search import promising_axes
+from stanrovi.vi.facts import Root
 from stanrovi.vi.fit_run import FitRun
 from stanrovi.vi.gaussian import fit_gaussian
 from stanrovi.vi.nodes import Nodes
@@ -31,7 +36,8 @@ from stanrovi.vi.steps import ProductSettings
 
 Indices = NDArray[np.intp]
 
-_MANY = 1024
+_MANY = 1024  # draws where they cost nothing
+_WORTH_TELLING = np.log(1.1)
 
 
 def fit_conditional(
@@ -58,24 +64,28 @@ def fit_conditional(
     rest = nodes.map()
     among, roots = _root_density(nodes, rest.functions, run.rng)
     maps = (*(_embedded(step, rest.roots) for step in among), rest)
-    start = _base(rest, roots)
-    run.family = Conditional(maps, start)
-    pulled = run.target.composed(through=Chain(maps))
+    return refit_conditional(run, Conditional(maps, _base(rest, roots)), settings)
+
+
+def refit_conditional(
+    run: FitRun, start: Conditional, settings: ProductSettings
+) -> tuple[Outcome, Indices]:
+    """Fit what is behind the maps of a conditional family; see `fit_conditional`."""
+    run.family = start
+    pulled = run.target.composed(through=Chain(start.maps))
     inner = FitRun(pulled, run.rng, run.progress, run.trace, label=run.label)
     pool = Pool()
     try:
-        fit = fit_product(inner, start, settings, pool)
+        fit = fit_product(inner, start.base, settings, pool)
     except BudgetExhausted:
         if isinstance(inner.family, Product):
-            run.family = Conditional(maps, inner.family)
+            run.family = replace(start, base=inner.family)
         raise
-    outcome = fit.outcome()
-    assert isinstance(outcome.family, Product)
-    family = Conditional(maps, outcome.family)
+    family = replace(start, base=fit.family)
     run.family = family
-    gaussian = Product.gaussian(family.base.mean(), np.linalg.cholesky(family.base.covariance()))
-    missed = np.setdiff1d(roots_from_pool(gaussian, pool, LEAST_NATS / 3), rest.roots)
-    return Outcome(family, outcome.status, outcome.message, outcome.check), missed
+    gaussian = Product.gaussian(fit.family.mean(), DenseAxes.of_covariance(fit.family.covariance()))
+    missed = np.setdiff1d(roots_from_pool(gaussian, pool, LEAST_NATS / 3), family.map.roots)
+    return replace(fit.outcome(), family=family, anchored=True), missed
 
 
 @dataclass(frozen=True)
@@ -153,3 +163,46 @@ def _base(conditional: ConditionalMap, roots: Product) -> Product:
     leaves = SplineMap.affine(np.zeros(d - k), np.ones(d - k))
     marginals = stack([roots.marginals, leaves]).select(order)
     return Product(center, DenseAxes(matrix[np.ix_(order, order)]), marginals)
+
+
+def told_roots(
+    family: Family, draws: Array, names: Sequence[str] | None = None
+) -> tuple[Root, ...]:
+    """Say which parameters rule which, and how much.
+
+    Parameters
+    ----------
+    family : Family
+        Has roots if it is a `Conditional`, or a mixture of such.
+    draws : ndarray, shape (n, dim)
+        Of the family.
+    names : sequence of str, optional
+        Unconstrained parameters.
+
+    Returns
+    -------
+    tuple of Root
+        Without those that hardly move anything. Of a mixture's component of most weight
+        that has any.
+    """
+    if isinstance(family, Mixture):
+        for k in np.argsort(-family.weights):
+            found = told_roots(family.components[k], draws, names)
+            if found:
+                return found
+    if not isinstance(family, Conditional):
+        return ()
+    rest = family.map
+    label = names or [f"coordinate {i + 1}" for i in range(family.dim)]
+    low, middle, high = np.quantile(draws[:, rest.roots], norm.cdf([-1.0, 0.0, 1.0]), axis=0)
+    told = []
+    for k, root in enumerate(rest.roots):
+        ends = np.stack([middle, middle])
+        ends[:, k] = low[k], high[k]
+        below, above = rest.spread(ends)
+        change = np.log(above / below)
+        ruled = [j for j in np.argsort(-np.abs(change)) if abs(change[j]) > _WORTH_TELLING]
+        factors = {label[rest.leaves[j]]: float(np.exp(change[j])) for j in ruled}
+        if factors:
+            told.append(Root(label[root], factors))
+    return tuple(told)

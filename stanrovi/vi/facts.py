@@ -52,6 +52,35 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Root:
+    """A parameter on which the spread of others depends: one wants to know that of a model.
+
+    Attributes
+    ----------
+    name : str
+        Unconstrained parameter.
+    ruled : mapping of str to float
+        Unconstrained parameters whose spread follows it, those first that follow it most:
+        how many times as wide they are where it is one standard deviation above its median
+        as where it is one below.
+    """
+
+    name: str
+    ruled: Mapping[str, float]
+
+    def __str__(self) -> str:
+        first, *others = self.ruled
+        text = f"{self.name} rules the spread of {first}"
+        if others:
+            text += f" and {len(others)} more"
+        return f"{text} ({_wider(self.ruled[first])} from -1 to +1 sd of {self.name})"
+
+
+def _wider(factor: float) -> str:
+    return f"{factor:.1f} times as wide" if factor >= 1 else f"{1 / factor:.1f} times as narrow"
+
+
+@dataclass(frozen=True)
 class FitFacts:
     """What a fit knows of itself beside its draws; it travels with them, to files and back.
 
@@ -69,6 +98,8 @@ class FitFacts:
     settings : FamilySettings or None
     warnings : tuple of str
     gradients_by_stage : mapping of str to int
+    roots : tuple of Root
+        Of a conditional fit.
     """
 
     verdict: Verdict | None = None
@@ -78,3 +109,4 @@ class FitFacts:
     settings: FamilySettings | None = None
     warnings: tuple[str, ...] = ()
     gradients_by_stage: Mapping[str, int] = field(default_factory=dict)
+    roots: tuple[Root, ...] = ()

@@ -127,6 +127,8 @@ def _regress(family: Product, pool: Pool) -> tuple[Array, Array]:
     z = family.coordinates(pool.x)
     weight = pool.weights(family.log_density_base(z))
     counts = weight > 0
+    if not counts.any():  # the draws are further apart than numbers tell
+        return np.zeros(family.dim), np.eye(family.dim)
     z, gradient, root = z[counts], pool.gradient[counts], np.sqrt(weight[counts])[:, None]
     pool.forget(weight)
     design = np.concatenate([np.ones((len(z), 1)), z], axis=1)

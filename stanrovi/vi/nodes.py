@@ -29,6 +29,8 @@ _DECREMENT = 1e-5  # twice the nats by which a mode may be missed
 _MOVED = 0.01  # and those after which a curvature is measured again
 _QUADRATIC = 1e-3  # unless one step left no more than this share
 _HALVINGS = 12
+# A leaf that the others explain to this share is a ridge: what is left is rounding.
+_RIDGE = 1e-7
 _WALK = 16
 _STEP, _STRETCH = 2.0, 3.0  # of a walk, in present standard deviations; and of those
 _FLAT = 0.02
@@ -244,6 +246,8 @@ class Nodes:
         try:
             factor = np.linalg.cholesky(precision)
         except np.linalg.LinAlgError:
+            return None
+        if (np.diag(factor) ** 2 < _RIDGE * np.diag(precision)).any():
             return None
         evidence = at.value - np.log(np.diag(factor)).sum()
         return Node(roots, at.x[self.curvature.coordinates], precision, float(evidence))

@@ -22,6 +22,9 @@ class Outcome:
         Evaluations at draws of ``family`` that no step leading to it has used.
     misfit : str or None
         Why the family cannot hold the modes that were found.
+    anchored : bool
+        Whether the fit found a mode of its own, whatever the search found: that of the
+        marginal density of its roots.
     """
 
     family: Family
@@ -29,3 +32,4 @@ class Outcome:
     message: str
     check: Batch | None = None
     misfit: str | None = None
+    anchored: bool = False

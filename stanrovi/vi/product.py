@@ -79,8 +79,8 @@ def fit_product(
         converged, message = course.last.converged, course.last.ended
     else:
         converged = False
-        message = f"After {course.spent} gradients steps still promised gains; a larger budget "
-        message += "lets the fit go on."
+        message = f"After {run.target.n_gradients} gradients in all steps still promised gains; a "
+        message += "larger budget lets the fit go on."
     return ProductFit(family, course.best.first, batch, converged, message)
 
 
@@ -125,7 +125,8 @@ class _CoordinateAscent:
         if self.idle == 2:
             return Proposal(family, n, "The last step promised no gain.", converged=True)
         if best.boldness < _MIN_DAMPING:
-            ended = "Steps promised gains that they did not bring, down to short ones."
+            ended = "Steps promised gains that they did not bring, down to short ones; more "
+            ended += "gradients would not change that."
             return Proposal(family, n, ended)
         if gain < 6.0 * noise or best.boldness < 1.0:
             n = min(2 * n, max(_MAX_BATCH, n))

@@ -11,7 +11,7 @@ from stanrovi.families.base import Family
 from stanrovi.families.product import Product
 from stanrovi.modes.basins import Mode
 from stanrovi.target import Array
-from stanrovi.vi.facts import FitFacts, TracePoint, Verdict
+from stanrovi.vi.facts import FitFacts, Root, TracePoint, Verdict
 from stanrovi.vi.settings import FamilySettings
 
 Status = Literal["converged", "max_iterations", "budget", "fallback"]
@@ -60,6 +60,8 @@ class FitResult:
         Basins found by the mode search, heaviest first.
     verdict : Verdict
     warnings : tuple of str
+    roots : tuple of Root
+        What a conditional fit found to rule the spread of others.
     """
 
     method: str
@@ -85,6 +87,7 @@ class FitResult:
     modes: tuple[Mode, ...]
     verdict: Verdict
     warnings: tuple[str, ...]
+    roots: tuple[Root, ...] = ()
 
     @cached_property
     def facts(self) -> FitFacts:
@@ -98,4 +101,5 @@ class FitResult:
             settings=self.settings,
             warnings=self.warnings,
             gradients_by_stage=self.gradients_by_stage,
+            roots=self.roots,
         )

@@ -14,6 +14,7 @@ with it; a root must explain `LEAST_NATS` of them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,10 @@ _MOST = 8  # roots
 _ROWS = 1.5  # draws for each coefficient of what roots explain, at least
 _CANDIDATES = 12  # that are looked at closely
 _MOVE = 0.2  # of the spread of a candidate, for differences; and at most
+_FEW = 12  # coordinates whose third derivatives are all measured
 _PROBES, _PROBE = 2, 1e-3  # directions, and how far along them in standard deviations
+_ANGLES, _TURNS = 32, 12  # tried for a pair of axes; rounds of pairs
+_PARALLEL = 1e-8
 _NONE = np.zeros(0, dtype=np.intp)
 _WIDEST = 1.0  # spread of a candidate where the curvature does not tell it
 
@@ -57,7 +61,10 @@ def roots_from_pool(gaussian: Product, pool: Pool, least: float = LEAST_NATS) ->
     ndarray of int
         Coordinates, those that explain most first.
     """
-    d, evidence = gaussian.dim, _Moments.of(gaussian, pool)
+    d = gaussian.dim
+    if pool.weights(gaussian.log_density(pool.x)).sum() <= _ROWS * (d + 1):
+        return _NONE
+    evidence = _Moments.of(gaussian, pool)
     roots: list[int] = []
     while len(roots) < min(d - 1, _MOST) and evidence.size > _ROWS * (d + 1) * (len(roots) + 1):
         root = evidence.clearest(roots, least / 3 if roots else least)
@@ -227,15 +234,124 @@ def roots_from_differences(target: Target, at: Landscape, known: Indices = _NONE
     -------
     ndarray of int
         Coordinates, those that explain most first. Costs at most five gradients for each
-        coordinate, and a few more where there are roots.
+        coordinate, half of ``d (d + 3)`` up to `_FEW` of them, and a few more where there
+        are roots.
     """
+    third = _third_derivatives(target, at) if len(at.x) <= _FEW else None
+    if third is not None:
+        return _roots_in_tensor(*third, known)
     hubs = _hubs(at.curvature)
     if 0 < len(hubs) * (at.curvature.cost + 1) <= 2 * len(at.x):
         hubs, ridges = np.setdiff1d(hubs, known), at.ridges(known)
         nats = np.array([_nats_by_colours(target, at, int(i), ridges[i]) for i in hubs])
         found = np.flatnonzero(nats > LEAST_NATS)
-        return hubs[found[np.argsort(-nats[found])]][:_MOST]
+        return hubs[found[np.argsort(-nats[found])]][: min(_MOST, len(at.x) - 1)]
     return _roots_by_probes(target, at, known)
+
+
+def _roots_in_tensor(tensor: Array, frame: Array, known: Indices) -> Indices:
+    """Find roots in all third derivatives, less what skew marginals on rotated axes explain."""
+    roots: list[int] = []
+    covectors = frame / np.linalg.norm(frame, axis=1)[:, None]
+    outside = np.eye(len(frame))  # onto what the roots so far leave free
+    for k in known:
+        outside = _less(outside, covectors[k])
+    while len(roots) + len(known) < min(_MOST, len(frame) - 1):
+        left = np.einsum("ijk,ia,jb,kc->abc", tensor, outside, outside, outside, optimize=True)
+        left = without_skew_axes(left)
+        nats = np.array([_nats_in_tensor(left, outside, c) for c in covectors])
+        nats[[*known, *roots]] = 0.0
+        best = int(np.argmax(nats))
+        if not nats[best] > LEAST_NATS:
+            break
+        roots.append(best)
+        outside = _less(outside, covectors[best])
+    return np.array(roots, dtype=np.intp)
+
+
+def _less(outside: Array, covector: Array) -> Array:
+    """Take one more direction out of a projection."""
+    left = outside @ covector
+    size = float(left @ left)
+    return outside if size < _PARALLEL else outside - np.outer(left, left) / size
+
+
+def _nats_in_tensor(tensor: Array, outside: Array, covector: Array) -> float:
+    left = outside @ covector
+    size = float(left @ left)
+    if size < _PARALLEL:
+        return 0.0
+    rest = _less(outside, covector)
+    change = rest @ np.einsum("ijk,k->ij", tensor, left / np.sqrt(size)) @ rest
+    return float((change**2).sum() / 4)
+
+
+def _third_derivatives(target: Target, at: Landscape) -> tuple[Array, Array] | None:
+    """Third derivatives (d, d, d) in whitened coordinates, and the frame: ``x = x_0 + frame z``.
+
+    From the gradients at all sums of two steps; None where there is no normal approximation.
+    """
+    try:
+        root = np.linalg.cholesky(at.precision)
+    except np.linalg.LinAlgError:
+        return None
+    d = len(root)
+    frame = np.asarray(np.linalg.inv(root).T)
+    first, second = np.triu_indices(d)
+    steps = _MOVE * frame.T
+    points = at.x + np.concatenate([steps, steps[first] + steps[second]])
+    value, gradient = target.log_density_gradient(points)
+    if not np.isfinite(value).all():
+        return None
+    whitened = (gradient - at.gradient) @ frame
+    single, double = whitened[:d], whitened[d:]
+    mixed = (double - single[first] - single[second]) / _MOVE**2
+    tensor = np.empty((d, d, d))
+    tensor[first, second] = tensor[second, first] = mixed
+    sides = (tensor, tensor.transpose(0, 2, 1), tensor.transpose(2, 1, 0))
+    return np.asarray(sum(sides) / 3), frame
+
+
+def without_skew_axes(tensor: Array) -> Array:
+    """Take out what skew marginals on the best rotated axes explain.
+
+    Axes by turns of pairs that make the diagonal larger, as in independent component
+    analysis by third cumulants (Comon 1994, doi:10.1016/0165-1684(94)90029-9).
+
+    Parameters
+    ----------
+    tensor : ndarray, shape (d, d, d)
+        Symmetric: third derivatives in whitened coordinates.
+
+    Returns
+    -------
+    ndarray, shape (d, d, d)
+    """
+    d = len(tensor)
+    turned, rotation = tensor.copy(), np.eye(d)
+    angles = np.arange(_ANGLES) * np.pi / (2 * _ANGLES)
+    c, s = np.cos(angles), np.sin(angles)
+    for _ in range(_TURNS):
+        moved = 0.0
+        for p, q in combinations(range(d), 2):
+            a, b = turned[p, p, p], turned[p, p, q]
+            e, f = turned[p, q, q], turned[q, q, q]
+            along = c**3 * a + 3 * c * c * s * b + 3 * c * s * s * e + s**3 * f
+            across = -(s**3) * a + 3 * s * s * c * b - 3 * s * c * c * e + c**3 * f
+            best = int(np.argmax(along**2 + across**2))
+            if along[best] ** 2 + across[best] ** 2 < 1.01 * (a * a + f * f):
+                continue
+            turn = np.array([[c[best], -s[best]], [s[best], c[best]]])
+            plane = [p, q]
+            rotation[:, plane] = rotation[:, plane] @ turn
+            turned[:, :, plane] = turned[:, :, plane] @ turn
+            turned[:, plane] = turn.T @ turned[:, plane]
+            turned[plane] = np.tensordot(turn.T, turned[plane], axes=1)
+            moved = max(moved, float(angles[best]))
+        if moved == 0.0:
+            break
+    skewness = np.einsum("aaa->a", turned)
+    return np.asarray(tensor - np.einsum("a,ia,ja,ka->ijk", skewness, rotation, rotation, rotation))
 
 
 def _hubs(curvature: Curvature) -> Indices:
@@ -266,7 +382,8 @@ def _roots_by_probes(target: Target, at: Landscape, known: Indices) -> Indices:
     """
     roots: list[int] = []
     among = np.setdiff1d(np.arange(len(at.x)), known)
-    while len(roots) < _MOST and len(among):
+    most = min(_MOST, len(at.x) - len(known) - 1)
+    while len(roots) < most and len(among):
         taken = np.concatenate([known, roots]).astype(np.intp)
         nats = np.array([_nats_by_probes(target, at, int(i), taken) for i in among])
         if not (nats > LEAST_NATS).any():

@@ -44,6 +44,8 @@ def best_on_trails(run: FitRun, trails: tuple[tuple[Mode, ...], ...]) -> list[Pr
 
     By the ELBO at a few draws, the same for all.
     """
+    if not trails:
+        return []
     z = run.base(_TRACE)
     found = []
     for trail in trails:

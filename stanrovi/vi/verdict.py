@@ -82,7 +82,7 @@ def _ghost_share(log_ratio: Array) -> float:
 def _doubts(outcome: Outcome, modes: tuple[Mode, ...], log_ratio: Array, khat: float) -> list[str]:
     dim = outcome.family.dim
     doubts = []
-    if not modes:
+    if not modes and not outcome.anchored:
         doubts.append("the mode search found no proper mode to check the fit against")
     efficiency = _efficiency(log_ratio)
     if not khat < _KHAT and efficiency < _EFFICIENT:
@@ -107,7 +107,9 @@ def _doubts(outcome: Outcome, modes: tuple[Mode, ...], log_ratio: Array, khat: f
 
 
 def _support(modes: tuple[Mode, ...], log_ratio: Array, khat: float) -> list[str]:
-    if len(modes) == 1:
+    if not modes:
+        first = "the density has no mode, but the marginal density of what rules the rest has one"
+    elif len(modes) == 1:
         first = "the mode search found one basin, and the draws lie in it"
     else:
         first = f"the draws are shared among all {len(modes)} basins as the local evidence says"

@@ -10,6 +10,7 @@ from stanrovi.families.base import Family
 from stanrovi.modes.search import SearchResult
 from stanrovi.target import Target
 from stanrovi.vi.facts import TracePoint
+from stanrovi.vi.outcome import Outcome
 
 _REJECTIONS = 0.05
 _WINDOW = 8
@@ -20,7 +21,7 @@ def warnings(
     search: SearchResult,
     target: Target,
     trace: Sequence[TracePoint],
-    family: Family,
+    outcome: Outcome,
     names: Sequence[str] | None,
 ) -> tuple[str, ...]:
     """Collect the warnings of a fit.
@@ -31,7 +32,7 @@ def warnings(
     target : Target
         With its counts.
     trace : sequence of TracePoint
-    family : Family
+    outcome : Outcome
     names : sequence of str, optional
         Unconstrained parameters.
 
@@ -39,14 +40,14 @@ def warnings(
     -------
     tuple of str
     """
-    found = list(search.doubts)
+    found = [] if outcome.anchored else list(search.doubts)
     if found:
         rise = _rise(trace)
         if rise > _RISE:
             found.append(
                 f"The ELBO was still rising, by {rise:.1f} nats over the last {_WINDOW} steps, "
                 "when the steps ran out: the posterior may be improper or its density without "
-                f"bound. The fit is widest along {_widest(family, names)}."
+                f"bound. The fit is widest along {_widest(outcome.family, names)}."
             )
     if target.n_rejections > _REJECTIONS * target.n_gradients:
         found.append(

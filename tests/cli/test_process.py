@@ -87,7 +87,7 @@ def test_progress_goes_to_the_terminal_on_stderr(tmp_path):
     shown = os.read(main, 100_000)
     os.close(main)
     assert process.returncode == 0
-    assert b"rovi" in shown
+    assert b"auto" in shown
     assert out.startswith(b"{")
 
 

@@ -6,6 +6,7 @@ from scipy.stats import ortho_group, special_ortho_group
 from targets import finite_difference, student_t, two_gaussians
 
 from stanrovi.families.axes import DenseAxes, DiagonalAxes
+from stanrovi.families.conditional import Conditional, ConditionalMap, Pattern, RootFunctions
 from stanrovi.families.maps import SplineMap, stack
 from stanrovi.families.mixture import Mixture
 from stanrovi.families.product import Product
@@ -46,7 +47,31 @@ def mixture(dim):
     return Mixture(np.array([0.2, 0.5, 0.3]), (gaussian(dim), rotated(dim), far))
 
 
-BUILDERS = [gaussian, mean_field, rotated, bimodal, mixture]
+def conditional(dim):
+    """One root, or two of which one rules the other; a product where there is nothing to rule."""
+    if dim == 1:
+        return rotated(1)
+    k = 2 if dim > 3 else 1
+    maps = [conditional_map(np.arange(k), np.arange(k, dim)[::-1])]
+    if k == 2:
+        maps.insert(0, conditional_map(np.array([1]), np.array([0])))
+    return Conditional(tuple(maps), rotated(dim))
+
+
+def conditional_map(roots, leaves):
+    m, k = len(leaves), len(roots)
+    nodes = np.linspace(0, 5, 6)[:, None] + np.outer([0, 1, -1, 1, 0, -1], np.arange(k))
+    pattern = Pattern(tuple(np.arange(j + 1, m) for j in range(m)))
+    bent = np.sin(nodes[:, :1])
+    return ConditionalMap(
+        roots, leaves, RootFunctions(np.full(k, 2.0), np.ones(k), nodes), pattern,
+        mean=bent * np.linspace(-1, 1, m) - 0.2 * nodes[:, :1],
+        log_scale=0.2 * bent + np.linspace(-0.1, 0.1, m),
+        lower=0.3 * bent * np.ones(pattern.size),
+    )  # fmt: skip
+
+
+BUILDERS = [gaussian, mean_field, rotated, bimodal, mixture, conditional]
 N = 40_000
 
 
@@ -79,6 +104,8 @@ def test_the_density_is_that_of_the_draws(family):
     x = family.sample(N, rng)
     log_q, _ = family.log_density_gradient(x)
     inner = family.components[-1] if isinstance(family, Mixture) else family
+    if isinstance(family, Conditional):
+        inner = Product.gaussian(family.mean(), 0.5 * np.linalg.cholesky(family.covariance()))
     axes = inner.axes.scaled(np.sqrt(np.minimum(inner.marginals.moments()[1], 1.0)))
     for center in inner.from_base(rng.uniform(-0.3, 0.3, (3, family.dim))):
         narrow = Product.gaussian(center, axes.scaled(0.5))

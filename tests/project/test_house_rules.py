@@ -72,17 +72,23 @@ HOMES = {
 # Algorithms that are dense by nature: they may open the matrix of axes. Nothing else may.
 DENSE = {
     "stanrovi.families.axes",
+    "stanrovi.families.conditional",  # how wide each leaf is
     "stanrovi.families.product",  # the split into preconditioner and rotation
     "stanrovi.families.mixture",  # its covariance
     "stanrovi.families.rotation",
     "stanrovi.modes.ascent",  # the inverse Hessian of a climb
     "stanrovi.modes.basins",
+    "stanrovi.modes.curvature",  # sparse Hessians, held dense
     "stanrovi.modes.lattice",
     "stanrovi.modes.local",  # the Hessian
     "stanrovi.modes.separateness",
     "stanrovi.vi.axis_search",  # pairs of axes, turned
+    "stanrovi.vi.conditional",
     "stanrovi.vi.gaussian",
+    "stanrovi.vi.hierarchy",
+    "stanrovi.vi.nodes",  # conditional precisions
     "stanrovi.vi.regression",  # every score on every coordinate
+    "stanrovi.vi.roots",
     "stanrovi.vi.steps",
     "stanrovi.vi.methods.mixture",
     "stanrovi.vi.methods.rovi",

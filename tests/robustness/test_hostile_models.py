@@ -226,12 +226,13 @@ for path in sorted(folder.glob("*.stan")):
         model = sr.Model(path, {"N": 0})
     except StanroviError as error:
         found = {"error": type(error).__name__, "message": str(error)}
-        outcomes = {"rovi": found, "mixture": found, "nuts": found}
+        outcomes = {"auto": found, "rovi": found, "mixture": found, "nuts": found}
     else:
         told = list(said)
         settings = {"chains": 2, "iter_warmup": 100, "iter_sampling": 100, "engine": "stanli"}
         outcomes = {
-            "rovi": attempt(lambda: sr.fit(model, seed=1)),
+            "auto": attempt(lambda: sr.fit(model, seed=1)),
+            "rovi": attempt(lambda: sr.fit(model, method="rovi", seed=1)),
             "mixture": attempt(lambda: sr.fit(model, method="mixture", seed=1)),
             "nuts": attempt(lambda: sr.nuts(model, seed=1, **settings)),
         }

@@ -1,15 +1,17 @@
-"""The automatic choice between one rotated product and a mixture."""
+"""The automatic choice: one rotated product, a conditional family, or a mixture."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from stanrovi.families.conditional import Conditional
 from stanrovi.modes.lattice import find_lattice
 from stanrovi.modes.search import SearchResult
 from stanrovi.target import BudgetExhausted
 from stanrovi.vi.fit_run import FitRun
 from stanrovi.vi.methods.mixture import fit_mixture
 from stanrovi.vi.methods.rovi import fit_rovi
+from stanrovi.vi.methods.structured import fit_structured
 from stanrovi.vi.outcome import Outcome
 from stanrovi.vi.settings import FamilySettings
 
@@ -17,9 +19,10 @@ _GOOD = 0.05  # nats of Jeffreys divergence at which auto looks no further
 
 
 def fit_auto(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome:
-    """Choose between one rotated product and a mixture.
+    """Choose between one rotated product, a conditional family and a mixture.
 
-    One basin, or basins on a lattice of rotated axes: RoVI. Where it cannot
+    One basin: a conditional family if parameters rule the spread of others, else RoVI.
+    Basins on a lattice of rotated axes: RoVI. Where it cannot
     hold the modes, or its draws show that it does not, also the mixture; the
     better ELBO on fresh draws wins.
 
@@ -34,8 +37,11 @@ def fit_auto(run: FitRun, search: SearchResult, settings: FamilySettings) -> Out
         Its message begins with the reason for the choice.
     """
     if len(search.modes) < 2:
-        single = fit_rovi(run, search, settings)
-        return replace(single, message="rovi, since one basin was found. " + single.message)
+        single = fit_structured(run, search, settings)
+        reason = "rovi, since one basin was found and nothing rules the spread of others. "
+        if isinstance(single.family, Conditional):
+            reason = "structured, since parameters rule the spread of others. "
+        return replace(single, message=reason + single.message)
     misfit = find_lattice(search.modes).misfit
     if misfit is not None:
         mixed = fit_mixture(run, search, settings)

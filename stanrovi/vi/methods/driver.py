@@ -14,6 +14,7 @@ from stanrovi.methods import METHODS, Method
 from stanrovi.modes.basins import Mode, basin_shares
 from stanrovi.modes.search import SearchResult, search_modes
 from stanrovi.target import Array, BudgetExhausted, Density, Target
+from stanrovi.vi.conditional import told_roots
 from stanrovi.vi.fit_run import FitRun, TraceListener
 from stanrovi.vi.methods.auto import fit_auto
 from stanrovi.vi.methods.gaussian import fit_full_rank
@@ -61,7 +62,7 @@ def fit_density(
     ----------
     density : Density
         Log density on unconstrained space.
-    method : {"gaussian", "mfvi", "rovi", "mixture", "auto"}
+    method : {"gaussian", "mfvi", "rovi", "structured", "mixture", "auto"}
     seed : int
         Same seed, same result.
     n_draws : int
@@ -110,11 +111,12 @@ def fit_density(
             "constraints of the program: the density is not finite where its mass should be."
         )
     khat = pareto_k(ratio)
+    roots = told_roots(outcome.family, draws, names)
     rejected = len(draws) - len(ratio)
     return FitResult(
         method=method,
         status=outcome.status,
-        message=outcome.message,
+        message=" ".join([outcome.message, *(f"{root}." for root in roots)]),
         family=outcome.family,
         draws=draws[:n_draws],
         log_p=log_p[:n_draws],
@@ -134,7 +136,8 @@ def fit_density(
         seed=seed,
         modes=modes,
         verdict=judge(outcome, modes, ratio, khat, rejected, len(draws)),
-        warnings=warnings(search, target, run.trace, outcome.family, names),
+        warnings=warnings(search, target, run.trace, outcome, names),
+        roots=roots,
     )
 
 

@@ -1,4 +1,4 @@
-"""Mixtures of rotated products, one component a basin.
+"""Mixtures of rotated products or conditional families, one component a basin.
 
 The ELBO of a mixture ``q = sum_k w_k q_k`` depends on component k through
 ``E_k[log p - log q]``, whose gradient is that of an ordinary fit of ``q_k`` to
@@ -16,12 +16,15 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import logsumexp
 
+from stanrovi.families.conditional import Conditional
 from stanrovi.families.mixture import Mixture
 from stanrovi.families.product import Product
 from stanrovi.families.rotation import symmetric_root
 from stanrovi.modes.search import SearchResult
+from stanrovi.vi.conditional import fit_conditional, refit_conditional
 from stanrovi.vi.fit_run import FitRun
 from stanrovi.vi.gaussian import fit_gaussian
+from stanrovi.vi.hierarchy import nodes_near
 from stanrovi.vi.methods.rovi import fit_rovi
 from stanrovi.vi.outcome import Outcome
 from stanrovi.vi.pool import Batch
@@ -30,7 +33,7 @@ from stanrovi.vi.result import Status
 from stanrovi.vi.settings import FamilySettings
 from stanrovi.vi.steps import ProductSettings
 
-_SWEEPS = 3
+_SWEEPS, _LOOKING = 3, 2  # in the first of them roots are looked for
 _WEIGHT_DRAWS = 256  # per component
 _CHECK_DRAWS = 512
 _NEGLIGIBLE = 0.002
@@ -65,7 +68,7 @@ def fit_mixture(run: FitRun, search: SearchResult, settings: FamilySettings) -> 
     run.family, converged = mixture, False
     for sweep in range(_SWEEPS):
         before = mixture
-        mixture, settled = _sweep(run, mixture, product, gaussian_first=sweep == 0)
+        mixture, settled = _sweep(run, mixture, product, sweep=sweep)
         mixture = _without_duplicates(mixture, run.rng, notes)
         mixture = _without_tiny(_weighed(run, mixture), notes)
         run.family = mixture
@@ -78,7 +81,7 @@ def fit_mixture(run: FitRun, search: SearchResult, settings: FamilySettings) -> 
 
 
 def _sweep(
-    run: FitRun, mixture: Mixture, settings: ProductSettings, *, gaussian_first: bool
+    run: FitRun, mixture: Mixture, settings: ProductSettings, *, sweep: int
 ) -> tuple[Mixture, bool]:
     """Refit every component to its localised target."""
     settled = True
@@ -87,16 +90,34 @@ def _sweep(
         share = (-1.0, mixture.log_density_gradient), (1.0, part.log_density_gradient)
         localised = run.target.composed(terms=share)
         local = FitRun(localised, run.rng, run.progress, run.trace, label="mixture")
-        pool = None
-        if gaussian_first:
-            gaussian, pool, _ = fit_gaussian(local, part)
-            part = Product.gaussian(gaussian.center, symmetric_root(gaussian.covariance()))
-        fit = fit_product(local, part, settings, pool)
-        settled = settled and fit.converged
+        fit = _refitted(local, part, settings, sweep=sweep)
+        settled = settled and fit.status == "converged"
+        assert isinstance(fit.family, (Product, Conditional))
         parts = [*mixture.components]
         parts[k] = fit.family
         mixture = Mixture(mixture.weights, tuple(parts))
     return mixture, settled
+
+
+def _refitted(
+    run: FitRun, part: Product | Conditional, settings: ProductSettings, *, sweep: int
+) -> Outcome:
+    """Refit a component; as a conditional family where roots are found soon."""
+    if isinstance(part, Conditional):
+        return refit_conditional(run, part, settings)[0]
+    if sweep < _LOOKING:
+        with run.stage("roots"):
+            nodes = nodes_near(run.target, part)
+        if nodes is not None:
+            conditional, _ = fit_conditional(run, nodes, settings)
+            assert conditional.check is not None
+            if conditional.check.divergence()[0] < _SAME:
+                return conditional
+    pool = None
+    if sweep == 0:
+        gaussian, pool, _ = fit_gaussian(run, part)
+        part = Product.gaussian(gaussian.center, symmetric_root(gaussian.covariance()))
+    return fit_product(run, part, settings, pool).outcome()
 
 
 def _weighed(run: FitRun, mixture: Mixture) -> Mixture:
@@ -142,7 +163,9 @@ def _without_duplicates(mixture: Mixture, rng: np.random.Generator, notes: list[
     return Mixture(np.array(weights), tuple(parts))
 
 
-def _jeffreys(p: Product, q: Product, rng: np.random.Generator) -> float:
+def _jeffreys(
+    p: Product | Conditional, q: Product | Conditional, rng: np.random.Generator
+) -> float:
     x, y = p.sample(200, rng), q.sample(200, rng)
     forward = p.log_density(x) - q.log_density(x)
     backward = q.log_density(y) - p.log_density(y)

@@ -1,0 +1,31 @@
+// Rats: growth of 30 rats, varying intercepts and slopes, centred.
+data {
+  int<lower=0> N;
+  int<lower=0> Npts;
+  array[Npts] int<lower=1, upper=N> rat;
+  vector[Npts] x;
+  vector[Npts] y;
+  real xbar;
+}
+transformed data {
+  vector[Npts] x_c = x - xbar;
+}
+parameters {
+  real mu_alpha;
+  real mu_beta;
+  real<lower=0> sigma_alpha;
+  real<lower=0> sigma_beta;
+  real<lower=0> sigma_y;
+  vector[N] alpha;
+  vector[N] beta;
+}
+model {
+  mu_alpha ~ normal(250, 100);
+  mu_beta ~ normal(5, 5);
+  sigma_alpha ~ normal(0, 50);
+  sigma_beta ~ normal(0, 2);
+  sigma_y ~ normal(0, 20);
+  alpha ~ normal(mu_alpha, sigma_alpha);
+  beta ~ normal(mu_beta, sigma_beta);
+  y ~ normal(alpha[rat] + beta[rat] .* x_c, sigma_y);
+}

@@ -1,0 +1,164 @@
+import numpy as np
+import pytest
+from places import HIERARCHIES
+from targets import banana, fit, funnel, gaussian, gumbel, ridge, student_t
+
+import stanrovi as sr
+from stanrovi.densities import FunctionDensity
+from stanrovi.families.conditional import Conditional
+from stanrovi.families.mixture import Mixture
+from stanrovi.families.product import Product
+
+
+def shifted_pair(gap):
+    """Two funnels, 0.7 and 0.3 of the mass, so far apart along a leaf."""
+    one = funnel(5, scale=1.2)
+    shift = gap / 2 * np.eye(5)[1]
+
+    def function(x):
+        (a, left), (b, right) = (one.log_density_gradient(x + s) for s in (-shift, shift))
+        a, b = a + np.log(0.7), b + np.log(0.3)
+        total = np.logaddexp(a, b)
+        share = np.exp(a - total)[:, None]
+        return total, share * left + (1 - share) * right
+
+    return FunctionDensity(function, 5)
+
+
+def ring():
+    """Distance from the origin about normal, 4 with sd 0.5; all directions alike."""
+
+    def function(x):
+        distance = np.linalg.norm(x, axis=1)
+        pull = -(distance - 4) / 0.25 / np.maximum(distance, 1e-300)
+        return -2 * (distance - 4) ** 2, pull[:, None] * x
+
+    return FunctionDensity(function, 2)
+
+
+def correlated_funnel():
+    factor = np.random.default_rng(0).standard_normal((12, 9))
+    precision = np.linalg.inv(factor.T @ factor / 12)
+    root = np.linalg.cholesky(precision)
+    log_volume = np.log(np.diag(root)).sum()
+
+    def function(x):
+        y = np.concatenate([x[:, :1], x[:, 1:] @ root], axis=1)
+        value, gradient = funnel(10).log_density_gradient(y)
+        back = gradient[:, 1:] @ root.T
+        return value + log_volume, np.concatenate([gradient[:, :1], back], axis=1)
+
+    return FunctionDensity(function, 10)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(
+    "build", [lambda: funnel(10), lambda: funnel(101), lambda: funnel(2), correlated_funnel]
+)
+def test_a_funnel_is_fitted_exactly(build, seed):
+    result = fit(build(), "auto", seed)
+    assert -result.elbo < 0.001
+    assert result.verdict.name == "ok"
+    assert result.n_gradients < 4000
+    (root,) = result.roots
+    assert root.name == "coordinate 1"
+    assert len(root.ruled) == result.dim - 1
+    assert all(f == pytest.approx(np.exp(3.0), rel=0.1) for f in root.ruled.values())
+    assert "coordinate 1 rules the spread of" in result.message
+
+
+@pytest.mark.parametrize("density", [gaussian([1.0, 2.0], [[1.0, 0.9], [0.9, 1.0]]),
+                                     student_t(5, 3), gumbel(np.eye(3) + 0.3)],
+                         ids=["normal", "student", "gumbel"])  # fmt: skip
+def test_a_posterior_without_roots_is_rovis(density):
+    plain, structured = (fit(density, method, 1) for method in ("rovi", "structured"))
+    np.testing.assert_array_equal(plain.draws, structured.draws)
+    assert structured.n_gradients <= 1.05 * plain.n_gradients
+    assert structured.roots == ()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_a_conditional_family_does_not_hold_is_not_called_ok(seed):
+    for density in (ring(), ridge()):
+        result = fit(density, "auto", seed)
+        assert result.verdict.name != "ok"
+
+
+@pytest.mark.parametrize("name", ["eight_schools_centered", "eight_schools"])
+def test_both_forms_of_the_schools_have_one_posterior(name):
+    found = sr.fit(name, seed=3)
+    assert found.result.n_gradients < 3000
+    assert found.result.verdict.name == "ok"
+    assert not found.result.warnings
+    assert isinstance(found.result.family, Conditional)
+    assert [root.name for root in found.result.roots] == ["tau"]
+    tau = np.sort(found.draws.scalars(("tau",))["tau"].ravel())
+    # Quartiles by integrating the schools out: docs of the bundled model.
+    np.testing.assert_allclose(np.quantile(tau, [0.25, 0.5, 0.75]), QUARTILES, rtol=0.05)
+
+
+def _quartiles():
+    """Quartiles of tau, everything else integrated out in closed form, on a grid."""
+    y = np.array([28.0, 8, -3, 7, -1, 1, 18, 12])
+    sigma = np.array([15.0, 10, 16, 11, 9, 11, 10, 18])
+    tau = np.linspace(1e-3, 120, 200_000)
+    variance = sigma**2 + tau[:, None] ** 2
+    precision = (1 / variance).sum(axis=1) + 1 / 25
+    mean = (y / variance).sum(axis=1) / precision
+    value = -0.5 * np.log(variance).sum(axis=1) - 0.5 * np.log(precision)
+    value += -0.5 * (y**2 / variance).sum(axis=1) + 0.5 * mean**2 * precision
+    density = np.exp(value - value.max()) / (1 + (tau / 5) ** 2)
+    share = np.cumsum(density) / density.sum()
+    return np.interp([0.25, 0.5, 0.75], share, tau)
+
+
+QUARTILES = _quartiles()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["centered", "noncentered"])
+@pytest.mark.parametrize(
+    ("base", "roots"),
+    [("seeds", {"sigma"}), ("rats", {"sigma_alpha", "sigma_beta", "sigma_y"}),
+     ("logit30", {"tau"}), ("surgical", {"sigma"})],
+)  # fmt: skip
+def test_the_scales_of_hierarchies_are_found_and_ok(base, roots, form):
+    model = sr.Model(HIERARCHIES / f"{base}_{form}.stan", HIERARCHIES / f"{base}.data.json")
+    found = sr.fit(model, seed=1)
+    assert {root.name for root in found.result.roots} <= roots
+    assert {model.unconstrained_names[i] for i in found.result.family.map.roots} == roots
+    assert found.result.verdict.name == "ok"
+    assert found.result.n_gradients < 7000
+
+
+def test_a_mixture_can_have_conditional_components():
+    result = fit(shifted_pair(12.0), "mixture", 1)
+    assert isinstance(result.family, Mixture)
+    assert any(isinstance(part, Conditional) for part in result.family.components)
+    assert -result.elbo < 0.2  # by two products: 0.3
+    assert result.roots[0].name == "coordinate 1"
+
+
+@pytest.mark.parametrize("budget", [500, 1300, 1480, 1560, 1800])
+def test_a_budget_leaves_the_best_so_far(budget):
+    result = fit(funnel(10), "structured", 1, max_gradients=budget)
+    assert result.status == "budget"
+    assert result.n_gradients <= budget
+    assert isinstance(result.family, (Product, Conditional))
+
+
+def test_the_message_of_a_fit_that_could_go_on_names_the_gradients_of_the_table():
+    result = fit(funnel(5), "rovi", 0)
+    assert result.status == "max_iterations"
+    assert f"After {result.n_gradients} gradients in all" in result.message
+    more = fit(funnel(5), "rovi", 0, max_gradients=40_000)
+    assert more.n_gradients > 1.5 * result.n_gradients or more.status == "converged"
+    if more.status == "max_iterations":
+        assert "would not change that" in more.message
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_banana_is_fitted_exactly(seed):
+    result = fit(banana(1.0), "auto", seed)
+    assert -result.elbo < 0.001
+    assert result.verdict.name == "ok"

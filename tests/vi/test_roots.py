@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+from targets import funnel, gaussian, gumbel, run_on
+
+from stanrovi.densities import FunctionDensity
+from stanrovi.families.axes import DenseAxes
+from stanrovi.families.product import Product
+from stanrovi.target import Target
+from stanrovi.vi.gaussian import fit_gaussian
+from stanrovi.vi.hierarchy import nodes_near
+from stanrovi.vi.roots import landscape, roots_from_differences, roots_from_pool
+
+
+def two_scales(n):
+    """Two groups of n, each with a scale of its own, and their common mean."""
+
+    def function(x):
+        mean, a, b = x[:, 0], x[:, 1], x[:, 2]
+        value, gradient = -0.5 * (x[:, :3] ** 2).sum(axis=1), -x.copy()
+        gradient[:, 3:] = 0.0
+        for k, u in enumerate((a, b)):
+            place = slice(3 + k * n, 3 + (k + 1) * n)
+            away = x[:, place] - mean[:, None]
+            pull = away * np.exp(-2 * u)[:, None]
+            value = value - 0.5 * (away * pull).sum(axis=1) - n * u
+            gradient[:, place] = -pull
+            gradient[:, 0] += pull.sum(axis=1)
+            gradient[:, 1 + k] += (away * pull).sum(axis=1) - n
+        return value, gradient
+
+    return FunctionDensity(function, 3 + 2 * n)
+
+
+def dense(density, seed=0):
+    """The same in coordinates of which all but the first are mixed."""
+    d = density.dim
+    mix = np.eye(d)
+    mix[1:, 1:] += 0.3 * np.random.default_rng(seed).standard_normal((d - 1, d - 1))
+
+    def function(x):
+        value, gradient = density.log_density_gradient(x @ mix.T)
+        return value, gradient @ mix
+
+    return FunctionDensity(function, d)
+
+
+def looked_at(density, x=None):
+    target = Target(density)
+    at = landscape(target, np.zeros(density.dim) if x is None else x, np.ones(density.dim))
+    before = target.n_gradients
+    return list(roots_from_differences(target, at)), target.n_gradients - before
+
+
+@pytest.mark.parametrize("dim", [6, 41])
+def test_the_root_of_a_funnel_is_found_by_differences(dim):
+    x = np.full(dim, 0.7)
+    assert looked_at(funnel(dim), x)[0] == [0]
+
+
+def test_a_sparse_hierarchy_costs_few_gradients():
+    density = two_scales(20)
+    roots, spent = looked_at(density, np.r_[0.1, -0.2, 0.3, np.linspace(-1, 1, 40)])
+    assert sorted(roots) == [1, 2]
+    assert spent <= 2 * density.dim
+
+
+def test_a_dense_one_costs_five_for_each_coordinate():
+    density = dense(funnel(12))
+    roots, spent = looked_at(density, np.full(12, 0.4))
+    assert roots == [0]
+    assert spent <= 5 * 12 + 5 * 12
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nothing_rules_anything_in_a_normal_distribution(seed):
+    rng = np.random.default_rng(seed)
+    d = int(rng.integers(2, 15))
+    factor = rng.standard_normal((d, 2 * d))
+    density = gaussian(rng.standard_normal(d), factor @ factor.T / d)
+    assert looked_at(density, rng.standard_normal(d))[0] == []
+    run = run_on(density, seed)
+    fitted, pool, _ = fit_gaussian(run, Product.gaussian(np.zeros(d), DenseAxes(np.eye(d))))
+    assert list(roots_from_pool(fitted, pool)) == []
+
+
+def test_nothing_rules_anything_in_a_skew_product():
+    """Third derivatives along rotated axes look like roots to who looks along others."""
+    for seed, dim in enumerate((2, 3, 5, 8, 12)):
+        axes = np.random.default_rng(seed).standard_normal((dim, dim)) + 2 * np.eye(dim)
+        assert looked_at(gumbel(axes))[0] == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("build", [lambda: funnel(10, scale=1.0), lambda: dense(funnel(10, 1.0))])
+def test_the_pool_of_a_gaussian_fit_tells_the_root(build, seed):
+    run = run_on(build(), seed)
+    start = Product.gaussian(np.zeros(10), DenseAxes(np.eye(10)))
+    fitted, pool, _ = fit_gaussian(run, start)
+    before = run.target.n_gradients
+    assert roots_from_pool(fitted, pool)[0] == 0
+    assert run.target.n_gradients == before
+
+
+def test_roots_are_found_from_deep_in_the_neck():
+    density = two_scales(20)
+    x = np.r_[0.5, -4.0, -3.0, 0.5 + 0.01 * np.linspace(-1, 1, 40)]
+    start = Product.gaussian(x, DenseAxes(0.02 * np.eye(43)))
+    nodes = nodes_near(Target(density), start)
+    assert sorted(nodes.roots) == [1, 2]
+    # The evidence of the scales, the effects integrated out, is normal.
+    np.testing.assert_allclose(nodes.center, 0.0, atol=0.05)
+    assert np.linalg.norm(nodes.axes, axis=1) == pytest.approx(1.0, rel=0.1)
