@@ -65,6 +65,10 @@ class RootFunctions:
     def _scaled(self, u: Array) -> Array:
         return np.asarray((u - self.origin) / self.scale)
 
+    def within(self, u: Array) -> Array:
+        """Give the nearest points (n, k) to u that lie in the box of the nodes."""
+        return np.clip(u, self.nodes.min(axis=0), self.nodes.max(axis=0))
+
     def weights(self, u: Array) -> Array:
         """Shares (n, m) that the values at the nodes have in those at u, shape (n, k)."""
         t = self._scaled(u)
@@ -174,9 +178,16 @@ class ConditionalMap:
     lower: Array
 
     def _parts(self, u: Array) -> tuple[Array, Array, Array]:
-        """Give mean, log diagonal and entries at roots u, the last two within what numbers hold."""
+        """Give mean, log diagonal and entries at roots u.
+
+        Scales go on as lines beyond the nodes, as far as numbers hold them; means and entries
+        stay what they are at the last nodes: where a scale shrinks, any slope would leave it.
+        """
         weights = self.functions.weights(u)
         log_scale = np.clip(weights @ self.log_scale, -_LOG_LARGEST, _LOG_LARGEST)
+        near = self.functions.within(u)
+        if (near != u).any():
+            weights = self.functions.weights(near)
         return weights @ self.mean, log_scale, weights @ self.lower
 
     def spread(self, u: Array) -> Array:
@@ -232,9 +243,15 @@ class ConditionalMap:
     ) -> Array:
         """Differentiate through m and C, shape (n, k), what changes so much with each."""
         rows, columns = self.pattern.positions
-        in_nodes = of_mean @ self.mean.T - of_scale @ self.log_scale.T
+        in_nodes = of_mean @ self.mean.T
         in_nodes -= (solved[:, columns] * centred[:, rows]) @ self.lower.T
-        return np.einsum("nkm,nm->nk", self.functions.weights_gradient(u), in_nodes)
+        near = self.functions.within(u)
+        inside = np.where(near == u, 1.0, 0.0)
+        slopes = self.functions.weights_gradient(u)
+        by_scale = np.einsum("nkm,nm->nk", slopes, of_scale @ self.log_scale.T)
+        if not inside.all():
+            slopes = self.functions.weights_gradient(near)
+        return inside * np.einsum("nkm,nm->nk", slopes, in_nodes) - by_scale
 
     def pull(self, x: Array, gradient: Array) -> Array:
         """Turn the gradient (n, dim) in y of log q at y(x) into that of the density of x."""
@@ -310,17 +327,22 @@ class Conditional:
         return self.from_base(rng.permutation(base_draws(n, self.dim, rng)))
 
     def log_density(self, x: Array) -> Array:
-        """Log density (n,) at x of shape (n, dim)."""
-        points, log_det = self._pulled_back(x)
-        return self.base.log_density(points[-1]) - log_det
+        """Log density (n,) at x of shape (n, dim); -inf where that is beyond numbers."""
+        with np.errstate(all="ignore"):
+            points, log_det = self._pulled_back(x)
+            log_q = self.base.log_density(points[-1]) - log_det
+        return np.where(np.isnan(log_q), -np.inf, log_q)
 
     def log_density_gradient(self, x: Array) -> tuple[Array, Array]:
         """Log density (n,) and its gradient (n, dim) at x of shape (n, dim)."""
-        points, log_det = self._pulled_back(x)
-        log_q, gradient = self.base.log_density_gradient(points[-1])
-        for step, point in zip(self.maps, reversed(points[:-1]), strict=True):
-            gradient = step.pull(point, gradient)
-        return log_q - log_det, gradient
+        with np.errstate(all="ignore"):
+            points, log_det = self._pulled_back(x)
+            log_q, gradient = self.base.log_density_gradient(points[-1])
+            for step, point in zip(self.maps, reversed(points[:-1]), strict=True):
+                gradient = step.pull(point, gradient)
+            log_q = log_q - log_det
+        beyond = np.isnan(log_q) | ~np.isfinite(gradient).all(axis=1)
+        return np.where(beyond, -np.inf, log_q), np.where(beyond[:, None], 0.0, gradient)
 
     @cached_property
     def _moments(self) -> tuple[Array, Array]:

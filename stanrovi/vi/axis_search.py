@@ -52,10 +52,14 @@ def promising_axes(gaussian: Product, pool: Pool) -> Product:
             z = family.coordinates(pool.x)
         except np.linalg.LinAlgError:  # no width in some direction, to working precision
             continue
-        weight = pool.weights(family.log_density_base(z))
-        weight /= max(float(weight.sum()), 1e-300)
-        residual = winsorised(pool.gradient @ root + z)
-        gain = axis_gain(z, residual, weight)
+        with np.errstate(all="ignore"):  # points that are too far for numbers have no weight
+            log_q = np.nan_to_num(family.log_density_base(z), nan=-np.inf, posinf=-np.inf)
+            weight = pool.weights(log_q)
+            weight /= max(float(weight.sum()), 1e-300)
+            residual = winsorised(pool.gradient @ root + z)
+            gain = axis_gain(z, residual, weight)
+        if not np.isfinite(gain):
+            continue
         if best is None or gain > best[0]:
             best = gain, family, z, residual, weight
     if best is None:

@@ -36,6 +36,7 @@ from stanrovi.vi.steps import ProductSettings
 
 Indices = NDArray[np.intp]
 
+_GRID = 1025  # points for the density of a single root
 _MANY = 1024  # draws where they cost nothing
 _WORTH_TELLING = np.log(1.1)
 
@@ -93,7 +94,8 @@ class _Evidence:
     """The marginal density of the roots, as a function through the nodes.
 
     A normal density with the spread of the nodes, and what is left of their evidence as a
-    function that grows no faster than a line, so that tails fall.
+    function that grows no faster than a line. Beyond the nodes it falls faster: of what is
+    there nothing is known.
     """
 
     functions: RootFunctions
@@ -109,7 +111,10 @@ class _Evidence:
         place = self.axes.solve(u - self.center)
         value = -0.5 * (place**2).sum(axis=1) + self.functions.weights(u) @ self.excess
         slope = self.functions.weights_gradient(u) @ self.excess
-        return value, slope - self.axes.solve_transposed(place)
+        beyond = (u - self.functions.within(u)) / self.functions.scale
+        value = value - 0.5 * (beyond**2).sum(axis=1)
+        slope = slope - self.axes.solve_transposed(place) - beyond / self.functions.scale
+        return value, slope
 
 
 def _root_density(
@@ -123,18 +128,29 @@ def _root_density(
     evidence = np.array([n.evidence for n in nodes.found])
     place = axes.solve(functions.nodes - nodes.center)
     excess = evidence - evidence.max() + 0.5 * (place**2).sum(axis=1)
-    density = Target(_Evidence(functions, nodes.center, axes, excess))
+    evidence_of = _Evidence(functions, nodes.center, axes, excess)
+    if evidence_of.dim == 1:
+        return (), _on_a_grid(evidence_of)
+    density = Target(evidence_of)
     run = FitRun(density, rng)
     gaussian, pool, _ = fit_gaussian(run, Product.gaussian(nodes.center, axes))
-    if density.dim > 1:
-        pool.add(evaluate(density, gaussian, run.base(_MANY)))
-        ruling = roots_from_pool(gaussian, pool, LEAST_NATS / 3)[:1]
-        inner = _ruled(density, gaussian, ruling) if len(ruling) else None
-        if inner is not None:
-            outcome, _ = fit_conditional(run, inner, ProductSettings())
-            assert isinstance(outcome.family, Conditional)
-            return outcome.family.maps, outcome.family.base
+    pool.add(evaluate(density, gaussian, run.base(_MANY)))
+    ruling = roots_from_pool(gaussian, pool, LEAST_NATS / 3)[:1]
+    inner = _ruled(density, gaussian, ruling) if len(ruling) else None
+    if inner is not None:
+        outcome, _ = fit_conditional(run, inner, ProductSettings())
+        assert isinstance(outcome.family, Conditional)
+        return outcome.family.maps, outcome.family.base
     return (), fit_product(run, promising_axes(gaussian, pool), ProductSettings(), pool).family
+
+
+def _on_a_grid(evidence: _Evidence) -> Product:
+    """Give the density of a single root, tails and all."""
+    nodes, scale = evidence.functions.nodes, evidence.functions.scale
+    grid = np.linspace(nodes.min() - 4 * scale, nodes.max() + 4 * scale, _GRID)
+    value, slope = evidence.log_density_gradient(grid)
+    marginal = SplineMap.from_log_density(grid.T, value[None], slope.T)
+    return Product(np.zeros(1), DenseAxes(np.eye(1)), marginal).standardised()
 
 
 def _ruled(density: Target, gaussian: Product, roots: Indices) -> Nodes | None:

@@ -37,11 +37,13 @@ _FLAT = 0.02
 _NEAR, _ALIKE = 0.7, (0.55, 1.7)
 _NEARBY = 2.0  # standard deviations around the mode
 _APART = 0.6  # nodes are so many standard deviations apart at least
-# A grid grows from nodes so many nats below the best: with one root, and with two.
-_DEPTH = {1: 9.0, 2: 4.5}
-_MOST = 80
+# Nodes go out until the evidence is so many nats below the best: with one root, with more, and
+# with more where a node costs more than `_DEAR` gradients.
+_DEPTH, _DEPTH_OF_MORE, _DEPTH_OF_DEAR, _DEAR = 12.0, 8.0, 4.5, 12
+_MOST = 150
 _BELOW = 25.0  # nodes so many nats below the best say nothing
-_AXIAL, _LONGEST = 1.2, 8
+_AXIAL, _LONGEST = 1.2, 15
+_GRID = 2  # roots that a grid can cover
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,10 +183,12 @@ class Nodes:
     def spread_out(self) -> None:
         """Cover where the evidence is with nodes that stand well apart."""
         k = len(self.roots)
-        if k in _DEPTH:
-            self._flood(_DEPTH[k])
+        dear = self.curvature.cost > _DEAR
+        depth = _DEPTH if k == 1 else _DEPTH_OF_DEAR if dear else _DEPTH_OF_MORE
+        if k <= _GRID:
+            self._flood(depth)
         else:
-            self._reach_along_axes()
+            self._reach_along_axes(depth)
             for place in _corners(k):
                 self._evidence(place)
         best = self.best.evidence
@@ -211,12 +215,12 @@ class Nodes:
                     seen.add(neighbour)
                     front.append(neighbour)
 
-    def _reach_along_axes(self) -> None:
+    def _reach_along_axes(self, depth: float) -> None:
         """Go out on every axis, both ways, down to a depth."""
         for unit in np.eye(len(self.roots)):
             for way in (unit, -unit):
                 for step in range(1, _LONGEST):
-                    if self.best.evidence - self._evidence(step * way) > _DEPTH[2]:
+                    if self.best.evidence - self._evidence(step * way) > depth:
                         break
 
     def _solve(
