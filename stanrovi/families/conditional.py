@@ -331,7 +331,7 @@ class Conditional:
         with np.errstate(all="ignore"):
             points, log_det = self._pulled_back(x)
             log_q = self.base.log_density(points[-1]) - log_det
-        return np.where(np.isnan(log_q), -np.inf, log_q)
+        return np.where(np.isfinite(log_q), log_q, -np.inf)
 
     def log_density_gradient(self, x: Array) -> tuple[Array, Array]:
         """Log density (n,) and its gradient (n, dim) at x of shape (n, dim)."""
@@ -341,7 +341,7 @@ class Conditional:
             for step, point in zip(self.maps, reversed(points[:-1]), strict=True):
                 gradient = step.pull(point, gradient)
             log_q = log_q - log_det
-        beyond = np.isnan(log_q) | ~np.isfinite(gradient).all(axis=1)
+        beyond = ~np.isfinite(log_q) | ~np.isfinite(gradient).all(axis=1)
         return np.where(beyond, -np.inf, log_q), np.where(beyond[:, None], 0.0, gradient)
 
     @cached_property

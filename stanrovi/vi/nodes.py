@@ -43,7 +43,9 @@ _DEPTH, _DEPTH_OF_MORE, _DEPTH_OF_DEAR, _DEAR = 12.0, 8.0, 4.5, 12
 _MOST = 150
 _BELOW = 25.0  # nodes so many nats below the best say nothing
 _AXIAL, _LONGEST = 1.2, 15
-_GRID = 2  # roots that a grid can cover
+_GRID, _EXPECTED = 2, (0, 20, 70)  # roots that a grid can cover, and nodes that takes
+# Gradients of a node beside its curvature; what nodes may cost, and more for each dimension.
+_BESIDES, _WORTH, _WORTH_EACH = 5, 5000, 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,8 +99,17 @@ class Nodes:
         """The node of most evidence."""
         return max(self.found, key=lambda node: node.evidence)
 
+    @property
+    def too_many(self) -> bool:
+        """Whether so many roots want more nodes than they are worth."""
+        k, dim = len(self.roots), len(self.roots) + len(self.scale)
+        spread = _EXPECTED[k] if k <= _GRID else 12 * k + 2 * k * k
+        return spread * (self.curvature.cost + _BESIDES) > _WORTH + _WORTH_EACH * dim
+
     def begin(self, leaves: Array, precision: Array | None) -> bool:
-        """Find the first node, from a guess of the leaves; whether there is one."""
+        """Find the first node, from a guess of the leaves; whether there is one worth having."""
+        if self.too_many:
+            return False
         node = self._solve(self.center, leaves, precision, _PATIENCE)
         if node is not None:
             self.found.append(node)

@@ -104,7 +104,9 @@ def fit_density(
     log_p, _ = Target(density).log_density_gradient(draws)
     log_q = outcome.family.log_density(draws)
     modes = _with_masses(search.modes, draws)
-    ratio = (log_p - log_q)[np.isfinite(log_p)]
+    # What a family itself cannot tell of a draw counts as rejected, too.
+    log_p = np.where(np.isfinite(log_q), log_p, -np.inf)
+    ratio = log_p[np.isfinite(log_p)] - log_q[np.isfinite(log_p)]
     if not len(ratio):
         raise DensityError(
             "The target rejects every draw of the fit, so nothing can be said of it. Check the "

@@ -21,6 +21,7 @@ from stanrovi.families.mixture import Mixture
 from stanrovi.families.product import Product
 from stanrovi.families.rotation import symmetric_root
 from stanrovi.modes.search import SearchResult
+from stanrovi.target import Array
 from stanrovi.vi.conditional import fit_conditional, refit_conditional
 from stanrovi.vi.fit_run import FitRun
 from stanrovi.vi.gaussian import fit_gaussian
@@ -104,14 +105,15 @@ def _refitted(
 ) -> Outcome:
     """Refit a component; as a conditional family where roots are found soon."""
     if isinstance(part, Conditional):
-        return refit_conditional(run, part, settings)[0]
+        refitted = refit_conditional(run, part, settings)[0]
+        return refitted if _is_sound(refitted, run.rng) else replace(refitted, family=part)
     if sweep < _LOOKING:
         with run.stage("roots"):
             nodes = nodes_near(run.target, part)
         if nodes is not None:
             conditional, _ = fit_conditional(run, nodes, settings)
             assert conditional.check is not None
-            if conditional.check.divergence()[0] < _SAME:
+            if conditional.check.divergence()[0] < _SAME and _is_sound(conditional, run.rng):
                 return conditional
     pool = None
     if sweep == 0:
@@ -120,13 +122,22 @@ def _refitted(
     return fit_product(run, part, settings, pool).outcome()
 
 
+def _is_sound(outcome: Outcome, rng: np.random.Generator) -> bool:
+    """Whether numbers hold a family where its own draws are."""
+    family = outcome.family
+    return bool(np.isfinite(family.log_density(family.sample(_WEIGHT_DRAWS, rng))).all())
+
+
 def _weighed(run: FitRun, mixture: Mixture) -> Mixture:
     """Weights by EM on importance weights of fresh draws, equally many per component."""
     x = np.concatenate([c.from_base(run.base(_WEIGHT_DRAWS)) for c in mixture.components])
     with run.target.stage("weights"):
         log_p, _ = run.target.log_density_gradient(x)
     log_parts = np.stack([c.log_density(x) for c in mixture.components], axis=1)
-    log_ratio = log_p - logsumexp(log_parts, axis=1)
+    total = logsumexp(log_parts, axis=1)
+    told = np.isfinite(total)  # a component can be beyond numbers at draws of its own
+    log_p, log_parts = log_p[told], log_parts[told]
+    log_ratio = log_p - total[told]
     importance = np.exp(log_ratio - log_ratio.max())
     weights = mixture.weights
     for _ in range(200):
@@ -144,7 +155,9 @@ def _checked(run: FitRun, mixture: Mixture) -> Batch:
     x = mixture.sample(max(_CHECK_DRAWS, 4 * mixture.dim), run.rng)
     with run.target.stage("check"):
         log_p, gradient = run.target.log_density_gradient(x)
-    batch = Batch(x, gradient, log_p, mixture.log_density(x))
+    log_q = mixture.log_density(x)
+    held = np.isfinite(log_q)  # else as good as rejected
+    batch = Batch(x, gradient, np.where(held, log_p, -np.inf), np.where(held, log_q, 0.0))
     run.record("check", batch)
     return batch
 
@@ -167,9 +180,15 @@ def _jeffreys(
     p: Product | Conditional, q: Product | Conditional, rng: np.random.Generator
 ) -> float:
     x, y = p.sample(200, rng), q.sample(200, rng)
-    forward = p.log_density(x) - q.log_density(x)
-    backward = q.log_density(y) - p.log_density(y)
-    return float(forward.mean() + backward.mean())
+    return _mean_gain(p, q, x) + _mean_gain(q, p, y)
+
+
+def _mean_gain(p: Product | Conditional, q: Product | Conditional, x: Array) -> float:
+    """Mean of ``log p - log q`` at draws of p, where numbers hold it."""
+    log_p = p.log_density(x)
+    held = np.isfinite(log_p)
+    apart = log_p[held] - q.log_density(x[held])
+    return float(apart.mean()) if held.any() and np.isfinite(apart).all() else np.inf
 
 
 def _without_tiny(mixture: Mixture, notes: list[str]) -> Mixture:
