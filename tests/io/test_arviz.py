@@ -374,3 +374,17 @@ def test_a_sampler_may_warn_without_becoming_a_fit(draws):
 def test_older_axes_of_mean_field_are_known_as_diagonal(draws):
     text = json.dumps({"center": [0, 0, 0, 0], "matrix": np.diag([1.0, 2, 3, 4]).tolist()})
     assert isinstance(read_with(draws, {"axes": text}).facts.frame.axes, DiagonalAxes)
+
+
+def test_roots_come_back_from_a_file_and_nonsense_does_not(tmp_path):
+    draws = stanrovi.fit("neals_funnel", seed=1, draws=50).draws
+    write_netcdf(draws, tmp_path / "f.nc")
+    assert read_draws(tmp_path / "f.nc").facts.roots == draws.facts.roots
+    (root,) = draws.facts.roots
+    assert str(root).startswith("y rules the spread of x.")
+    narrow = type(root)("a", {"b": 0.5})
+    assert str(narrow) == "a rules the spread of b (2.0 times as narrow from -1 to +1 sd of a)"
+    for nonsense in ('[{"name": "a", "ruled": {}}]', '[{"name": "a", "ruled": {"b": -1}}]', "3"):
+        data = to_arviz(draws)
+        data.attrs["roots"] = nonsense
+        assert from_arviz(data).facts.roots == ()

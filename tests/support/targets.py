@@ -95,6 +95,26 @@ def funnel(dim, scale=3.0):
     return FunctionDensity(function, dim)
 
 
+def two_scales(n):
+    """Two groups of n, each with a scale of its own, and their common mean."""
+
+    def function(x):
+        mean, a, b = x[:, 0], x[:, 1], x[:, 2]
+        value, gradient = -0.5 * (x[:, :3] ** 2).sum(axis=1), -x.copy()
+        gradient[:, 3:] = 0.0
+        for k, u in enumerate((a, b)):
+            place = slice(3 + k * n, 3 + (k + 1) * n)
+            away = x[:, place] - mean[:, None]
+            pull = away * np.exp(-2 * u)[:, None]
+            value = value - 0.5 * (away * pull).sum(axis=1) - n * u
+            gradient[:, place] = -pull
+            gradient[:, 0] += pull.sum(axis=1)
+            gradient[:, 1 + k] += (away * pull).sum(axis=1) - n
+        return value, gradient
+
+    return FunctionDensity(function, 3 + 2 * n)
+
+
 def flat(dim):
     """Improper: constant everywhere."""
     return FunctionDensity(lambda x: (np.zeros(len(x)), np.zeros_like(x)), dim)

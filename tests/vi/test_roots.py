@@ -1,34 +1,14 @@
 import numpy as np
 import pytest
-from targets import funnel, gaussian, gumbel, run_on
+from targets import funnel, gaussian, gumbel, run_on, two_scales
 
 from stanrovi.densities import FunctionDensity
 from stanrovi.families.axes import DenseAxes
 from stanrovi.families.product import Product
 from stanrovi.target import Target
 from stanrovi.vi.gaussian import fit_gaussian
-from stanrovi.vi.hierarchy import nodes_near
+from stanrovi.vi.hierarchy import extended, nodes_from_gaussian, nodes_near
 from stanrovi.vi.roots import landscape, roots_from_differences, roots_from_pool
-
-
-def two_scales(n):
-    """Two groups of n, each with a scale of its own, and their common mean."""
-
-    def function(x):
-        mean, a, b = x[:, 0], x[:, 1], x[:, 2]
-        value, gradient = -0.5 * (x[:, :3] ** 2).sum(axis=1), -x.copy()
-        gradient[:, 3:] = 0.0
-        for k, u in enumerate((a, b)):
-            place = slice(3 + k * n, 3 + (k + 1) * n)
-            away = x[:, place] - mean[:, None]
-            pull = away * np.exp(-2 * u)[:, None]
-            value = value - 0.5 * (away * pull).sum(axis=1) - n * u
-            gradient[:, place] = -pull
-            gradient[:, 0] += pull.sum(axis=1)
-            gradient[:, 1 + k] += (away * pull).sum(axis=1) - n
-        return value, gradient
-
-    return FunctionDensity(function, 3 + 2 * n)
 
 
 def dense(density, seed=0):
@@ -110,3 +90,16 @@ def test_roots_are_found_from_deep_in_the_neck():
     # The evidence of the scales, the effects integrated out, is normal.
     np.testing.assert_allclose(nodes.center, 0.0, atol=0.05)
     assert np.linalg.norm(nodes.axes, axis=1) == pytest.approx(1.0, rel=0.1)
+
+
+def test_roots_that_were_missed_are_added_where_the_first_ones_lead():
+    density = dense(funnel(8, scale=1.0))
+    fitted, pool, _ = fit_gaussian(
+        run_on(density), Product.gaussian(np.zeros(8), DenseAxes(np.eye(8)))
+    )
+    nodes = nodes_from_gaussian(Target(density), fitted, pool)
+    assert list(nodes.roots) == [0]
+    more = extended(nodes, np.array([3]))
+    assert list(more.roots) == [0, 3]
+    assert len(more.found) > len(more.roots)
+    assert extended(nodes, np.array([], dtype=int)) is None
