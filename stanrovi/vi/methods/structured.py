@@ -116,5 +116,6 @@ def _divergence(outcome: Outcome) -> float:
 
 
 def _elbo(outcome: Outcome) -> float:
+    """ELBO at the draws of the check, less two standard errors."""
     assert outcome.check is not None
-    return outcome.check.elbo
+    return outcome.check.safe_elbo

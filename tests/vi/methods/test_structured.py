@@ -179,13 +179,12 @@ def turned(density, seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_funnel_turned_out_of_the_coordinates_is_no_worse_than_rovis_and_suspect(seed):
-    density = turned(funnel(5, scale=1.5), 1)
-    result = fit(density, "structured", seed)
+def test_a_funnel_turned_out_of_the_coordinates_is_suspect(seed):
+    """Also where a draw in thousands lies so far out that no ELBO can be told."""
+    result = fit(turned(funnel(5, scale=1.5), 1), "structured", seed)
     assert result.verdict.name == "suspect"
-    plain = fit(density, "rovi", seed)
-    # Two runs of one method on a target it cannot hold end a few tenths of a nat apart.
-    assert result.elbo > plain.elbo - 0.3
+    # Most draws are where the target is, by whichever family.
+    assert np.median(result.log_p - result.log_q) > -0.5
 
 
 def test_a_budget_that_ends_in_the_second_try_keeps_the_first():
