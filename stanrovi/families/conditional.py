@@ -28,6 +28,7 @@ Indices = NDArray[np.intp]
 
 _MOMENT_DRAWS = 8192
 _LOG_LARGEST = 100.0
+_ON_AXIS = 1e-2  # units; nodes so near to an axis are on it
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +86,105 @@ class RootFunctions:
         linear = np.broadcast_to(np.eye(k, k + 1, 1)[None], (n, k, k + 1))
         features = np.concatenate([radial.transpose(0, 2, 1), linear], axis=2)
         return np.asarray(features @ self._weights) / self.scale[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class StarFunctions:
+    """Functions of many roots, given by their values on the arms of a star and near its centre.
+
+    A sum of natural cubic splines, one along each axis, and what that leaves at the nodes
+    off the axes: within their box as `RootFunctions` have it, constant beyond. Far out two
+    arms say what their corner cannot: no node is there.
+
+    Attributes
+    ----------
+    origin : ndarray, shape (k,)
+        A node is there.
+    axes : ndarray, shape (k, k)
+        Their columns are the axes, one unit long.
+    nodes : ndarray, shape (m, k)
+    """
+
+    origin: Array
+    axes: Array
+    nodes: Array
+
+    @property
+    def scale(self) -> Array:
+        """Units of the roots (k,)."""
+        return np.asarray(np.linalg.norm(self.axes, axis=1))
+
+    def within(self, u: Array) -> Array:
+        """Give the nearest points (n, k) to u that lie in the box of the nodes."""
+        return np.clip(u, self.nodes.min(axis=0), self.nodes.max(axis=0))
+
+    @cached_property
+    def _inverse(self) -> Array:
+        return np.asarray(np.linalg.inv(self.axes))
+
+    def _place(self, u: Array) -> Array:
+        return np.asarray((u - self.origin) @ self._inverse.T)
+
+    @cached_property
+    def _center(self) -> int:
+        return int(np.argmin(np.abs(self._place(self.nodes)).max(axis=1)))
+
+    @cached_property
+    def _arms(self) -> tuple[tuple[Indices, RootFunctions], ...]:
+        """Nodes on each axis, and the splines through them."""
+        place = self._place(self.nodes)
+        off = np.abs(place) > _ON_AXIS
+        arms = []
+        for i in range(len(self.origin)):
+            on = np.flatnonzero(~np.delete(off, i, axis=1).any(axis=1))
+            spline = RootFunctions(np.zeros(1), np.ones(1), place[on, i, None])
+            arms.append((on, spline))
+        return tuple(arms)
+
+    @cached_property
+    def _corners(self) -> tuple[Array, Array, RootFunctions, Array] | None:
+        """Box of the nodes off the axes, functions in it, and what they take of each node."""
+        place = self._place(self.nodes)
+        off_axes = (np.abs(place) > _ON_AXIS).sum(axis=1) > 1
+        if not off_axes.any():
+            return None
+        low, high = place[off_axes].min(axis=0), place[off_axes].max(axis=0)
+        low, high = np.minimum(low, -_ON_AXIS), np.maximum(high, _ON_AXIS)
+        inside = ((place >= low - _ON_AXIS) & (place <= high + _ON_AXIS)).all(axis=1)
+        k = len(self.origin)
+        functions = RootFunctions(np.zeros(k), np.ones(k), place[inside])
+        left = np.eye(len(place)) - self._along_arms(place)
+        return low, high, functions, left[inside]
+
+    def _along_arms(self, place: Array) -> Array:
+        """Shares (n, m) of the nodes in the sum of functions along the axes."""
+        shares = np.zeros((len(place), len(self.nodes)))
+        for i, (on, spline) in enumerate(self._arms):
+            shares[:, on] += spline.weights(place[:, i, None])
+        shares[:, self._center] -= len(self._arms) - 1
+        return shares
+
+    def weights(self, u: Array) -> Array:
+        """Shares (n, m) that the values at the nodes have in those at u, shape (n, k)."""
+        place = self._place(u)
+        shares = self._along_arms(place)
+        if self._corners is not None:
+            low, high, functions, left = self._corners
+            shares += functions.weights(np.clip(place, low, high)) @ left
+        return shares
+
+    def weights_gradient(self, u: Array) -> Array:
+        """Differentiate those shares in u, shape (n, k, m)."""
+        place = self._place(u)
+        slopes = np.zeros((*place.shape, len(self.nodes)))
+        for i, (on, spline) in enumerate(self._arms):
+            slopes[:, i, on] += spline.weights_gradient(place[:, i, None])[:, 0]
+        if self._corners is not None:
+            low, high, functions, left = self._corners
+            inside = (place > low) & (place < high)
+            near = functions.weights_gradient(np.clip(place, low, high)) @ left
+            slopes += inside[..., None] * near
+        return np.asarray(np.einsum("ji,njm->nim", self._inverse, slopes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +261,7 @@ class ConditionalMap:
     roots, leaves : ndarray of int
         Coordinates; the leaves in the order of the factor's columns. What is neither stays
         as it is.
-    functions : RootFunctions
+    functions : RootFunctions or StarFunctions
     pattern : Pattern
     mean, log_scale : ndarray, shape (m, d - k)
         At the nodes: m, and the log diagonal of C.
@@ -171,7 +271,7 @@ class ConditionalMap:
 
     roots: Indices
     leaves: Indices
-    functions: RootFunctions
+    functions: RootFunctions | StarFunctions
     pattern: Pattern
     mean: Array
     log_scale: Array

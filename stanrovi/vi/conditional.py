@@ -17,7 +17,13 @@ from scipy.stats import norm
 
 from stanrovi.families.axes import DenseAxes
 from stanrovi.families.base import Family
-from stanrovi.families.conditional import Chain, Conditional, ConditionalMap, RootFunctions
+from stanrovi.families.conditional import (
+    Chain,
+    Conditional,
+    ConditionalMap,
+    RootFunctions,
+    StarFunctions,
+)
 from stanrovi.families.maps import SplineMap, stack
 from stanrovi.families.mixture import Mixture
 from stanrovi.families.product import Product
@@ -98,7 +104,7 @@ class _Evidence:
     there nothing is known.
     """
 
-    functions: RootFunctions
+    functions: RootFunctions | StarFunctions
     center: Array
     axes: DenseAxes
     excess: Array
@@ -118,7 +124,7 @@ class _Evidence:
 
 
 def _root_density(
-    nodes: Nodes, functions: RootFunctions, rng: np.random.Generator
+    nodes: Nodes, functions: RootFunctions | StarFunctions, rng: np.random.Generator
 ) -> tuple[tuple[ConditionalMap, ...], Product]:
     """Fit the density of the roots that the nodes tell; costs no gradients of the target.
 

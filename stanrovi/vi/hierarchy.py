@@ -38,8 +38,9 @@ def nodes_near(target: Target, start: Product) -> Nodes | None:
     Returns
     -------
     Nodes or None
-        That have walked to the mode of the evidence; None where nothing rules anything, or
-        the evidence has no mode that can be found from here.
+        That have walked to the mode of the evidence, or that are not worth the walk
+        (`Nodes.too_many`); None where nothing rules anything, or the evidence has no mode
+        that can be found from here.
     """
     at = landscape(target, start.center, start.axes.precision_diagonal() ** -0.5)
     roots = _NONE if at is None else roots_from_differences(target, at)
@@ -51,7 +52,17 @@ def nodes_near(target: Target, start: Product) -> Nodes | None:
         inside = np.ix_(leaves, leaves)
         curvature = Curvature(leaves, at.curvature.adjacent[inside])
         nodes = Nodes(target, roots, curvature, at.scale[leaves], at.x[roots], spread)
-        if not (nodes.begin(at.x[leaves], at.precision[inside]) and nodes.walk()):
+        if nodes.too_many:
+            return nodes
+        if not nodes.begin(at.x[leaves], at.precision[inside]):
+            found = _roots_where_it_strayed(nodes, at.scale)
+            if not len(found):
+                return None
+            roots = np.concatenate([roots, found])
+            spread = np.diag(np.concatenate([np.diag(spread), at.scale[found]]))
+            nodes = None
+            continue
+        if not nodes.walk():
             return None
         # A root found far from the mass may rule nothing where it is.
         nats = nodes.nats()
@@ -67,6 +78,14 @@ def nodes_near(target: Target, start: Product) -> Nodes | None:
         spread = np.diag(np.concatenate([known, np.sqrt(np.diag(at.ridges(roots))[found])]))
         roots = np.concatenate([roots[ruling], found])
     return nodes
+
+
+def _roots_where_it_strayed(nodes: Nodes, scale: Array) -> Indices:
+    """Find what the roots lack where the rest has no mode given them, as in another neck."""
+    if nodes.strayed is None:
+        return _NONE
+    at = landscape(nodes.target, nodes.strayed, scale)
+    return _NONE if at is None else roots_from_differences(nodes.target, at, nodes.roots)
 
 
 def nodes_from_gaussian(target: Target, gaussian: Product, pool: Pool) -> Nodes | None:

@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, hadamard
 
-from stanrovi.families.conditional import ConditionalMap, Pattern, RootFunctions
+from stanrovi.families.conditional import ConditionalMap, Pattern, RootFunctions, StarFunctions
 from stanrovi.modes.curvature import Curvature, conditional_sd, elimination_order
 from stanrovi.target import Array, Target
 
 Indices = NDArray[np.intp]
 
-_NEWTON, _PATIENCE = 8, 60  # curvatures for a node, and for the first
+# Curvatures for a node, and for the first, or as many as make so many gradients.
+_NEWTON, _PATIENCE, _PATIENT = 8, 60, 1500
 _DECREMENT = 1e-5  # twice the nats by which a mode may be missed
 _MOVED = 0.01  # and those after which a curvature is measured again
 _QUADRATIC = 1e-3  # unless one step left no more than this share
@@ -84,6 +85,8 @@ class Nodes:
         Mode of the evidence, once walked to.
     axes : ndarray, shape (k, k)
         Its spread: a root of the covariance of the roots.
+    strayed : ndarray, shape (dim,), or None
+        Where the climb to the first node ended that found no mode.
     """
 
     target: Target
@@ -93,6 +96,7 @@ class Nodes:
     center: Array
     axes: Array
     found: list[Node] = field(default_factory=list)
+    strayed: Array | None = None
 
     @property
     def best(self) -> Node:
@@ -110,7 +114,8 @@ class Nodes:
         """Find the first node, from a guess of the leaves; whether there is one worth having."""
         if self.too_many:
             return False
-        node = self._solve(self.center, leaves, precision, _PATIENCE)
+        patience = int(np.clip(_PATIENT / self.curvature.cost, _NEWTON, _PATIENCE))
+        node = self._solve(self.center, leaves, precision, patience)
         if node is not None:
             self.found.append(node)
         return node is not None
@@ -257,6 +262,7 @@ class Nodes:
                 break
             fresh = True
         else:
+            self.strayed = at.x
             return None
         try:
             factor = np.linalg.cholesky(precision)
@@ -275,11 +281,12 @@ class Nodes:
         factors = [np.linalg.cholesky(n.precision[np.ix_(order, order)]) for n in self.found]
         diagonals = np.stack([np.diag(f) for f in factors])
         lower = np.stack([(f / np.diag(f))[below, across] for f in factors])
-        functions = RootFunctions(
-            self.center,
-            np.linalg.norm(self.axes, axis=1),
-            np.stack([n.roots for n in self.found]),
+        places = np.stack([n.roots for n in self.found])
+        functions: RootFunctions | StarFunctions = RootFunctions(
+            self.center, np.linalg.norm(self.axes, axis=1), places
         )
+        if len(self.roots) > _GRID:
+            functions = StarFunctions(self.center, self.axes, places)
         return ConditionalMap(
             roots=self.roots,
             leaves=self.curvature.coordinates[order],

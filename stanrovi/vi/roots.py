@@ -35,6 +35,7 @@ _ROWS = 1.5  # draws for each coefficient of what roots explain, at least
 _CANDIDATES = 12  # that are looked at closely
 _MOVE = 0.2  # of the spread of a candidate, for differences; and at most
 _FEW = 12  # coordinates whose third derivatives are all measured
+_LOOKS = 2  # for each root there is room for, where leaves seem to rule
 _PROBES, _PROBE = 2, 1e-3  # directions, and how far along them in standard deviations
 _ANGLES, _TURNS = 32, 12  # tried for a pair of axes; rounds of pairs
 _PARALLEL = 1e-8
@@ -378,19 +379,33 @@ def _roots_by_probes(target: Target, at: Landscape, known: Indices) -> Indices:
     """Find roots one after the other, what they rule measured along random directions.
 
     For whitened directions s of random signs, the squared length of the whitened change of
-    ``H s`` has the squared norm of that of H as its expectation (Hutchinson 1990).
+    ``H s`` has the squared norm of that of H as its expectation (Hutchinson 1990). A leaf can
+    seem to rule its root: what later roots explain better gives its place to one that waits.
     """
-    roots: list[int] = []
-    among = np.setdiff1d(np.arange(len(at.x)), known)
+
+    def nats(candidates: Indices, roots: Indices) -> Array:
+        given = np.union1d(known, roots)
+        return np.array([
+            _nats_by_probes(target, at, int(i), np.setdiff1d(given, [i])) for i in candidates
+        ])  # fmt: skip
+
+    roots, waiting = _NONE, np.setdiff1d(np.arange(len(at.x)), known)
     most = min(_MOST, len(at.x) - len(known) - 1)
-    while len(roots) < most and len(among):
-        taken = np.concatenate([known, roots]).astype(np.intp)
-        nats = np.array([_nats_by_probes(target, at, int(i), taken) for i in among])
-        if not (nats > LEAST_NATS).any():
+    for _ in range(_LOOKS * _MOST):
+        of_waiting = nats(waiting, roots)
+        waiting, of_waiting = waiting[of_waiting > LEAST_NATS], of_waiting[of_waiting > LEAST_NATS]
+        if len(waiting) and len(roots) < most:
+            best = int(np.argmax(of_waiting))
+            roots, waiting = np.append(roots, waiting[best]), np.delete(waiting, best)
+            continue
+        if len(roots) < 2:
             break
-        roots.append(int(among[np.argmax(nats)]))
-        among = np.setdiff1d(among[nats > LEAST_NATS], roots)
-    return np.array(roots, dtype=np.intp)
+        of_roots = nats(roots, roots)
+        least = int(np.argmin(of_roots))
+        if of_roots[least] > max(LEAST_NATS, of_waiting.max(initial=0.0)):
+            break
+        roots = np.delete(roots, least)
+    return roots
 
 
 def _nats_by_probes(target: Target, at: Landscape, i: int, known: Indices) -> float:

@@ -38,7 +38,7 @@ def fit_auto(run: FitRun, search: SearchResult, settings: FamilySettings) -> Out
     """
     if len(search.modes) < 2:
         single = fit_structured(run, search, settings)
-        reason = "rovi, since one basin was found and nothing rules the spread of others. "
+        reason = "rovi, since one basin was found. "
         if isinstance(single.family, Conditional):
             reason = "structured, since parameters rule the spread of others. "
         return replace(single, message=reason + single.message)

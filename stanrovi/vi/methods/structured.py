@@ -43,25 +43,28 @@ def fit_structured(run: FitRun, search: SearchResult, settings: FamilySettings) 
     Outcome
     """
     nodes = _nodes_where_the_search_ended(run, search)
-    first = None if nodes is None else _conditional(run, nodes, settings)
+    crowded = nodes is not None and nodes.too_many
+    first = None if nodes is None or crowded else _conditional(run, nodes, settings)
     if first is not None and _divergence(first) < _GOOD:
         return first
     try:
         gaussian, pool, settled = fit_gaussian(run, starting_gaussian(run, search))
         plain = rovi_from_gaussian(run, gaussian, Pool([*pool.batches]), settings)
-        if first is None and settled and not _divergence(plain) < _POOR:
+        if first is None and not crowded and settled and not _divergence(plain) < _POOR:
             first = _conditional_from_gaussian(run, gaussian, pool, settings)
     except BudgetExhausted:
         if first is None:
             raise
         message = "The budget ran out before RoVI was tried, too."
         return replace(first, status="budget", message=message)
-    if first is None:
-        return plain
-    if _elbo(first) > _elbo(plain):
+    if first is not None and _elbo(first) > _elbo(plain):
         return first
-    note = "A conditional fit had a worse ELBO than this one, by RoVI. "
-    return replace(plain, message=note + plain.message)
+    note = "Nothing was found that a conditional family could follow"
+    if crowded:
+        note = "More parameters rule the spread of others than a conditional family can follow"
+    if first is not None:
+        note = "A conditional family had a worse ELBO"
+    return replace(plain, message=f"{note}. {plain.message}")
 
 
 def _conditional_from_gaussian(

@@ -187,6 +187,28 @@ def test_a_funnel_turned_out_of_the_coordinates_is_suspect(seed):
     assert np.median(result.log_p - result.log_q) > -0.5
 
 
+def many_pairs(n):
+    """Each of n log scales rules a leaf of its own; the leaves are mixed by a rotation."""
+    mixing = special_ortho_group.rvs(n, random_state=0)
+
+    def function(x):
+        log_scale, leaf = x[:, :n], x[:, n:] @ mixing.T
+        squares = (leaf * np.exp(-log_scale)) ** 2
+        value = -0.5 * (log_scale**2 + squares).sum(axis=1) - log_scale.sum(axis=1)
+        by_leaf = -leaf * np.exp(-2 * log_scale)
+        return value, np.concatenate([squares - log_scale - 1, by_leaf @ mixing], axis=1)
+
+    return FunctionDensity(function, 2 * n)
+
+
+def test_more_roots_than_a_conditional_family_can_follow_are_told():
+    plain, structured = (fit(many_pairs(30), method, 1) for method in ("rovi", "structured"))
+    assert structured.message.startswith("More parameters rule the spread of others")
+    assert structured.verdict.name == "suspect"
+    # Five gradients for each coordinate and root; no nodes.
+    assert structured.n_gradients < plain.n_gradients + 5 * 60 * 9
+
+
 def test_a_budget_that_ends_in_the_second_try_keeps_the_first():
     density = turned(funnel(5, scale=1.5), 1)
     whole = fit(density, "structured", 1)
