@@ -151,10 +151,14 @@ class StarFunctions:
         low, high = place[off_axes].min(axis=0), place[off_axes].max(axis=0)
         low, high = np.minimum(low, -_ON_AXIS), np.maximum(high, _ON_AXIS)
         inside = ((place >= low - _ON_AXIS) & (place <= high + _ON_AXIS)).all(axis=1)
+        left = (np.eye(len(place)) - self._along_arms(place))[inside]
+        # Where an arm leaves the box nothing is left either.
         k = len(self.origin)
-        functions = RootFunctions(np.zeros(k), np.ones(k), place[inside])
-        left = np.eye(len(place)) - self._along_arms(place)
-        return low, high, functions, left[inside]
+        gates = np.concatenate([np.diag(low), np.diag(high)])
+        apart = np.linalg.norm(gates[:, None] - place[inside], axis=2).min(axis=1)
+        gates = gates[apart > _ON_AXIS]
+        functions = RootFunctions(np.zeros(k), np.ones(k), np.concatenate([place[inside], gates]))
+        return low, high, functions, np.concatenate([left, np.zeros((len(gates), len(place)))])
 
     def _along_arms(self, place: Array) -> Array:
         """Shares (n, m) of the nodes in the sum of functions along the axes."""

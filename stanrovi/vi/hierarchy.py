@@ -54,15 +54,7 @@ def nodes_near(target: Target, start: Product) -> Nodes | None:
         nodes = Nodes(target, roots, curvature, at.scale[leaves], at.x[roots], spread)
         if nodes.too_many:
             return nodes
-        if not nodes.begin(at.x[leaves], at.precision[inside]):
-            found = _roots_where_it_strayed(nodes, at.scale)
-            if not len(found):
-                return None
-            roots = np.concatenate([roots, found])
-            spread = np.diag(np.concatenate([np.diag(spread), at.scale[found]]))
-            nodes = None
-            continue
-        if not nodes.walk():
+        if not (nodes.begin(at.x[leaves], at.precision[inside]) and nodes.walk()):
             return None
         # A root found far from the mass may rule nothing where it is.
         nats = nodes.nats()
@@ -78,14 +70,6 @@ def nodes_near(target: Target, start: Product) -> Nodes | None:
         spread = np.diag(np.concatenate([known, np.sqrt(np.diag(at.ridges(roots))[found])]))
         roots = np.concatenate([roots[ruling], found])
     return nodes
-
-
-def _roots_where_it_strayed(nodes: Nodes, scale: Array) -> Indices:
-    """Find what the roots lack where the rest has no mode given them, as in another neck."""
-    if nodes.strayed is None:
-        return _NONE
-    at = landscape(nodes.target, nodes.strayed, scale)
-    return _NONE if at is None else roots_from_differences(nodes.target, at, nodes.roots)
 
 
 def nodes_from_gaussian(target: Target, gaussian: Product, pool: Pool) -> Nodes | None:

@@ -85,8 +85,6 @@ class Nodes:
         Mode of the evidence, once walked to.
     axes : ndarray, shape (k, k)
         Its spread: a root of the covariance of the roots.
-    strayed : ndarray, shape (dim,), or None
-        Where the climb to the first node ended that found no mode.
     """
 
     target: Target
@@ -96,7 +94,6 @@ class Nodes:
     center: Array
     axes: Array
     found: list[Node] = field(default_factory=list)
-    strayed: Array | None = None
 
     @property
     def best(self) -> Node:
@@ -262,7 +259,6 @@ class Nodes:
                 break
             fresh = True
         else:
-            self.strayed = at.x
             return None
         try:
             factor = np.linalg.cholesky(precision)

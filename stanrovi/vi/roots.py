@@ -393,29 +393,34 @@ def _roots_by_probes(target: Target, at: Landscape, known: Indices) -> Indices:
     most = min(_MOST, len(at.x) - len(known) - 1)
     for _ in range(_LOOKS * _MOST):
         of_waiting = nats(waiting, roots)
-        waiting, of_waiting = waiting[of_waiting > LEAST_NATS], of_waiting[of_waiting > LEAST_NATS]
-        if len(waiting) and len(roots) < most:
-            best = int(np.argmax(of_waiting))
+        known_to_rule_little = of_waiting <= LEAST_NATS
+        waiting, of_waiting = waiting[~known_to_rule_little], of_waiting[~known_to_rule_little]
+        if np.isfinite(of_waiting).any() and len(roots) < most:
+            best = int(np.nanargmax(of_waiting))
             roots, waiting = np.append(roots, waiting[best]), np.delete(waiting, best)
             continue
         if len(roots) < 2:
             break
         of_roots = nats(roots, roots)
-        least = int(np.argmin(of_roots))
-        if of_roots[least] > max(LEAST_NATS, of_waiting.max(initial=0.0)):
+        if not np.isfinite(of_roots).any():
+            break
+        least = int(np.nanargmin(of_roots))
+        better = max(LEAST_NATS, float(np.nan_to_num(of_waiting).max(initial=0.0)))
+        if of_roots[least] > better:
             break
         roots = np.delete(roots, least)
     return roots
 
 
 def _nats_by_probes(target: Target, at: Landscape, i: int, known: Indices) -> float:
+    """Nats that a root explains; NaN where the rest has no normal approximation."""
     rest = np.setdiff1d(np.arange(len(at.x)), [i, *known])
     if not len(rest):
         return 0.0
     try:
         root = np.linalg.cholesky(at.precision[np.ix_(rest, rest)])
     except np.linalg.LinAlgError:
-        return 0.0
+        return float("nan")
     ridge = at.ridges(known)[i]
     move = _MOVE / np.sqrt(ridge[i]) * ridge
     signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(_PROBES, len(rest)))
@@ -424,7 +429,7 @@ def _nats_by_probes(target: Target, at: Landscape, i: int, known: Indices) -> fl
     points = np.concatenate([move[None], probes, probes + move]) + at.x
     value, gradient = target.log_density_gradient(points)
     if not np.isfinite(value).all():
-        return 0.0
+        return float("nan")
     still, moved = gradient[1 : 1 + _PROBES] - at.gradient, gradient[1 + _PROBES :] - gradient[0]
     change = solve_triangular(root, (moved - still)[:, rest].T, lower=True) / _PROBE / _MOVE
     return float((change**2).sum() / _PROBES / 4)

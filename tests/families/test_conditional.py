@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from targets import finite_difference
 
-from stanrovi.families.conditional import Conditional, ConditionalMap, Pattern, RootFunctions
+from stanrovi.families.conditional import (
+    Conditional,
+    ConditionalMap,
+    Pattern,
+    RootFunctions,
+    StarFunctions,
+)
 from stanrovi.families.product import Product
 from stanrovi.target import Composed, Target
 
@@ -57,6 +63,54 @@ def test_functions_of_roots_know_their_derivatives(k):
     u = np.random.default_rng(2).uniform(-3, 3, (40, k))
     numeric = finite_difference(lambda p: made.weights(p) @ values, u, 1e-5)
     np.testing.assert_allclose(made.weights_gradient(u) @ values, numeric, atol=1e-6)
+
+
+def star(k, arm=5, corners=True):
+    """Nodes on arms of unequal lengths, and on the corners of every pair of axes."""
+    axes = np.eye(k) + 0.4 * np.random.default_rng(k).standard_normal((k, k))
+    steps = np.setdiff1d(np.arange(-2 * arm, arm + 1), [0])
+    places = [np.zeros((1, k)), *(np.outer(steps, unit) for unit in np.eye(k))]
+    if corners:
+        pairs = [(a, b) for i, a in enumerate(np.eye(k)) for b in np.eye(k)[i + 1 :]]
+        signs = [(s, t) for s in (1, -1) for t in (1, -1)]
+        places.append(1.2 * np.array([s * a + t * b for a, b in pairs for s, t in signs]))
+    nodes = 0.3 + np.concatenate(places) @ axes.T
+    return StarFunctions(np.full(k, 0.3), axes, nodes)
+
+
+@pytest.mark.parametrize("k", [3, 5])
+@pytest.mark.parametrize("corners", [True, False])
+def test_functions_on_a_star_pass_through_their_nodes(k, corners):
+    made = star(k, corners=corners)
+    np.testing.assert_allclose(made.weights(made.nodes), np.eye(len(made.nodes)), atol=1e-9)
+    line = made.nodes @ np.arange(1.0, k + 1) + 2.0
+    u = np.random.default_rng(0).uniform(-30, 30, (50, k))
+    np.testing.assert_allclose(made.weights(u) @ line, u @ np.arange(1.0, k + 1) + 2.0, rtol=1e-7)
+
+
+@pytest.mark.parametrize("k", [3, 5])
+@pytest.mark.parametrize("corners", [True, False])
+def test_functions_on_a_star_know_their_derivatives(k, corners):
+    made = star(k, corners=corners)
+    values = np.random.default_rng(1).standard_normal(len(made.nodes))
+    u = np.random.default_rng(2).uniform(-3, 3, (40, k))
+    numeric = finite_difference(lambda p: made.weights(p) @ values, u, 1e-6)
+    np.testing.assert_allclose(made.weights_gradient(u) @ values, numeric, atol=1e-5)
+
+
+def test_where_two_arms_are_long_their_corner_is_the_sum_of_both():
+    """Log densities of scales fall like lines; cubic functions between arms would rise."""
+    made = star(3, arm=4)
+    places = np.linalg.solve(made.axes, (made.nodes - 0.3).T).T
+
+    def log_density(place):
+        falling = np.where(place < 0, place, -(place**2)).sum(axis=1)
+        return falling - 0.1 * np.tanh(place[:, 0] * place[:, 1])
+
+    corner = np.array([[-7.0, -7.0, -7.0], [-7.0, 0.0, -6.0]])
+    weights = made.weights(0.3 + corner @ made.axes.T)
+    found = weights @ log_density(places)
+    np.testing.assert_allclose(found, log_density(corner), atol=0.5)
 
 
 def test_triangular_systems_are_those_of_the_dense_matrix():

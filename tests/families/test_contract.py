@@ -6,7 +6,13 @@ from scipy.stats import ortho_group, special_ortho_group
 from targets import finite_difference, student_t, two_gaussians
 
 from stanrovi.families.axes import DenseAxes, DiagonalAxes
-from stanrovi.families.conditional import Conditional, ConditionalMap, Pattern, RootFunctions
+from stanrovi.families.conditional import (
+    Conditional,
+    ConditionalMap,
+    Pattern,
+    RootFunctions,
+    StarFunctions,
+)
 from stanrovi.families.maps import SplineMap, stack
 from stanrovi.families.mixture import Mixture
 from stanrovi.families.product import Product
@@ -71,7 +77,28 @@ def conditional_map(roots, leaves):
     )  # fmt: skip
 
 
-BUILDERS = [gaussian, mean_field, rotated, bimodal, mixture, conditional]
+def conditional_on_a_star(dim):
+    """Three roots, of which nodes tell most along their axes; fewer where there is no room."""
+    k = min(3, dim - 1)
+    if k < 1:
+        return conditional(dim)
+    axes = np.eye(k) + 0.3 * np.tri(k, k=-1)
+    arms = np.concatenate([s * np.eye(k) for s in (1, 2, -1, -2)])
+    corners = np.array([[1, 1, 1], [-1, 1, -1], [1, -1, -1]])[:, :k]
+    places = np.concatenate([np.zeros((1, k)), arms, corners if k > 1 else corners[:0]])
+    m = dim - k
+    bent = np.sin(places.sum(axis=1, keepdims=True) + places[:, :1] ** 2)
+    pattern = Pattern(tuple(np.arange(j + 1, m) for j in range(m)))
+    functions = StarFunctions(np.full(k, 2.0), axes, 2.0 + places @ axes.T)
+    step = ConditionalMap(
+        np.arange(k), np.arange(k, dim), functions, pattern,
+        mean=bent * np.linspace(-1, 1, m), log_scale=0.2 * bent * np.ones(m),
+        lower=0.3 * bent * np.ones(pattern.size),
+    )  # fmt: skip
+    return Conditional((step,), rotated(dim))
+
+
+BUILDERS = [gaussian, mean_field, rotated, bimodal, mixture, conditional, conditional_on_a_star]
 N = 40_000
 
 

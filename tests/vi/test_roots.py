@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from targets import funnel, gaussian, gumbel, run_on, two_scales
 
 from stanrovi.densities import FunctionDensity
@@ -11,11 +12,11 @@ from stanrovi.vi.hierarchy import extended, nodes_from_gaussian, nodes_near
 from stanrovi.vi.roots import landscape, roots_from_differences, roots_from_pool
 
 
-def dense(density, seed=0):
+def dense(density, seed=0, unmixed=1):
     """The same in coordinates of which all but the first are mixed."""
     d = density.dim
-    mix = np.eye(d)
-    mix[1:, 1:] += 0.3 * np.random.default_rng(seed).standard_normal((d - 1, d - 1))
+    mix, mixed = np.eye(d), d - unmixed
+    mix[unmixed:, unmixed:] += 0.3 * np.random.default_rng(seed).standard_normal((mixed, mixed))
 
     def function(x):
         value, gradient = density.log_density_gradient(x @ mix.T)
@@ -103,3 +104,53 @@ def test_roots_that_were_missed_are_added_where_the_first_ones_lead():
     assert list(more.roots) == [0, 3]
     assert len(more.found) > len(more.roots)
     assert extended(nodes, np.array([], dtype=int)) is None
+
+
+def crossed(k, levels, n, seed):
+    """Non-centred effects of k crossed factors, their log scales first; unit noise."""
+    rng = np.random.default_rng(seed)
+    design = np.eye(levels)[rng.integers(levels, size=(n, k))]
+    effects = rng.standard_normal((k, levels)) * np.linspace(0.3, 1, k)[:, None]
+    y = np.einsum("njl,jl->n", design, effects) + rng.standard_normal(n)
+
+    def function(x):
+        scale, z = np.exp(x[:, :k, None]), x[:, k:].reshape(-1, k, levels)
+        left = y - np.einsum("njl,sjl->sn", design, scale * z)
+        back = np.einsum("njl,sn->sjl", design, left)
+        value = -0.5 * (left**2).sum(axis=1) - 0.5 * (x**2).sum(axis=1)
+        by_scale, by_effect = (back * z * scale).sum(axis=2), (back * scale).reshape(len(x), -1)
+        return value, np.concatenate([by_scale, by_effect], axis=1) - x
+
+    return FunctionDensity(function, k * (1 + levels))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_effects_that_seem_to_rule_their_scale_give_it_their_place(seed):
+    density = crossed(3, 6, 80, seed)
+
+    def negative(x):
+        value, gradient = density.log_density_gradient(x[None])
+        return -value[0], -gradient[0]
+
+    start = np.random.default_rng(seed).standard_normal(density.dim)
+    mode = minimize(negative, start, jac=True, method="BFGS").x
+    roots, spent = looked_at(density, mode)
+    assert sorted(roots) == [0, 1, 2]
+    assert spent <= 5 * density.dim * (len(roots) + 2)
+
+
+def test_what_shows_no_shape_before_a_root_is_taken_is_looked_at_after_it():
+    """Along the first scale the density curves upwards here."""
+    density = dense(two_scales(8), unmixed=3)
+
+    def function(x):
+        value, gradient = density.log_density_gradient(x)
+        gradient = gradient.copy()
+        gradient[:, 1] += 2.0 * x[:, 1]
+        return value + x[:, 1] ** 2, gradient
+
+    target = Target(FunctionDensity(function, density.dim))
+    at = landscape(target, np.zeros(density.dim), np.ones(density.dim))
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.cholesky(at.precision)
+    assert sorted(roots_from_differences(target, at)) == [1, 2]
