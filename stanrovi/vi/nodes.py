@@ -36,14 +36,16 @@ _WALK = 16
 _STEP, _STRETCH = 2.0, 3.0  # of a walk, in present standard deviations; and of those
 _FLAT = 0.02
 _NEAR, _ALIKE = 0.7, (0.55, 1.7)
+_SAME = 1.0  # squared standard deviations; what is so near is one mode
 _NEARBY = 2.0  # standard deviations around the mode
 _APART = 0.6  # nodes are so many standard deviations apart at least
 # Nodes go out until the evidence is so many nats below the best: with one root, with more, and
 # with more where a node costs more than `_DEAR` gradients.
-_DEPTH, _DEPTH_OF_MORE, _DEPTH_OF_DEAR, _DEAR = 12.0, 8.0, 4.5, 12
+_DEPTH, _DEPTH_OF_MORE, _DEPTH_OF_DEAR, _DEAR = 12.0, 8.0, 6.0, 40
 _MOST = 150
 _BELOW = 25.0  # nodes so many nats below the best say nothing
-_AXIAL, _LONGEST = 1.2, 15
+_SPACED = 1.6
+_AXIAL, _LONG, _LONGEST = 1.2, 5, 15
 _GRID, _EXPECTED = 2, (0, 20, 70)  # roots that a grid can cover, and nodes that takes
 # Gradients of a node beside its curvature; what nodes may cost, and more for each dimension.
 _BESIDES, _WORTH, _WORTH_EACH = 5, 5000, 100
@@ -182,6 +184,16 @@ class Nodes:
         if spectrum[0] > 0.1:
             self.axes = self.axes @ ((vectors * spectrum**-0.5) @ vectors.T)
 
+    def lead_to(self, x: Array) -> bool:
+        """Whether the rest, followed from the nodes to the roots of x, comes to x."""
+        place = np.linalg.solve(self.axes, x[self.roots] - self.center)
+        if not np.isfinite(self._evidence(place)):
+            return False
+        apart = [float(np.abs(n.roots - x[self.roots]).sum()) for n in self.found]
+        node = self.found[int(np.argmin(apart))]
+        away = x[self.curvature.coordinates] - node.mean
+        return float(away @ node.precision @ away) < _SAME
+
     def nats(self) -> Array:
         """Give what each root explains (k,): how much the log scales of the leaves follow it."""
         inverse = np.linalg.inv(self.axes)
@@ -198,16 +210,16 @@ class Nodes:
         k = len(self.roots)
         dear = self.curvature.cost > _DEAR
         depth = _DEPTH if k == 1 else _DEPTH_OF_DEAR if dear else _DEPTH_OF_MORE
+        spacing = _SPACED if dear and k <= _GRID else 1.0
         if k <= _GRID:
-            self._flood(depth)
+            self._flood(depth, spacing)
         else:
-            self._reach_along_axes(depth)
-            for place in _corners(k):
+            for place in [*self._reach_along_axes(depth), *_corners(k)]:
                 self._evidence(place)
         best = self.best.evidence
         inverse = np.linalg.inv(self.axes)
         places = [inverse @ (n.roots - self.center) for n in self.found]
-        off_grid = [float(np.abs(p - np.round(p)).max()) for p in places]
+        off_grid = [float(np.abs(p / spacing - np.round(p / spacing)).max()) for p in places]
         kept: list[int] = []
         for i in np.argsort(off_grid, kind="stable"):
             apart = all(np.linalg.norm(places[i] - places[j]) > _APART for j in kept)
@@ -215,26 +227,33 @@ class Nodes:
                 kept.append(int(i))
         self.found = [self.found[i] for i in kept]
 
-    def _flood(self, depth: float) -> None:
+    def _flood(self, depth: float, spacing: float) -> None:
         """Fill the grid from the centre down to a depth, and one node beyond."""
         k = len(self.roots)
         front, seen = [(0,) * k], {(0,) * k}
         while front and len(self.found) < _MOST:
             place = front.pop(0)
-            if self.best.evidence - self._evidence(np.array(place, dtype=float)) > depth:
+            if self.best.evidence - self._evidence(spacing * np.array(place)) > depth:
                 continue
             for neighbour in _neighbours(place):
                 if neighbour not in seen:
                     seen.add(neighbour)
                     front.append(neighbour)
 
-    def _reach_along_axes(self, depth: float) -> None:
-        """Go out on every axis, both ways, down to a depth."""
-        for unit in np.eye(len(self.roots)):
+    def _reach_along_axes(self, depth: float) -> list[Array]:
+        """Go out on every axis, both ways, down to a depth; give places beside long arms."""
+        units, beside = np.eye(len(self.roots)), []
+        for unit in units:
             for way in (unit, -unit):
-                for step in range(1, _LONGEST):
-                    if self.best.evidence - self._evidence(step * way) > depth:
-                        break
+                step = 1
+                while step < _LONGEST and self.best.evidence - self._evidence(step * way) < depth:
+                    step += 1
+                if step > _LONG:
+                    sides = [
+                        s * other for other in units if not (other == unit).all() for s in (1, -1)
+                    ]
+                    beside += [step / 2 * way + _AXIAL * side for side in sides]
+        return beside
 
     def _solve(
         self, roots: Array, mean: Array, precision: Array | None, patience: int = _NEWTON

@@ -33,3 +33,18 @@ class Outcome:
     check: Batch | None = None
     misfit: str | None = None
     anchored: bool = False
+
+    @property
+    def divergence(self) -> float:
+        """Nats of Jeffreys divergence per four dimensions, at the draws of the check.
+
+        Of all dimensions where there are fewer.
+        """
+        assert self.check is not None
+        return self.check.divergence()[0] / max(1.0, self.family.dim / 4)
+
+    @property
+    def safe_elbo(self) -> float:
+        """ELBO at the draws of the check, less two standard errors."""
+        assert self.check is not None
+        return self.check.safe_elbo

@@ -11,7 +11,7 @@ from stanrovi.target import BudgetExhausted
 from stanrovi.vi.fit_run import FitRun
 from stanrovi.vi.methods.mixture import fit_mixture
 from stanrovi.vi.methods.rovi import fit_rovi
-from stanrovi.vi.methods.structured import fit_structured
+from stanrovi.vi.methods.structured import fit_along_roots, fit_structured
 from stanrovi.vi.outcome import Outcome
 from stanrovi.vi.settings import FamilySettings
 
@@ -22,9 +22,9 @@ def fit_auto(run: FitRun, search: SearchResult, settings: FamilySettings) -> Out
     """Choose between one rotated product, a conditional family and a mixture.
 
     One basin: a conditional family if parameters rule the spread of others, else RoVI.
-    Basins on a lattice of rotated axes: RoVI. Where it cannot
-    hold the modes, or its draws show that it does not, also the mixture; the
-    better ELBO on fresh draws wins.
+    Basins that follow such parameters: a conditional family, if it is good. Basins on a lattice
+    of rotated axes: RoVI. Where it cannot hold the modes, or its draws show that it does not,
+    also the mixture; the better ELBO on fresh draws wins.
 
     Parameters
     ----------
@@ -42,6 +42,10 @@ def fit_auto(run: FitRun, search: SearchResult, settings: FamilySettings) -> Out
         if isinstance(single.family, Conditional):
             reason = "structured, since parameters rule the spread of others. "
         return replace(single, message=reason + single.message)
+    along = fit_along_roots(run, search, settings)
+    if along is not None:
+        reason = "structured, since the basins follow the parameters that rule the others. "
+        return replace(along, message=reason + along.message)
     misfit = find_lattice(search.modes).misfit
     if misfit is not None:
         mixed = fit_mixture(run, search, settings)

@@ -110,7 +110,7 @@ def _refitted(
     if sweep < _LOOKING:
         with run.stage("roots"):
             nodes = nodes_near(run.target, part)
-        if nodes is not None:
+        if nodes is not None and not nodes.too_many:
             conditional, _ = fit_conditional(run, nodes, settings)
             assert conditional.check is not None
             if conditional.check.divergence()[0] < _SAME and _is_sound(conditional, run.rng):

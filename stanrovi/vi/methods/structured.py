@@ -45,19 +45,19 @@ def fit_structured(run: FitRun, search: SearchResult, settings: FamilySettings) 
     nodes = _nodes_where_the_search_ended(run, search)
     crowded = nodes is not None and nodes.too_many
     first = None if nodes is None or crowded else _conditional(run, nodes, settings)
-    if first is not None and _divergence(first) < _GOOD:
+    if first is not None and first.divergence < _GOOD:
         return first
     try:
         gaussian, pool, settled = fit_gaussian(run, starting_gaussian(run, search))
         plain = rovi_from_gaussian(run, gaussian, Pool([*pool.batches]), settings)
-        if first is None and not crowded and settled and not _divergence(plain) < _POOR:
+        if first is None and not crowded and settled and not plain.divergence < _POOR:
             first = _conditional_from_gaussian(run, gaussian, pool, settings)
     except BudgetExhausted:
         if first is None:
             raise
         message = "The budget ran out before RoVI was tried, too."
         return replace(first, status="budget", message=message)
-    if first is not None and _elbo(first) > _elbo(plain):
+    if first is not None and first.safe_elbo > plain.safe_elbo:
         return first
     note = "Nothing was found that a conditional family could follow"
     if crowded:
@@ -65,6 +65,30 @@ def fit_structured(run: FitRun, search: SearchResult, settings: FamilySettings) 
     if first is not None:
         note = "A conditional family had a worse ELBO"
     return replace(plain, message=f"{note}. {plain.message}")
+
+
+def fit_along_roots(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome | None:
+    """Fit a conditional family that holds all modes, as one can where they follow the roots.
+
+    Parameters
+    ----------
+    run, search, settings
+        See `fit_structured`.
+
+    Returns
+    -------
+    Outcome or None
+        None where no parameters rule others, or a mode is not the conditional mode of the
+        rest given its roots.
+    """
+    with run.stage("roots"):
+        nodes = nodes_near(run.target, laplace(search.peak))
+        if nodes is None or nodes.too_many:
+            return None
+        if not all(nodes.lead_to(mode.position) for mode in search.modes):
+            return None
+    outcome = _conditional(run, nodes, settings)
+    return outcome if outcome.divergence < _GOOD else None
 
 
 def _conditional_from_gaussian(
@@ -98,7 +122,7 @@ def _conditional(run: FitRun, nodes: Nodes, settings: FamilySettings) -> Outcome
         max_gradients=max(2500, 40 * run.target.dim, run.target.n_left),
     )
     outcome, missed = fit_conditional(run, nodes, product)
-    if _divergence(outcome) < _GOOD or not len(missed):
+    if outcome.divergence < _GOOD or not len(missed):
         return outcome
     with run.stage("roots"):
         more = extended(nodes, missed)
@@ -109,16 +133,4 @@ def _conditional(run: FitRun, nodes: Nodes, settings: FamilySettings) -> Outcome
     except BudgetExhausted:
         run.family = outcome.family
         raise
-    return again if _elbo(again) > _elbo(outcome) else outcome
-
-
-def _divergence(outcome: Outcome) -> float:
-    """Nats of Jeffreys divergence per four dimensions; of all where there are fewer."""
-    assert outcome.check is not None
-    return outcome.check.divergence()[0] / max(1.0, outcome.family.dim / 4)
-
-
-def _elbo(outcome: Outcome) -> float:
-    """ELBO at the draws of the check, less two standard errors."""
-    assert outcome.check is not None
-    return outcome.check.safe_elbo
+    return again if again.safe_elbo > outcome.safe_elbo else outcome
