@@ -23,9 +23,9 @@ INVERSE, LOG_VOLUME = np.linalg.inv(AXES), np.linalg.slogdet(AXES)[1]
 def gumbel_on_axes(x: Array) -> tuple[Array, Array]:
     """Log density (n,) and its gradient (n, 2) at points x (n, 2): ``x = AXES @ y``, y Gumbel."""
     y = x @ INVERSE.T
-    with np.errstate(over="ignore"):  # far out the density is zero
+    with np.errstate(over="ignore", invalid="ignore"):  # far out the density is zero
         fall = np.exp(-y)
-    return -(y + fall).sum(axis=1) - LOG_VOLUME, (fall - 1) @ INVERSE
+        return -(y + fall).sum(axis=1) - LOG_VOLUME, (fall - 1) @ INVERSE
 
 
 def main() -> None:

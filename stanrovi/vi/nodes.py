@@ -16,20 +16,20 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve, hadamard
+from scipy.linalg import hadamard
 
+from stanrovi.families.axes import DenseAxes
 from stanrovi.families.conditional import ConditionalMap, Pattern, RootFunctions, StarFunctions
 from stanrovi.modes.curvature import Curvature, conditional_sd, elimination_order
 from stanrovi.target import Array, Target
+from stanrovi.vi.newton import NewtonClimb, sound_factor
 
 Indices = NDArray[np.intp]
 
 # Curvatures for a node, and for the first, or as many as make so many gradients.
 _NEWTON, _PATIENCE, _PATIENT = 8, 60, 1500
-_DECREMENT = 1e-5  # twice the nats by which a mode may be missed
-_MOVED = 0.01  # and those after which a curvature is measured again
+_MOVED = 0.01  # twice the nats after which a curvature is measured again
 _QUADRATIC = 1e-3  # unless one step left no more than this share
-_HALVINGS = 12
 # A leaf that the others explain to this share is a ridge: what is left is rounding.
 _RIDGE = 1e-7
 _WALK = 16
@@ -40,12 +40,13 @@ _SAME = 1.0  # squared standard deviations; what is so near is one mode
 _NEARBY = 2.0  # standard deviations around the mode
 _APART = 0.6  # nodes are so many standard deviations apart at least
 # Nodes go out until the evidence is so many nats below the best: with one root, with more, and
-# with more where a node costs more than `_DEAR` gradients.
+# with more where a node costs more than `_DEAR` gradients. There a grid is as wide as `_SPACED`.
 _DEPTH, _DEPTH_OF_MORE, _DEPTH_OF_DEAR, _DEAR = 12.0, 8.0, 6.0, 40
 _MOST = 150
 _BELOW = 25.0  # nodes so many nats below the best say nothing
 _SPACED = 1.6
 _AXIAL, _LONG, _LONGEST = 1.2, 5, 15
+_ARM = 0.01  # from an axis; nodes nearer are on an arm
 _GRID, _EXPECTED = 2, (0, 20, 70)  # roots that a grid can cover, and nodes that takes
 # Gradients of a node beside its curvature; what nodes may cost, and more for each dimension.
 _BESIDES, _WORTH, _WORTH_EACH = 5, 5000, 100
@@ -186,7 +187,7 @@ class Nodes:
 
     def lead_to(self, x: Array) -> bool:
         """Whether the rest, followed from the nodes to the roots of x, comes to x."""
-        place = np.linalg.solve(self.axes, x[self.roots] - self.center)
+        place = DenseAxes(self.axes).solve((x[self.roots] - self.center)[None])[0]
         if not np.isfinite(self._evidence(place)):
             return False
         apart = [float(np.abs(n.roots - x[self.roots]).sum()) for n in self.found]
@@ -223,7 +224,9 @@ class Nodes:
         kept: list[int] = []
         for i in np.argsort(off_grid, kind="stable"):
             apart = all(np.linalg.norm(places[i] - places[j]) > _APART for j in kept)
-            if apart and best - self.found[i].evidence < _BELOW:
+            # What the walk left far from all arms would stretch the box around the centre.
+            astray = k > _GRID and (np.abs(places[i]) > _ARM).sum() > 1
+            if apart and best - self.found[i].evidence < (depth if astray else _BELOW):
                 kept.append(int(i))
         self.found = [self.found[i] for i in kept]
 
@@ -243,16 +246,14 @@ class Nodes:
     def _reach_along_axes(self, depth: float) -> list[Array]:
         """Go out on every axis, both ways, down to a depth; give places beside long arms."""
         units, beside = np.eye(len(self.roots)), []
-        for unit in units:
+        for i, unit in enumerate(units):
+            sides = _AXIAL * np.delete(units, i, axis=0)
             for way in (unit, -unit):
                 step = 1
                 while step < _LONGEST and self.best.evidence - self._evidence(step * way) < depth:
                     step += 1
                 if step > _LONG:
-                    sides = [
-                        s * other for other in units if not (other == unit).all() for s in (1, -1)
-                    ]
-                    beside += [step / 2 * way + _AXIAL * side for side in sides]
+                    beside += [step / 2 * way + side for side in (*sides, *-sides)]
         return beside
 
     def _solve(
@@ -261,7 +262,7 @@ class Nodes:
         """Find the conditional mode, from a guess and the precision nearby."""
         x = np.empty(len(self.roots) + len(mean))
         x[self.roots], x[self.curvature.coordinates] = roots, mean
-        at = _Climb(self.target, self.curvature.coordinates, x)
+        at = NewtonClimb(self.target, self.curvature.coordinates, x)
         scale = self.scale if precision is None else conditional_sd(precision, self.scale)
         fresh = precision is None
         for _ in range(patience):
@@ -272,7 +273,7 @@ class Nodes:
                 if not np.isfinite(precision).all():
                     return None
                 scale = conditional_sd(precision, scale)
-            first, second, settled = at.ascend(_factor(precision))
+            first, second, settled = at.ascend(sound_factor(precision))
             quadratic = second < _QUADRATIC * first
             if settled and fresh and (first < _MOVED or quadratic):
                 break
@@ -311,74 +312,6 @@ class Nodes:
             log_scale=np.log(diagonals),
             lower=lower,
         )
-
-
-class _Climb:
-    """Newton steps in some coordinates."""
-
-    def __init__(self, target: Target, coordinates: Indices, x: Array) -> None:
-        self._target, self._coordinates = target, coordinates
-        self.x = x
-        self.value, self.gradient = self._look(x)
-
-    def _look(self, x: Array) -> tuple[float, Array]:
-        value, gradient = self._target.log_density_gradient(x[None])
-        return float(value[0]), gradient[0]
-
-    def ascend(self, factor: Array) -> tuple[float, float, bool]:
-        """Step with one curvature while that helps.
-
-        Returns twice the nats that the first step promised and the second, and whether
-        nothing is left to gain.
-        """
-        promised = [np.inf]
-        for _ in range(4):
-            slope = self.gradient[self._coordinates]
-            step = cho_solve((factor, True), slope)
-            promised.append(float(slope @ step))
-            if promised[-1] < _DECREMENT:
-                break
-            length = self._search(step, promised[-1])
-            if length != 1.0:
-                break
-        settled = promised[-1] < _DECREMENT
-        return promised[1], promised[min(2, len(promised) - 1)], settled
-
-    def _search(self, step: Array, promised: float) -> float:
-        """Step, shorter where it does not help, longer where it helps more than it should."""
-        length = 1.0
-        for _ in range(_HALVINGS):
-            x = self._along(step, length)
-            value, gradient = self._look(x)
-            if value > self.value - 1e-9 * max(1.0, abs(self.value)):
-                break
-            length /= 4
-        else:
-            return 0.0
-        while length >= 1.0 and promised > _MOVED and value - self.value > 0.7 * length * promised:
-            further = self._along(step, 4 * length)
-            more, slope = self._look(further)
-            if not more > value:
-                break
-            x, value, gradient, length = further, more, slope, 4 * length
-        self.x, self.value, self.gradient = x, value, gradient
-        return length
-
-    def _along(self, step: Array, length: float) -> Array:
-        x = self.x.copy()
-        x[self._coordinates] += length * step
-        return x
-
-
-def _factor(precision: Array) -> Array:
-    """Cholesky factor, of the precision with its negative curvatures turned over if need be."""
-    try:
-        return np.asarray(np.linalg.cholesky(precision))
-    except np.linalg.LinAlgError:
-        spectrum, vectors = np.linalg.eigh(precision)
-        least = 1e-6 * float(np.abs(spectrum).max())
-        size = np.maximum(np.abs(spectrum), max(least, 1e-300))
-        return np.asarray(np.linalg.cholesky((vectors * size) @ vectors.T))
 
 
 def _neighbours(place: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

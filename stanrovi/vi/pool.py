@@ -99,12 +99,20 @@ class Batch:
 
 
 def evaluate(target: Target, family: Product, z: Array) -> Batch:
-    """Evaluate the target at the image of base draws z, shape (n, dim)."""
+    """Evaluate the target at the image of base draws z, shape (n, dim).
+
+    What the family itself cannot tell of a draw, its axes being too thin for numbers, counts
+    as rejected, too.
+    """
     x, log_q = family.push_forward(z)
     log_p, gradient = target.log_density_gradient(x)
-    rejected = ~np.isfinite(log_p)
+    told = np.isfinite(log_q)
+    rejected = told & ~np.isfinite(log_p)
     if rejected.any():
         gradient[rejected] = _wall(family, z[rejected])
+    if not told.all():
+        log_p, log_q = np.where(told, log_p, -np.inf), np.where(told, log_q, np.inf)
+        gradient = np.where(told[:, None], gradient, 0.0)
     return Batch(x, gradient, log_p, log_q)
 
 

@@ -35,7 +35,7 @@ _ROWS = 1.5  # draws for each coefficient of what roots explain, at least
 _CANDIDATES = 12  # that are looked at closely
 _MOVE = 0.2  # of the spread of a candidate, for differences; and at most
 _FEW = 12  # coordinates whose third derivatives are all measured
-_LOOKS = 2  # for each root there is room for, where leaves seem to rule
+_LOOKS = 12  # at all that may rule others
 _PROBES, _PROBE = 2, 1e-3  # directions, and how far along them in standard deviations
 _ANGLES, _TURNS = 32, 12  # tried for a pair of axes; rounds of pairs
 _PARALLEL = 1e-8
@@ -391,7 +391,7 @@ def _roots_by_probes(target: Target, at: Landscape, known: Indices) -> Indices:
 
     roots, waiting = _NONE, np.setdiff1d(np.arange(len(at.x)), known)
     most = min(_MOST, len(at.x) - len(known) - 1)
-    for _ in range(_LOOKS * _MOST):
+    for _ in range(_LOOKS):
         of_waiting = nats(waiting, roots)
         known_to_rule_little = of_waiting <= LEAST_NATS
         waiting, of_waiting = waiting[~known_to_rule_little], of_waiting[~known_to_rule_little]

@@ -86,6 +86,7 @@ DENSE = {
     "stanrovi.vi.conditional",
     "stanrovi.vi.gaussian",
     "stanrovi.vi.hierarchy",
+    "stanrovi.vi.newton",
     "stanrovi.vi.nodes",  # conditional precisions
     "stanrovi.vi.regression",  # every score on every coordinate
     "stanrovi.vi.roots",

@@ -153,3 +153,24 @@ def test_a_pool_keeps_the_newest_batches_only():
     for batch in batches:
         pool.add(batch)
     assert pool.batches == batches[-4:]
+
+
+class TooThin:
+    """Axes so thin, for half of the draws, that their volume is no number."""
+
+    dim = 2
+
+    def push_forward(self, z):
+        return z, np.where(z[:, 0] > 0, np.inf, -0.5 * (z**2).sum(axis=1))
+
+
+def test_what_the_family_cannot_tell_counts_as_rejected():
+    batch = batch_from(TooThin(), 64)
+    told = batch.x[:, 0] <= 0
+    assert batch.n_rejected == (~told).sum() == 32
+    assert np.isfinite([batch.elbo, batch.elbo_se, batch.divergence()[0]]).all()
+    assert batch.elbo < -20
+    assert (batch.gradient[~told] == 0).all()
+    weight = Pool([batch]).weights(standard(2).log_density(batch.x))
+    assert (weight[~told] == 0).all()
+    assert (weight[told] > 0).all()
