@@ -22,9 +22,9 @@ def fit_auto(run: FitRun, search: SearchResult, settings: FamilySettings) -> Out
     """Choose between one rotated product, a conditional family and a mixture.
 
     One basin: a conditional family if parameters rule the spread of others, else RoVI.
-    Basins that follow such parameters: a conditional family, if it is good. Basins on a lattice
-    of rotated axes: RoVI. Where it cannot hold the modes, or its draws show that it does not,
-    also the mixture; the better ELBO on fresh draws wins.
+    Basins on a lattice of rotated axes: RoVI. Where it cannot hold the modes, or its draws show
+    that it does not: a conditional family if all basins follow the parameters that rule others
+    and it is good, else also the mixture, and the better ELBO on fresh draws wins.
 
     Parameters
     ----------
@@ -42,14 +42,12 @@ def fit_auto(run: FitRun, search: SearchResult, settings: FamilySettings) -> Out
         if isinstance(single.family, Conditional):
             reason = "structured, since parameters rule the spread of others. "
         return replace(single, message=reason + single.message)
-    along = fit_along_roots(run, search, settings)
-    if along is not None:
-        reason = "structured, since the basins follow the parameters that rule the others. "
-        return replace(along, message=reason + along.message)
     misfit = find_lattice(search.modes).misfit
     if misfit is not None:
-        mixed = fit_mixture(run, search, settings)
-        return replace(mixed, message=f"mixture, since {misfit}. {mixed.message}")
+        several = _in_parts(run, search, settings)
+        if isinstance(several.family, Conditional):
+            return several
+        return replace(several, message=f"mixture, since {misfit}. {several.message}")
     single = fit_rovi(run, search, settings)
     assert single.check is not None
     divergence = single.check.divergence()[0]
@@ -57,17 +55,28 @@ def fit_auto(run: FitRun, search: SearchResult, settings: FamilySettings) -> Out
         reason = "rovi, since the basins lie on rotated axes and its draws agree with the target. "
         return replace(single, message=reason + single.message)
     try:
-        mixed = fit_mixture(run, search, settings)
+        several = _in_parts(run, search, settings)
     except BudgetExhausted:
         if single.status == "fallback":
             raise  # the mixture so far has all modes
         reason = "rovi, since the budget ran out before a mixture was fitted. "
         return replace(single, status="budget", message=reason + single.message)
-    assert mixed.check is not None
-    if mixed.check.elbo > single.check.elbo:
+    if isinstance(several.family, Conditional):
+        return several
+    assert several.check is not None
+    if several.check.elbo > single.check.elbo:
         reason = (
-            f"mixture, since its ELBO is {mixed.check.elbo - single.check.elbo:.3f} nats "
+            f"mixture, since its ELBO is {several.check.elbo - single.check.elbo:.3f} nats "
             "above that of rovi. "
         )
-        return replace(mixed, message=reason + mixed.message)
+        return replace(several, message=reason + several.message)
     return replace(single, message="rovi, since the mixture's ELBO is no better. " + single.message)
+
+
+def _in_parts(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome:
+    """Fit a conditional family that holds all basins, if there is one, or else a mixture."""
+    along = fit_along_roots(run, search, settings)
+    if along is None:
+        return fit_mixture(run, search, settings)
+    reason = "structured, since the basins follow the parameters that rule the others. "
+    return replace(along, message=reason + along.message)
