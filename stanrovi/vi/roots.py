@@ -399,7 +399,7 @@ def _roots_by_probes(target: Target, at: Landscape, known: Indices) -> Indices:
             best = int(np.nanargmax(of_waiting))
             roots, waiting = np.append(roots, waiting[best]), np.delete(waiting, best)
             continue
-        if len(roots) < 2:
+        if len(roots) < 2 or len(waiting) > most:
             break
         of_roots = nats(roots, roots)
         if not np.isfinite(of_roots).any():
