@@ -130,15 +130,16 @@ class StarFunctions:
         return int(np.argmin(np.abs(self._place(self.nodes)).max(axis=1)))
 
     @cached_property
-    def _arms(self) -> tuple[tuple[Indices, RootFunctions], ...]:
-        """Nodes on each axis, and the splines through them."""
+    def _arms(self) -> tuple[tuple[int, Indices, RootFunctions], ...]:
+        """Axes, the nodes on each, and the splines through them."""
         place = self._place(self.nodes)
         off = np.abs(place) > _ON_AXIS
         arms = []
         for i in range(len(self.origin)):
             on = np.flatnonzero(~np.delete(off, i, axis=1).any(axis=1))
-            spline = RootFunctions(np.zeros(1), np.ones(1), place[on, i, None])
-            arms.append((on, spline))
+            if len(on) > 1:  # else nothing is known along this axis
+                spline = RootFunctions(np.zeros(1), np.ones(1), place[on, i, None])
+                arms.append((i, on, spline))
         return tuple(arms)
 
     @cached_property
@@ -149,7 +150,7 @@ class StarFunctions:
         if not off_axes.any():
             return None
         low, high = place[off_axes].min(axis=0), place[off_axes].max(axis=0)
-        low, high = np.minimum(low, -_ON_AXIS), np.maximum(high, _ON_AXIS)
+        low, high = np.minimum(low, -1.0), np.maximum(high, 1.0)
         inside = ((place >= low - _ON_AXIS) & (place <= high + _ON_AXIS)).all(axis=1)
         left = (np.eye(len(place)) - self._along_arms(place))[inside]
         # Where an arm leaves the box nothing is left either.
@@ -163,7 +164,7 @@ class StarFunctions:
     def _along_arms(self, place: Array) -> Array:
         """Shares (n, m) of the nodes in the sum of functions along the axes."""
         shares = np.zeros((len(place), len(self.nodes)))
-        for i, (on, spline) in enumerate(self._arms):
+        for i, on, spline in self._arms:
             shares[:, on] += spline.weights(place[:, i, None])
         shares[:, self._center] -= len(self._arms) - 1
         return shares
@@ -181,7 +182,7 @@ class StarFunctions:
         """Differentiate those shares in u, shape (n, k, m)."""
         place = self._place(u)
         slopes = np.zeros((*place.shape, len(self.nodes)))
-        for i, (on, spline) in enumerate(self._arms):
+        for i, on, spline in self._arms:
             slopes[:, i, on] += spline.weights_gradient(place[:, i, None])[:, 0]
         if self._corners is not None:
             low, high, functions, left = self._corners

@@ -113,6 +113,27 @@ def test_where_two_arms_are_long_their_corner_is_the_sum_of_both():
     np.testing.assert_allclose(found, log_density(corner), atol=0.5)
 
 
+def test_a_star_without_nodes_on_an_axis_is_constant_along_it():
+    """Their evidence may be no number there."""
+    made = star(3, corners=False)
+    places = np.linalg.solve(made.axes, (made.nodes - 0.3).T).T
+    kept = np.abs(places[:, 1]) < 0.01
+    made = StarFunctions(made.origin, made.axes, made.nodes[kept])
+    np.testing.assert_allclose(made.weights(made.nodes), np.eye(kept.sum()), atol=1e-9)
+    values = np.random.default_rng(0).standard_normal(kept.sum())
+    along = 0.3 + np.linspace(-3, 3, 5)[:, None] * made.axes[:, 1]
+    np.testing.assert_allclose(made.weights(along) @ values, values[0], atol=1e-9)
+
+
+def test_corners_in_one_plane_are_enough():
+    whole = star(3)
+    places = np.linalg.solve(whole.axes, (whole.nodes - 0.3).T).T
+    flat = (np.abs(places) > 0.01).sum(axis=1) < 2
+    flat |= np.abs(places[:, 2]) < 0.01
+    made = StarFunctions(whole.origin, whole.axes, whole.nodes[flat])
+    np.testing.assert_allclose(made.weights(made.nodes), np.eye(flat.sum()), atol=1e-9)
+
+
 def test_triangular_systems_are_those_of_the_dense_matrix():
     rng = np.random.default_rng(3)
     pattern = Pattern((np.array([2, 4]), np.array([3]), np.array([4]), np.array([], int),
