@@ -10,7 +10,7 @@ from stanrovi.families.axes import DenseAxes
 from stanrovi.families.product import Product
 from stanrovi.modes.curvature import Curvature, conditional_sd, curvature_at
 from stanrovi.target import Array, Target
-from stanrovi.vi.nodes import Nodes
+from stanrovi.vi.nodes import Node, Nodes
 from stanrovi.vi.pool import Pool
 from stanrovi.vi.roots import (
     LEAST_NATS,
@@ -60,14 +60,18 @@ def nodes_near(target: Target, start: Product) -> Nodes | None:
         nats = nodes.nats()
         ruling = nats >= min(LEAST_NATS / 3, nats.max())
         idle = np.union1d(idle, roots[~ruling])
-        at = _at_best(nodes, at.curvature)
-        found = roots_from_differences(target, at, np.union1d(roots, idle))
+        at, known = _around(nodes, nodes.best, at.curvature), np.union1d(roots, idle)
+        found = roots_from_differences(target, at, known)
+        edge = None if len(found) else nodes.edge()
+        if edge is not None:
+            there = _around(nodes, edge, at.curvature)
+            found = roots_from_differences(target, there, known, LEAST_NATS / 10)[:1]
         room = target.dim - 1 - int(ruling.sum())
         found = found[: max(room, 0)]
         if ruling.all() and not len(found):
             return nodes
-        known = np.linalg.norm(nodes.axes, axis=1)[ruling]
-        spread = np.diag(np.concatenate([known, np.sqrt(np.diag(at.ridges(roots))[found])]))
+        ruled = np.linalg.norm(nodes.axes, axis=1)[ruling]
+        spread = np.diag(np.concatenate([ruled, np.sqrt(np.diag(at.ridges(roots))[found])]))
         roots = np.concatenate([roots[ruling], found])
     return nodes
 
@@ -94,7 +98,7 @@ def extended(nodes: Nodes, missed: Indices) -> Nodes | None:
     covariance = np.linalg.inv(best.precision)[np.ix_(inside, inside)]
     axes = block_diag(nodes.axes, np.linalg.cholesky(covariance))
     roots = np.concatenate([nodes.roots, missed])
-    return _walked(nodes.target, roots, _place(nodes), scale, axes)
+    return _walked(nodes.target, roots, _place(nodes, best), scale, axes)
 
 
 def _walked(target: Target, roots: Indices, x: Array, scale: Array, axes: Array) -> Nodes | None:
@@ -109,17 +113,17 @@ def _walked(target: Target, roots: Indices, x: Array, scale: Array, axes: Array)
     return nodes if nodes.begin(x[leaves], precision) and nodes.walk() else None
 
 
-def _at_best(nodes: Nodes, curvature: Curvature) -> Landscape:
-    """Look around at the mode of the evidence."""
-    x, scale = _place(nodes), np.ones(len(curvature.coordinates))
-    scale[nodes.curvature.coordinates] = conditional_sd(nodes.best.precision, nodes.scale)
+def _around(nodes: Nodes, node: Node, curvature: Curvature) -> Landscape:
+    """Look around at a node."""
+    x, scale = _place(nodes, node), np.ones(len(curvature.coordinates))
+    scale[nodes.curvature.coordinates] = conditional_sd(node.precision, nodes.scale)
     scale[nodes.roots] = np.linalg.norm(nodes.axes, axis=1)
     _, gradient = nodes.target.log_density_gradient(x[None])
     precision = curvature.precision(nodes.target, x, gradient[0], scale)
     return Landscape(x, gradient[0], curvature, precision)
 
 
-def _place(nodes: Nodes) -> Array:
+def _place(nodes: Nodes, node: Node) -> Array:
     x = np.empty(len(nodes.roots) + len(nodes.curvature.coordinates))
-    x[nodes.roots], x[nodes.curvature.coordinates] = nodes.best.roots, nodes.best.mean
+    x[nodes.roots], x[nodes.curvature.coordinates] = node.roots, node.mean
     return x

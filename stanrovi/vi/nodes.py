@@ -37,7 +37,7 @@ _STEP, _STRETCH = 2.0, 3.0  # of a walk, in present standard deviations; and of 
 _FLAT = 0.02
 _NEAR, _ALIKE = 0.7, (0.55, 1.7)
 _SAME = 1.0  # squared standard deviations; what is so near is one mode
-_NEARBY = 2.0  # standard deviations around the mode
+_NEARBY, _EDGE = 2.0, 3  # standard deviations around the mode
 _APART = 0.6  # nodes are so many standard deviations apart at least
 # Nodes go out until the evidence is so many nats below the best: with one root, with more, and
 # with more where a node costs more than `_DEAR` gradients. There a grid is as wide as `_SPACED`.
@@ -137,17 +137,19 @@ class Nodes:
     def _evidence(self, place: Array) -> float:
         """Evidence at ``center + axes @ place``; -inf where the rest has no mode."""
         roots = self.center + self.axes @ place
-        inverse = np.linalg.inv(self.axes)
-        apart = [float(np.abs(inverse @ (n.roots - roots)).max()) for n in self.found]
-        nearest = int(np.argmin(apart))
-        if apart[nearest] < 1e-3:
-            return self.found[nearest].evidence
-        start = self.found[nearest]
+        start = self._nearest(roots)
+        if np.abs(np.linalg.inv(self.axes) @ (start.roots - roots)).max() < 1e-3:
+            return start.evidence
         node = self._solve(roots, start.mean, start.precision)
         if node is None:
             return -np.inf
         self.found.append(node)
         return node.evidence
+
+    def _nearest(self, roots: Array) -> Node:
+        inverse = np.linalg.inv(self.axes)
+        apart = [float(np.abs(inverse @ (n.roots - roots)).max()) for n in self.found]
+        return self.found[int(np.argmin(apart))]
 
     def _looked_around(self) -> tuple[Array, Array]:
         """Where the mode is and how wide, seen from a star of nodes, axis by axis."""
@@ -190,10 +192,22 @@ class Nodes:
         place = DenseAxes(self.axes).solve((x[self.roots] - self.center)[None])[0]
         if not np.isfinite(self._evidence(place)):
             return False
-        apart = [float(np.abs(n.roots - x[self.roots]).sum()) for n in self.found]
-        node = self.found[int(np.argmin(apart))]
+        node = self._nearest(x[self.roots])
         away = x[self.curvature.coordinates] - node.mean
         return float(away @ node.precision @ away) < _SAME
+
+    def edge(self) -> Node | None:
+        """Give the node before the rest loses its mode, or jumps to another, if it does nearby."""
+        if self.curvature.cost > _DEAR:
+            return None
+        for unit in np.eye(len(self.roots)):
+            for way in (unit, -unit):
+                last = self.best
+                for step in range(1, _EDGE + 1):
+                    if self._evidence(step * way) < self.best.evidence - _BELOW:
+                        return last
+                    last = self._nearest(self.center + self.axes @ (step * way))
+        return None
 
     def nats(self) -> Array:
         """Give what each root explains (k,): how much the log scales of the leaves follow it."""

@@ -221,7 +221,9 @@ def landscape(target: Target, x: Array, scale: Array) -> Landscape | None:
     return None if found is None else Landscape(x, gradient, *found)
 
 
-def roots_from_differences(target: Target, at: Landscape, known: Indices = _NONE) -> Indices:
+def roots_from_differences(
+    target: Target, at: Landscape, known: Indices = _NONE, least: float = LEAST_NATS
+) -> Indices:
     """Find roots at one point, by differences.
 
     Parameters
@@ -230,6 +232,8 @@ def roots_from_differences(target: Target, at: Landscape, known: Indices = _NONE
     at : Landscape
     known : ndarray of int
         Roots that need not be found again.
+    least : float
+        Nats that a root must explain.
 
     Returns
     -------
@@ -240,17 +244,17 @@ def roots_from_differences(target: Target, at: Landscape, known: Indices = _NONE
     """
     third = _third_derivatives(target, at) if len(at.x) <= _FEW else None
     if third is not None:
-        return _roots_in_tensor(*third, known)
+        return _roots_in_tensor(*third, known, least)
     hubs = _hubs(at.curvature)
     if 0 < len(hubs) * (at.curvature.cost + 1) <= 2 * len(at.x):
         hubs, ridges = np.setdiff1d(hubs, known), at.ridges(known)
         nats = np.array([_nats_by_colours(target, at, int(i), ridges[i]) for i in hubs])
-        found = np.flatnonzero(nats > LEAST_NATS)
+        found = np.flatnonzero(nats > least)
         return hubs[found[np.argsort(-nats[found])]][: min(_MOST, len(at.x) - 1)]
-    return _roots_by_probes(target, at, known)
+    return _roots_by_probes(target, at, known, least)
 
 
-def _roots_in_tensor(tensor: Array, frame: Array, known: Indices) -> Indices:
+def _roots_in_tensor(tensor: Array, frame: Array, known: Indices, least: float) -> Indices:
     """Find roots in all third derivatives, less what skew marginals on rotated axes explain."""
     roots: list[int] = []
     covectors = frame / np.linalg.norm(frame, axis=1)[:, None]
@@ -263,7 +267,7 @@ def _roots_in_tensor(tensor: Array, frame: Array, known: Indices) -> Indices:
         nats = np.array([_nats_in_tensor(left, outside, c) for c in covectors])
         nats[[*known, *roots]] = 0.0
         best = int(np.argmax(nats))
-        if not nats[best] > LEAST_NATS:
+        if not nats[best] > least:
             break
         roots.append(best)
         outside = _less(outside, covectors[best])
@@ -375,7 +379,7 @@ def _nats_by_colours(target: Target, at: Landscape, i: int, ridge: Array) -> flo
     return float((change**2).sum())
 
 
-def _roots_by_probes(target: Target, at: Landscape, known: Indices) -> Indices:
+def _roots_by_probes(target: Target, at: Landscape, known: Indices, least: float) -> Indices:
     """Find roots one after the other, what they rule measured along random directions.
 
     For whitened directions s of random signs, the squared length of the whitened change of
@@ -393,7 +397,7 @@ def _roots_by_probes(target: Target, at: Landscape, known: Indices) -> Indices:
     most = min(_MOST, len(at.x) - len(known) - 1)
     for _ in range(_LOOKS):
         of_waiting = nats(waiting, roots)
-        known_to_rule_little = of_waiting <= LEAST_NATS
+        known_to_rule_little = of_waiting <= least
         waiting, of_waiting = waiting[~known_to_rule_little], of_waiting[~known_to_rule_little]
         if np.isfinite(of_waiting).any() and len(roots) < most:
             best = int(np.nanargmax(of_waiting))
@@ -404,11 +408,11 @@ def _roots_by_probes(target: Target, at: Landscape, known: Indices) -> Indices:
         of_roots = nats(roots, roots)
         if not np.isfinite(of_roots).any():
             break
-        least = int(np.nanargmin(of_roots))
-        better = max(LEAST_NATS, float(np.nan_to_num(of_waiting).max(initial=0.0)))
-        if of_roots[least] > better:
+        weakest = int(np.nanargmin(of_roots))
+        better = max(least, float(np.nan_to_num(of_waiting).max(initial=0.0)))
+        if of_roots[weakest] > better:
             break
-        roots = np.delete(roots, least)
+        roots = np.delete(roots, weakest)
     return roots
 
 

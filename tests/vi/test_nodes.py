@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from targets import funnel, ridge
 
+from stanrovi.densities import FunctionDensity
 from stanrovi.modes.curvature import Curvature
 from stanrovi.target import Target
 from stanrovi.vi.nodes import Nodes
@@ -77,3 +78,21 @@ def test_evidence_without_a_mode_ends_the_walk():
     made, begun = nodes_of(Rising(), [0], 0.0, 1.0)
     assert begun
     assert not made.walk()
+
+
+def test_the_edge_is_the_last_node_before_the_rest_loses_its_mode():
+    """Beyond 1.25 the leaf is pushed outwards without end."""
+
+    def function(x):
+        u, v = x.T
+        turned = np.where(u < 1.25, 1.0, -1.0)
+        value = -2 * u**2 - turned * v**2 / 2
+        return value, np.stack([-4 * u, -turned * v], axis=1)
+
+    made, begun = nodes_of(FunctionDensity(function, 2), [0], 0.0, 0.5)
+    assert begun
+    assert made.walk()
+    assert made.edge().roots[0] == pytest.approx(1.0, abs=0.1)
+    whole, _ = nodes_of(funnel(8), [0], 0.0, 3.0)
+    whole.walk()
+    assert whole.edge() is None

