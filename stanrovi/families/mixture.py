@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
+from stanrovi.families.base import Family
 from stanrovi.families.conditional import Conditional
 from stanrovi.families.product import Product
 from stanrovi.target import Array
@@ -80,3 +81,11 @@ class Mixture:
             offset = component.mean() - center
             total += weight * (component.covariance() + np.outer(offset, offset))
         return total
+
+
+def parts(family: Family) -> tuple[tuple[Product | Conditional, ...], Array]:
+    """Components of a family that have base coordinates, with their weights."""
+    if isinstance(family, Mixture):
+        return family.components, family.weights
+    assert isinstance(family, (Product, Conditional))
+    return (family,), np.ones(1)

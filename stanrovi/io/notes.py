@@ -19,12 +19,14 @@ from stanrovi.families.axes import Axes, DenseAxes, DiagonalAxes, Frame
 from stanrovi.io.json_values import json_attribute, plain
 from stanrovi.modes.basins import Mode, Peak
 from stanrovi.target import Array
-from stanrovi.vi.facts import FitFacts, Root, TracePoint, Verdict, VerdictName
+from stanrovi.vi.facts import FitFacts, MarginalErrors, Root, TracePoint, Verdict, VerdictName
 from stanrovi.vi.settings import FamilySettings
 
 GROUP = "fit"
 # Attributes that are ours where a file tells of a fit; the first are of no use to a reader.
-FOR_PROGRAMS = ("parameters", "verdict", "verdict_reasons", "modes", "trace", "axes")
+FOR_PROGRAMS = (
+    "parameters", "verdict", "verdict_reasons", "verdict_cures", "errors", "modes", "trace", "axes",
+)  # fmt: skip
 KEYS = (*FOR_PROGRAMS, "warnings", "settings", "gradients_by_stage", "roots")
 
 
@@ -53,6 +55,9 @@ def text(draws: Draws) -> dict[str, str]:
     if facts.verdict is not None:
         notes["verdict"] = facts.verdict.name
         notes["verdict_reasons"] = "\n".join(facts.verdict.reasons)
+        notes["verdict_cures"] = json.dumps(list(facts.verdict.cures))
+    if facts.errors is not None:
+        notes["errors"] = json.dumps(error_rows(facts.errors))
     if facts.settings is not None:
         notes["settings"] = json.dumps(asdict(facts.settings))
     return notes | {
@@ -68,6 +73,13 @@ def mode_rows(modes: Sequence[Peak]) -> list[dict[str, Any]]:
     """Modes as JSON values: weight, log_density, mass, position."""
     fields = ("weight", "log_density", "mass", "position")
     return [plain({name: getattr(mode, name) for name in fields}) for mode in modes]
+
+
+def error_rows(errors: MarginalErrors) -> list[dict[str, Any]]:
+    """Errors of marginals as JSON values: name, error, se, source."""
+    rows = zip(errors.names, errors.error, errors.se, errors.source, strict=True)
+    fields = ("name", "error", "se", "source")
+    return [plain(dict(zip(fields, row, strict=True))) for row in rows]
 
 
 def _root_rows(roots: Sequence[Root]) -> list[dict[str, Any]]:
@@ -125,6 +137,7 @@ def read(attrs: Mapping[str, Any], stored: Mapping[str, Array]) -> tuple[Notes, 
         warnings=_lines(attrs.get("warnings")),
         gradients_by_stage=json_attribute(attrs, "gradients_by_stage", _counts) or {},
         roots=json_attribute(attrs, "roots", _roots) or (),
+        errors=json_attribute(attrs, "errors", _errors),
     )
     return Notes(parameters, facts), {key: v for key, v in attrs.items() if key not in KEYS}
 
@@ -133,7 +146,9 @@ def _verdict(attrs: Mapping[str, Any]) -> Verdict | None:
     name = str(attrs.get("verdict", ""))
     if name not in get_args(VerdictName):
         return None
-    return Verdict(name, _lines(attrs.get("verdict_reasons")))  # type: ignore[arg-type]
+    reasons = _lines(attrs.get("verdict_reasons"))
+    cures = json_attribute(attrs, "verdict_cures", _names) or ()
+    return Verdict(name, reasons, cures if len(cures) == len(reasons) else ())  # type: ignore[arg-type]
 
 
 def _lines(value: Any) -> tuple[str, ...]:
@@ -202,6 +217,15 @@ def _roots(value: Any) -> tuple[Root, ...]:
     if not all(root.ruled and all(f > 0 for f in root.ruled.values()) for root in found):
         raise ValueError("a root rules something, and widths are positive")
     return found
+
+
+def _errors(value: Any) -> MarginalErrors:
+    return MarginalErrors(
+        tuple(str(row["name"]) for row in value),
+        np.array([_number(row["error"]) for row in value]),
+        np.array([_number(row["se"]) for row in value]),
+        tuple(str(row["source"]) for row in value),
+    )
 
 
 def _counts(value: Any) -> dict[str, int]:

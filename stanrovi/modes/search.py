@@ -130,7 +130,7 @@ def search_modes(
         If the target's budget does not cover the starting points.
     """
     settings = settings or SearchSettings()
-    basins = _Basins(target)
+    basins = Basins(target)
     with target.stage("modes"):
         climb = Ascent(target, *_usable_starts(target, rng, settings))
         n_starts, n_usable, complete = settings.n_starts, len(climb.x), True
@@ -228,7 +228,7 @@ def _usable_starts(
 
 
 @dataclass
-class _Basins:
+class Basins:
     """Modes known so far, and the tests that tell a new one from an old one."""
 
     target: Target

@@ -140,6 +140,7 @@ def fit(
         pareto_k=psis_khat,
         progress=progress,
         names=built.unconstrained_names,
+        scalars=built.scalars,
     )
     result = guarded(built, run)
     return Fit(result, fit_draws(built, result), built.name, built.engine)

@@ -169,6 +169,19 @@ class Constrainer:
             logger.warning("the program computes NaN in draws of %s", ", ".join(names))
         return values
 
+    def parameters_at(self, x: Array) -> dict[str, Array]:
+        """Constrained parameters at points x (n, dim); NaN where that fails, without a word."""
+        x = np.ascontiguousarray(x, dtype=np.float64)
+        out = np.full((x.shape[0], self._fallbacks[1][1]), np.nan)
+        message = ctypes.c_void_p()
+        client = self._client
+        if self._reduce is not None:
+            client = self._reduce(*_DROPPED)
+        for i in range(x.shape[0]):
+            if self._call(client, (False, False), x[i], out[i], None, message):
+                out[i] = np.nan
+        return split(out, self.parameters)
+
     def _constrain_row(self, x: Array, out: Array, rng: Any, message: ctypes.c_void_p) -> str:
         """Fill one row with as much as can be computed; return what went wrong."""
         reason = self._call(self._client, (True, True), x, out, rng.ptr, message)

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+import numpy as np
+
 from stanrovi.arguments import check_choice, checked_seed
 from stanrovi.errors import ModelError, UsageError
 from stanrovi.stan.batch import BatchEvaluator
@@ -16,7 +18,7 @@ from stanrovi.stan.data import DataSource, check_data, known_size, read_data, to
 from stanrovi.stan.engine import EngineChoice, EngineName, load_library, load_program, load_reduced
 from stanrovi.stan.locate import locate
 from stanrovi.stan.program import Program
-from stanrovi.target import Array
+from stanrovi.target import Array, Scalars
 
 if TYPE_CHECKING:
     from bridgestan import StanModel
@@ -225,6 +227,21 @@ class Model:
             with its count.
         """
         return self._constrainer.constrain(x, seed)
+
+    @property
+    def scalars(self) -> Scalars:
+        """The constrained scalar parameters, under Stan's names (``tau``, ``theta[1]``)."""
+        names = []
+        for name, size in self.shapes.items():
+            places = np.ndindex(size) if size else [()]
+            labels = (",".join(str(i + 1) for i in place) for place in places)
+            names += [f"{name}[{label}]" if label else name for label in labels]
+
+        def of(x: Array) -> Array:
+            values = self._constrainer.parameters_at(x)
+            return np.concatenate([v.reshape(len(x), -1) for v in values.values()], axis=1)
+
+        return Scalars(tuple(names), of)
 
     def unconstrain(self, values: Mapping[str, Any]) -> Array:
         """Unconstrained coordinates of one set of parameter values.

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+
 from stanrovi.families.axes import Frame
 from stanrovi.modes.basins import Peak
+from stanrovi.target import Array
 from stanrovi.vi.settings import FamilySettings
 
 VerdictName = Literal["ok", "suspect", "collapsed", "family cannot hold these modes"]
@@ -45,10 +48,46 @@ class Verdict:
     name : {"ok", "suspect", "collapsed", "family cannot hold these modes"}
     reasons : tuple of str
         One sentence for each piece of evidence.
+    cures : tuple of str
+        What to do about each reason; empty where there is nothing to be done.
     """
 
     name: VerdictName
     reasons: tuple[str, ...]
+    cures: tuple[str, ...] = ()
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        """The cures, each once."""
+        return tuple(dict.fromkeys(cure for cure in self.cures if cure))
+
+
+@dataclass(frozen=True)
+class MarginalErrors:
+    """How far each marginal of a fit is from the target's, estimated without a reference.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The k quantities: constrained scalar parameters that vary, copies left out.
+    error : ndarray, shape (k,)
+        Wasserstein-1 distance in standard deviations (robust ones where the tails are too heavy
+        for a variance), with the noise of the estimate taken off.
+    se : ndarray, shape (k,)
+        Its Monte Carlo error.
+    source : tuple of str
+        ``"weights"``, ``"scores"`` or ``"chains"`` for each.
+    """
+
+    names: tuple[str, ...]
+    error: Array
+    se: Array
+    source: tuple[str, ...]
+
+    @property
+    def worst(self) -> int:
+        """Index of the largest error, each with two Monte Carlo errors off."""
+        return int(np.argmax(self.error - 2 * self.se + 1e-6 * self.error))
 
 
 @dataclass(frozen=True)
@@ -100,6 +139,8 @@ class FitFacts:
     gradients_by_stage : mapping of str to int
     roots : tuple of Root
         Of a conditional fit.
+    errors : MarginalErrors or None
+        None where a file does not tell.
     """
 
     verdict: Verdict | None = None
@@ -110,3 +151,4 @@ class FitFacts:
     warnings: tuple[str, ...] = ()
     gradients_by_stage: Mapping[str, int] = field(default_factory=dict)
     roots: tuple[Root, ...] = ()
+    errors: MarginalErrors | None = None

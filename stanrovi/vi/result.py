@@ -11,7 +11,7 @@ from stanrovi.families.base import Family
 from stanrovi.families.product import Product
 from stanrovi.modes.basins import Mode
 from stanrovi.target import Array
-from stanrovi.vi.facts import FitFacts, Root, TracePoint, Verdict
+from stanrovi.vi.facts import FitFacts, MarginalErrors, Root, TracePoint, Verdict
 from stanrovi.vi.settings import FamilySettings
 
 Status = Literal["converged", "max_iterations", "budget", "fallback"]
@@ -46,10 +46,11 @@ class FitResult:
         are constant, NaN where nearly all are rejected.
     trace : tuple of TracePoint
     n_gradients, n_rejections : int
-        Log density evaluations spent on the fit (``draws`` not included), and
+        Log density evaluations spent on the fit (``draws`` and ``checks`` not included), and
         how many of them the target rejected.
     gradients_by_stage : mapping of str to int
-        Sums to ``n_gradients`` plus the evaluations at ``draws``.
+        Sums to ``n_gradients`` plus the evaluations at ``draws`` and of the ``checks`` behind
+        the verdict.
     seconds, density_seconds : float
         Wall time of the fit, and the part spent inside the log density.
     seconds_by_stage : mapping of str to float
@@ -60,6 +61,8 @@ class FitResult:
         Basins found by the mode search, heaviest first.
     verdict : Verdict
     warnings : tuple of str
+    errors : MarginalErrors
+        Estimated error of the marginal of each scalar parameter.
     roots : tuple of Root
         What a conditional fit found to rule the spread of others.
     """
@@ -87,6 +90,7 @@ class FitResult:
     modes: tuple[Mode, ...]
     verdict: Verdict
     warnings: tuple[str, ...]
+    errors: MarginalErrors
     roots: tuple[Root, ...] = ()
 
     @cached_property
@@ -102,4 +106,5 @@ class FitResult:
             warnings=self.warnings,
             gradients_by_stage=self.gradients_by_stage,
             roots=self.roots,
+            errors=self.errors,
         )

@@ -82,6 +82,8 @@ DENSE = {
     "stanrovi.modes.lattice",
     "stanrovi.modes.local",  # the Hessian
     "stanrovi.modes.separateness",
+    "stanrovi.vi.checks.chains",  # quantities regressed on base coordinates
+    "stanrovi.vi.checks.scores",  # every score on every coordinate
     "stanrovi.vi.axis_search",  # pairs of axes, turned
     "stanrovi.vi.conditional",
     "stanrovi.vi.gaussian",

@@ -13,7 +13,10 @@ from stanrovi.errors import DensityError
 from stanrovi.methods import METHODS, Method
 from stanrovi.modes.basins import Mode, basin_shares
 from stanrovi.modes.search import SearchResult, search_modes
-from stanrovi.target import Array, BudgetExhausted, Density, Target
+from stanrovi.target import Array, BudgetExhausted, Density, Scalars, Target
+from stanrovi.vi.checks.evidence import Evidence
+from stanrovi.vi.checks.examine import examine
+from stanrovi.vi.checks.verdict import Case, judge, lost_modes
 from stanrovi.vi.conditional import told_roots
 from stanrovi.vi.fit_run import FitRun, TraceListener
 from stanrovi.vi.methods.auto import fit_auto
@@ -26,7 +29,6 @@ from stanrovi.vi.outcome import Outcome
 from stanrovi.vi.result import FitResult
 from stanrovi.vi.settings import FamilySettings
 from stanrovi.vi.start import laplace
-from stanrovi.vi.verdict import judge
 from stanrovi.vi.warnings import warnings
 
 MethodFunction = Callable[[FitRun, SearchResult, FamilySettings], Outcome]
@@ -55,6 +57,7 @@ def fit_density(
     pareto_k: Callable[[Array], float],
     progress: TraceListener | None = None,
     names: Sequence[str] | None = None,
+    scalars: Scalars | None = None,
 ) -> FitResult:
     """Fit a variational family to a density.
 
@@ -70,14 +73,16 @@ def fit_density(
         them, or on `_JUDGED_DRAWS` of which they are the first.
     settings : FamilySettings, optional
     max_gradients, max_seconds : optional
-        Budget; when it is spent the best approximation so far is returned,
-        with status ``"budget"``.
+        Budget of the fit, that of the checks behind its verdict apart; when it is spent the
+        best approximation so far is returned, with status ``"budget"``.
     pareto_k : callable
         Pareto shape of log importance ratios (n,).
     progress : callable, optional
         Called with each `TracePoint`.
     names : sequence of str, optional
         Unconstrained parameters, for messages.
+    scalars : Scalars, optional
+        Quantities whose marginals the verdict is about; the unconstrained parameters if not given.
 
     Returns
     -------
@@ -96,12 +101,12 @@ def fit_density(
     began = time.perf_counter()
     deadline = None if max_seconds is None else began + max_seconds
     target = Target(density, max_gradients=max_gradients, deadline=deadline)
-    streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3)]
+    streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)]
     run = FitRun(target, streams[1], progress)
     search, outcome = _search_and_fit(run, streams[0], method, settings)
     seconds = time.perf_counter() - began
     draws = outcome.family.sample(max(n_draws, _JUDGED_DRAWS), streams[2])
-    log_p, _ = Target(density).log_density_gradient(draws)
+    log_p, gradient = Target(density).log_density_gradient(draws)
     log_q = outcome.family.log_density(draws)
     modes = _with_masses(search.modes, draws)
     # What a family itself cannot tell of a draw counts as rejected, too.
@@ -115,6 +120,19 @@ def fit_density(
     khat = pareto_k(ratio)
     roots = told_roots(outcome.family, draws, names)
     rejected = len(draws) - len(ratio)
+    label = names or [f"x[{i + 1}]" for i in range(target.dim)]
+    checking = Target(density, deadline=deadline)
+    with checking.stage("checks"):
+        checks = examine(
+            Evidence(checking, outcome.family, draws, gradient, log_p, log_q, khat, pareto_k),
+            modes,
+            scalars or Scalars.coordinates(target.dim, label),
+            label,
+            streams[3],
+            n_gradients=target.n_gradients,
+            search=outcome.misfit is None and not lost_modes(modes),
+        )
+    case = Case(method, outcome, modes, ratio, khat, rejected, len(draws), checks, roots, label)
     return FitResult(
         method=method,
         status=outcome.status,
@@ -129,16 +147,21 @@ def fit_density(
         trace=tuple(run.trace),
         n_gradients=target.n_gradients,
         n_rejections=target.n_rejections,
-        gradients_by_stage={**target.by_stage, "draws": len(draws)},
-        seconds_by_stage=dict(target.seconds_by_stage),
+        gradients_by_stage={
+            **target.by_stage,
+            "draws": len(draws),
+            "checks": checking.n_gradients,
+        },
+        seconds_by_stage={**target.seconds_by_stage, **checking.seconds_by_stage},
         settings=settings,
         seconds=seconds,
         density_seconds=target.seconds,
         dim=target.dim,
         seed=seed,
         modes=modes,
-        verdict=judge(outcome, modes, ratio, khat, rejected, len(draws)),
+        verdict=judge(case),
         warnings=warnings(search, target, run.trace, outcome, names),
+        errors=checks.errors,
         roots=roots,
     )
 

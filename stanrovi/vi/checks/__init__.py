@@ -1,0 +1,1 @@
+"""What a finished fit can tell of its own errors, without a reference."""

@@ -1,0 +1,149 @@
+"""Whether a fit has every mode that can be known of, with its right weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stanrovi.modes.basins import Mode, basin_labels
+from stanrovi.modes.look import look_again
+from stanrovi.modes.symmetry import Image, exchanged, images, symmetries
+from stanrovi.target import BudgetExhausted
+from stanrovi.vi.checks.evidence import Evidence
+from stanrovi.vi.checks.weights import Weighted
+
+_WEIGHT = 0.03  # error of a mode's weight that matters
+_SEEN = 0.02  # share of all mass from which on a mode counts
+_PROBES = 128
+_STARTS = 256
+_POOREST = 16  # draws where the fit has least of the target's mass: climbs begin there, too
+_HELD = 3.0  # nats by which a fit may be lower at a mode than at its image
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Mass of a basin by the fit and by the importance weights.
+
+    Attributes
+    ----------
+    fit, target, noise : float
+        Shares, and the standard error of their difference.
+    """
+
+    fit: float
+    target: float
+    noise: float
+
+
+@dataclass(frozen=True)
+class Orbits:
+    """What symmetries of the target say of its modes.
+
+    Attributes
+    ----------
+    missing : tuple of Image
+        Modes that must be there, and that the fit lacks.
+    uneven : tuple of (int, int)
+        Pairs of modes that are equally heavy, and in the fit are not.
+    """
+
+    missing: tuple[Image, ...]
+    uneven: tuple[tuple[int, int], ...]
+
+
+def shifts(modes: Sequence[Mode], weighted: Weighted) -> tuple[Shift, ...]:
+    """Compare masses of basins, one shift for each mode."""
+    if len(modes) < 2:
+        return ()
+    labels = basin_labels(modes, weighted.x)
+    found = []
+    for k in range(len(modes)):
+        inside = labels == k
+        p, q = float(weighted.target[inside].sum()), float(weighted.fit[inside].sum())
+        terms = weighted.target * (inside - p) - weighted.fit * (inside - q)
+        found.append(Shift(q, p, float(np.sqrt((terms**2).sum()))))
+    return tuple(found)
+
+
+def absent_modes(
+    evidence: Evidence, modes: Sequence[Mode], most_gradients: int, rng: np.random.Generator
+) -> tuple[tuple[Mode, float], ...]:
+    """Look for further modes, and keep those whose mass the fit lacks.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    modes : sequence of Mode
+        Known; at least one.
+    most_gradients : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    tuple of (Mode, float)
+        With their share of the target's mass, heaviest first.
+    """
+    ratio = evidence.log_p - evidence.log_q
+    poorest = evidence.x[np.argsort(-np.where(np.isfinite(ratio), ratio, -np.inf))[:_POOREST]]
+    new = look_again(
+        evidence.target, modes, poorest, rng, n_starts=_STARTS, most_gradients=most_gradients
+    )
+    found = [(mode, _lacking(evidence, mode, rng)) for mode in new]
+    return tuple(sorted((a for a in found if a[1] >= _SEEN), key=lambda a: -a[1]))
+
+
+def orbits(evidence: Evidence, modes: Sequence[Mode], names: Sequence[str]) -> Orbits:
+    """Find what symmetries of the target promise, and the fit does not keep.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    modes : sequence of Mode
+        With the fit's masses.
+    names : sequence of str
+        Unconstrained coordinates.
+    """
+    accepted = evidence.x[np.isfinite(evidence.log_p)]
+    try:
+        found = symmetries(evidence.target, modes, accepted, names)
+    except BudgetExhausted:
+        found = ()
+    if not found:
+        return Orbits((), ())
+    uneven = tuple(
+        pair for pair in exchanged(modes, found)
+        if abs(modes[pair[0]].mass - modes[pair[1]].mass) > 2 * _WEIGHT
+    )  # fmt: skip
+    promised = list(images(modes, found))
+    if not promised:
+        return Orbits((), uneven)
+    place = np.stack([image.position for image in promised])
+    source = np.stack([modes[image.source].position for image in promised])
+    there, here = evidence.family.log_density(place), evidence.family.log_density(source)
+    held = there > here - _HELD
+    return Orbits(tuple(i for i, kept in zip(promised, held, strict=True) if not kept), uneven)
+
+
+def _lacking(evidence: Evidence, mode: Mode, rng: np.random.Generator) -> float:
+    """Share of the target's mass around a mode that the fit does not have.
+
+    By importance sampling from the local Gaussian.
+    """
+    z = rng.standard_normal((_PROBES, len(mode.position)))
+    x = mode.position + mode.axes.apply(z)
+    try:
+        log_p, _ = evidence.target.log_density_gradient(x)
+    except BudgetExhausted:
+        return mode.weight
+    d = len(mode.position)
+    own = -0.5 * (z**2).sum(axis=1) - 0.5 * d * np.log(2 * np.pi) - mode.axes.log_volume
+    ratio = evidence.log_p - evidence.log_q
+    ratio = ratio[np.isfinite(ratio)]
+    log_mass = ratio.max() + np.log(np.exp(ratio - ratio.max()).mean())
+    with np.errstate(over="ignore", invalid="ignore"):
+        target = np.exp(np.minimum(log_p - log_mass - own, 50.0))
+        held = np.exp(np.minimum(evidence.family.log_density(x) - own, 50.0))
+    lacking = float(np.maximum(np.nan_to_num(target - held), 0.0).mean())
+    return lacking / (1 + lacking)

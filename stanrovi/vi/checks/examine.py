@@ -1,0 +1,80 @@
+"""All checks of a finished fit, in the order of their cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stanrovi.modes.basins import Mode
+from stanrovi.target import Scalars
+from stanrovi.vi.checks.basins import Orbits, Shift, absent_modes, orbits, shifts
+from stanrovi.vi.checks.evidence import Evidence
+from stanrovi.vi.checks.marginals import marginal_errors
+from stanrovi.vi.facts import MarginalErrors
+
+_LEAST = 1000  # gradients that checks may take however few the fit took
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What the checks found.
+
+    Attributes
+    ----------
+    errors : MarginalErrors
+    shifts : tuple of Shift
+        Masses of the known modes; empty for one.
+    orbits : Orbits
+        What symmetries of the target say of its modes.
+    absent : tuple of (Mode, float)
+        Modes found only now that the fit lacks, with their share of all mass; heaviest first.
+    """
+
+    errors: MarginalErrors
+    shifts: tuple[Shift, ...]
+    orbits: Orbits
+    absent: tuple[tuple[Mode, float], ...]
+
+
+def examine(
+    evidence: Evidence,
+    modes: Sequence[Mode],
+    scalars: Scalars,
+    names: Sequence[str],
+    rng: np.random.Generator,
+    *,
+    n_gradients: int,
+    search: bool,
+) -> Checks:
+    """Check a fit.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    modes : sequence of Mode
+        With the fit's masses.
+    scalars : Scalars
+        Whose marginals matter.
+    names : sequence of str
+        Unconstrained coordinates.
+    rng : numpy.random.Generator
+    n_gradients : int
+        That the fit took; each check takes as many at most.
+    search : bool
+        Whether to look for modes that are not known.
+
+    Returns
+    -------
+    Checks
+    """
+    most = max(_LEAST, n_gradients)
+    errors, weighted = marginal_errors(evidence, scalars, most, rng)
+    found = Orbits((), ())
+    absent: tuple[tuple[Mode, float], ...] = ()
+    if search and modes:
+        found = orbits(evidence, modes, names)
+        if not found.missing:
+            absent = absent_modes(evidence, modes, most // 3, rng)
+    return Checks(errors, shifts(modes, weighted), found, absent)

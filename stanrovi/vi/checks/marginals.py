@@ -1,0 +1,169 @@
+"""An estimated error for every marginal of a fit, without a reference.
+
+From importance weights where they carry; from the scores at the fit's draws where they do not;
+from short chains where neither does.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stanrovi.families.mixture import Mixture, parts
+from stanrovi.target import Array, BudgetExhausted, Scalars
+from stanrovi.vi.checks.chains import from_chains, gradients_of
+from stanrovi.vi.checks.distances import spread, weighted_w1
+from stanrovi.vi.checks.evidence import Evidence
+from stanrovi.vi.checks.normal_scores import NormalScores
+from stanrovi.vi.checks.scores import from_scores
+from stanrovi.vi.checks.weights import Weighted, weigh, weigh_widened
+from stanrovi.vi.facts import MarginalErrors
+
+_KHAT = 0.5  # above it the weights have no variance
+_WIDENED = 1000
+_INSIDE = 1.2
+_CARRY = 0.03  # noise (sds) of an estimate from weights that carry
+_DISTRUST = 1.5  # chains count as so much noisier than they say: two moments are not a marginal
+_UNSEEN = 0.25  # residual score up to which the linear response is the whole answer
+_CLEAR = 0.15  # an error this large needs no better estimate
+_CHAINS = 64, 512
+_FAR = 1e100  # squares of what is nearer are numbers
+
+
+def marginal_errors(
+    evidence: Evidence, scalars: Scalars, most_gradients: int, rng: np.random.Generator
+) -> tuple[MarginalErrors, Weighted]:
+    """Estimate how far each marginal is from that of the target.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    scalars : Scalars
+    most_gradients : int
+        Gradients that short chains may take.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    errors : MarginalErrors
+        Of the scalars that vary.
+    weighted : Weighted
+        The draws, and whatever was drawn besides, with the weights behind the errors.
+    """
+    target, family = evidence.target, evidence.family
+    weighted = weigh(evidence.x, evidence.log_p, evidence.log_q)
+    khat = evidence.khat
+    if not khat < _KHAT:
+        with suppress(BudgetExhausted):
+            weighted = weigh_widened(
+                target, family, weighted, evidence.log_p, evidence.log_q, _WIDENED, rng
+            )
+            khat = evidence.pareto_k(np.log(weighted.target[weighted.target > 0]))
+    with np.errstate(over="ignore"):
+        values = np.clip(scalars.of(weighted.x), -_FAR, _FAR)
+    kept = _varying(values[: len(evidence.x)])
+    scalars = _restricted(scalars, kept)
+    values = values[:, kept]
+    sound = np.asarray(np.isfinite(values).all(axis=1))
+    values = values[sound]
+    first, second = weighted.target[sound], weighted.fit[sound]
+    if not first.sum() > 0:
+        unknown = np.full(len(scalars.names), np.inf)
+        return MarginalErrors(
+            scalars.names, unknown, unknown, ("weights",) * len(unknown)
+        ), weighted
+    first, second = first / first.sum(), second / second.sum()
+    w1, noise = weighted_w1(values, first, second)
+    found = _Found(scalars.names, np.sqrt(np.maximum(w1**2 - noise**2, 0.0)), noise)
+    drawn = sound[: len(evidence.x)]
+    # A tail that no widening explains is mass inside, which scores and chains do not see.
+    if found.open.any() and drawn.any() and khat < _INSIDE:
+        own = values[: int(drawn.sum())]
+        ranked = np.sort(own, axis=0)
+        scores = NormalScores(ranked, spread(ranked, np.full(ranked.shape, 1 / len(ranked)))[0])
+        if not isinstance(family, Mixture):
+            _look_at_scores(found, evidence, drawn, scores, own)
+        if found.open.any():
+            _look_at_chains(found, evidence, scalars, scores, most_gradients, rng)
+    return found.errors(), weighted
+
+
+def _varying(values: Array) -> NDArray[np.bool_]:
+    """Tell which columns vary by more than rounding and are no copy of an earlier one."""
+    finite: Array = np.where(np.isfinite(values), values, 0.0)
+    varies: NDArray[np.bool_] = np.asarray(finite.std(axis=0) > 1e-10 * np.abs(finite).max(axis=0))
+    first: dict[int, int] = {}
+    copies = [first.setdefault(hash(column.tobytes()), i) != i for i, column in enumerate(finite.T)]
+    return np.asarray(varies & ~np.array(copies, dtype=bool))
+
+
+class _Found:
+    """Errors found so far, with where each comes from."""
+
+    def __init__(self, names: tuple[str, ...], error: Array, noise: Array) -> None:
+        self._names = names
+        self._error, self.noise = error, noise
+        self._source = np.array(["weights"] * len(names), dtype=object)
+
+    @property
+    def open(self) -> NDArray[np.bool_]:
+        """Which estimates are too noisy to go by, shape (k,)."""
+        return (self.noise > _CARRY) & ~(self._error > _CLEAR + 3 * self.noise)
+
+    def settle(self, which: NDArray[np.bool_], error: Array, noise: Array, source: str) -> None:
+        """Replace the estimates of some quantities."""
+        self._error[which], self.noise[which] = error[which], noise[which]
+        self._source[which] = source
+
+    def errors(self) -> MarginalErrors:
+        return MarginalErrors(self._names, self._error, self.noise, tuple(self._source))
+
+
+def _restricted(scalars: Scalars, kept: NDArray[np.bool_]) -> Scalars:
+    if kept.all():
+        return scalars
+    names = tuple(name for name, keep in zip(scalars.names, kept, strict=True) if keep)
+    return Scalars(names, lambda x: scalars.of(x)[:, kept])
+
+
+def _look_at_scores(
+    found: _Found,
+    evidence: Evidence,
+    drawn: NDArray[np.bool_],
+    scores: NormalScores,
+    values: Array,
+) -> None:
+    (family,), _ = parts(evidence.family)
+    accepted = np.isfinite(evidence.log_p[drawn])
+    with np.errstate(all="ignore"):
+        z = family.to_base(evidence.x[drawn])
+        _, _, lift = family.transport(z)
+        residual = lift(evidence.gradient[drawn]) + z
+    usable = accepted & np.isfinite(residual).all(axis=1)
+    error, unseen = from_scores(
+        family, z[usable], residual[usable], scores, scores.of(values)[usable]
+    )
+    which = found.open & (unseen < _UNSEEN)
+    # What a residual score leaves unseen is of the order of its square.
+    found.settle(which, error, unseen**2, "scores")
+
+
+def _look_at_chains(
+    found: _Found,
+    evidence: Evidence,
+    scalars: Scalars,
+    scores: NormalScores,
+    most_gradients: int,
+    rng: np.random.Generator,
+) -> None:
+    chains = int(np.clip(most_gradients // gradients_of(evidence.family.dim), *_CHAINS))
+    try:
+        moved = from_chains(evidence.target, evidence.family, scalars, scores, chains, rng)
+    except BudgetExhausted:
+        return
+    if not moved.stuck:
+        error = np.sqrt(np.maximum(moved.error**2 - moved.noise**2, 0.0))
+        noise = _DISTRUST * moved.noise
+        found.settle(found.open & (noise < found.noise), error, noise, "chains")

@@ -1,0 +1,65 @@
+"""What the scores at a fit's draws say of each marginal.
+
+In base coordinates z the fit is standard normal and the target has the score ``-z + r(z)``.
+Regressed on z, the residual score r tells the target's mean and precision to the order at which
+they can be told: ``N(mu, (I - R)^{-1})`` with ``mu = (I - R)^{-1} E[r]``, the linear response of
+variational inference (Giordano, Broderick and Jordan 2018, JMLR 19). So the correlation that a
+mean-field fit lacks shows in the variance of each marginal. What is left of r bounds what this
+does not see.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stanrovi.families.conditional import Conditional
+from stanrovi.families.product import Product
+from stanrovi.target import Array
+from stanrovi.vi.checks.normal_scores import NormalScores
+
+_LARGEST = 0.999  # eigenvalue of R; one is a direction without any precision
+_WILD = 50.0  # residual scores beyond this are of a wall or a needle, and left out
+
+
+def from_scores(
+    family: Product | Conditional,
+    z: Array,
+    residual: Array,
+    scores: NormalScores,
+    values: Array,
+) -> tuple[Array, Array]:
+    """Estimate the error of each marginal.
+
+    Parameters
+    ----------
+    family : Product or Conditional
+    z : ndarray, shape (n, dim)
+        Base points.
+    residual : ndarray, shape (n, dim)
+        Residual scores there.
+    scores : NormalScores
+        Of the quantities under the fit.
+    values : ndarray, shape (n, k)
+        Normal scores of the quantities at the points.
+
+    Returns
+    -------
+    error, unseen : ndarray, shape (k,)
+        W1 in sds, and the root mean square of the score that the regression leaves, along the
+        direction in which each quantity moves.
+    """
+    kept = np.abs(residual).max(axis=1) < _WILD
+    z, residual, values = z[kept], residual[kept], values[kept]
+    if len(z) < 2 * family.dim:
+        return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.inf)
+    design = np.concatenate([np.ones((len(z), 1)), z], axis=1)
+    found, *_ = np.linalg.lstsq(design, np.concatenate([residual, values], axis=1), rcond=None)
+    d = family.dim
+    shift, slope, along = found[0, :d], found[1:, :d], found[1:, d:]
+    slope = (slope + slope.T) / 2
+    spectrum, vectors = np.linalg.eigh(slope)
+    covariance = (vectors / (1 - np.minimum(spectrum, _LARGEST))) @ vectors.T
+    moved = covariance @ along
+    error = scores.w1(shift @ moved, (along * (moved - along)).sum(axis=0))
+    rest = (residual - shift - z @ slope) @ moved
+    return error, np.sqrt((rest**2).mean(axis=0))

@@ -1,0 +1,271 @@
+"""Whether a fit may be trusted, from what the fit itself knows; and what to do where not.
+
+Importance weights say how well the approximation matches the target where it puts its draws;
+they cannot see a mode without draws. So "ok" needs the modes to agree as well. The comparison
+with NUTS (`stanrovi.compare`) adds what only a reference can tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stanrovi.methods import Method
+from stanrovi.modes.basins import Mode
+from stanrovi.target import Array
+from stanrovi.vi.checks.examine import Checks
+from stanrovi.vi.facts import MarginalErrors, Root, Verdict
+from stanrovi.vi.outcome import Outcome
+
+_SEEN = 0.02  # local evidence below this share is too uncertain to call a collapse
+_ERROR = 0.105  # sds at which a marginal is wrong: W1 of 0.1, beyond the noise of the draws
+_UNSURE = 0.05  # Monte Carlo error of an estimate that says nothing
+_WEIGHT = 0.03  # error of a mode's weight, as far as importance weights tell it
+_LAPLACE = 0.10  # the same as local evidence tells it
+_NUTS = "Draw by NUTS instead (`stanrovi nuts`, stanrovi.nuts)."
+_AUTO = "Fit by method auto, which looks for a richer family."
+_SOURCES = {
+    "weights": "importance weights",
+    "scores": "the scores at its draws",
+    "chains": "short chains from its draws",
+}
+
+Doubt = tuple[str, str]  # a reason with its cure
+
+
+@dataclass(frozen=True)
+class Case:
+    """A finished fit with everything that is known of it.
+
+    Attributes
+    ----------
+    method : Method
+    outcome : Outcome
+    modes : tuple of Mode
+        With the fit's masses.
+    log_ratio : ndarray, shape (n,)
+        ``log p - log q`` at draws of the fit that the target accepts.
+    khat : float
+    n_rejected, n_draws : int
+        Draws that the target rejects, and all draws.
+    checks : Checks
+    roots : tuple of Root
+    names : sequence of str
+        Unconstrained parameters.
+    """
+
+    method: Method
+    outcome: Outcome
+    modes: tuple[Mode, ...]
+    log_ratio: Array
+    khat: float
+    n_rejected: int
+    n_draws: int
+    checks: Checks
+    roots: tuple[Root, ...]
+    names: Sequence[str]
+
+
+def judge(case: Case) -> Verdict:
+    """Judge a fit.
+
+    Parameters
+    ----------
+    case : Case
+
+    Returns
+    -------
+    Verdict
+    """
+    lost = [(reason, _more_components(case)) for reason in lost_modes(case.modes)]
+    if case.outcome.misfit is not None:
+        doubts = [(case.outcome.misfit, _more_components(case)), *lost]
+        ghosts = _ghost_share(case.log_ratio)
+        if ghosts > 0.01:
+            doubts.append((f"{ghosts:.0%} of the draws lie where the target has no mass", ""))
+        return _verdict("family cannot hold these modes", doubts)
+    lost += [*_missing_images(case), *_absent(case)]
+    if lost:
+        return _verdict("collapsed", lost)
+    doubts = [*_marginals(case), *_weights(case), *_ending(case), *_rejections(case)]
+    if doubts:
+        return _verdict("suspect", doubts)
+    return _verdict("ok", [(reason, "") for reason in _support(case)])
+
+
+def lost_modes(modes: tuple[Mode, ...]) -> list[str]:
+    """Modes with clear local evidence and (almost) no draws, a sentence each."""
+    return [
+        f"mode {k} has {m.weight:.1%} of the local evidence and {m.mass:.1%} of the draws"
+        for k, m in enumerate(modes, start=1)
+        if m.weight > _SEEN and m.mass < 0.2 * m.weight
+    ]
+
+
+def _verdict(name: str, doubts: Sequence[Doubt]) -> Verdict:
+    reasons, cures = zip(*doubts, strict=True)
+    return Verdict(name, reasons, cures)  # type: ignore[arg-type]
+
+
+def _ghost_share(log_ratio: Array) -> float:
+    """Share of draws far below the target's usual density ratio."""
+    return float((log_ratio < np.median(log_ratio) - 10.0).mean())
+
+
+def _more_components(case: Case) -> str:
+    if case.method in ("auto", "mixture"):
+        return f"Another seed may keep every mode. {_NUTS}"
+    return "Fit by method auto, which gives each mode a component where one family has no room."
+
+
+def _missing_images(case: Case) -> list[Doubt]:
+    missing = case.checks.orbits.missing
+    if not missing:
+        return []
+    said = [f"mode {i.source + 1} with {i.symmetry.told(case.names)}" for i in missing[:3]]
+    more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+    them = "a mode" if len(missing) == 1 else f"{len(missing)} modes"
+    reason = f"the density is symmetric, and {them} of the orbit missing: {'; '.join(said)}{more}"
+    cure = "Break the symmetry in the program (an ordered vector, a sign that is fixed)"
+    return [(reason, f"{cure}, or fit with another seed.")]
+
+
+def _absent(case: Case) -> list[Doubt]:
+    doubts = []
+    for mode, share in case.checks.absent:
+        place = ", ".join(
+            f"{name} = {value:.3g}"
+            for name, value in zip(case.names[:3], mode.position, strict=False)
+        )
+        more = ", ..." if len(mode.position) > 3 else ""
+        doubts.append(
+            (
+                f"a mode with about {share:.0%} of the mass has no draws; it is at {place}{more} "
+                "(unconstrained)",
+                _more_components(case),
+            )
+        )
+    return doubts
+
+
+def _marginals(case: Case) -> list[Doubt]:
+    errors = case.checks.errors
+    wrong = ~(errors.error <= _ERROR)
+    unsure = ~wrong & ~(errors.se <= _UNSURE)
+    doubts = []
+    if wrong.any():
+        i = _worst(errors, wrong)
+        more = f", as are {wrong.sum() - 1} more of {len(wrong)}" if wrong.sum() > 1 else ""
+        reason = (
+            f"{errors.names[i]} is about {errors.error[i]:.2f} sd (± {errors.se[i]:.2f}) from the "
+            f"posterior by {_SOURCES[errors.source[i]]}{more}; Pareto k-hat {case.khat:.2f}"
+        )
+        doubts.append((reason, _richer(case)))
+    if unsure.any():
+        i = int(np.argmax(np.where(unsure, errors.se, -np.inf)))
+        more = f" and {unsure.sum() - 1} more" if unsure.sum() > 1 else ""
+        reason = (
+            f"how far {errors.names[i]}{more} may be from the posterior cannot be told: "
+            f"{errors.error[i]:.2f} ± {errors.se[i]:.2f} sd by {_SOURCES[errors.source[i]]}"
+        )
+        doubts.append((reason, _richer(case)))
+    return doubts
+
+
+def _worst(errors: MarginalErrors, among: NDArray[np.bool_]) -> int:
+    known = np.isfinite(errors.error) & np.isfinite(errors.se)
+    safe = np.full(len(known), np.inf)
+    safe[known] = (errors.error - errors.se)[known]
+    return int(np.argmax(np.where(among, safe, -np.inf)))
+
+
+def _richer(case: Case) -> str:
+    if case.method not in ("auto", "structured"):
+        return _AUTO
+    if case.roots:
+        root = case.roots[0]
+        ruled = list(root.ruled)
+        many = f" and {len(ruled) - 1} more" if len(ruled) > 1 else ""
+        return (
+            f"Try the other form of {ruled[0]}{many}, whose spread {root.name} rules: non-centred "
+            f"where it is centred, centred where it is not. Or draw by NUTS (`stanrovi nuts`)."
+        )
+    return _NUTS
+
+
+def _weights(case: Case) -> list[Doubt]:
+    doubts = []
+    for k, (m, shift) in enumerate(zip(case.modes, case.checks.shifts, strict=False), start=1):
+        off = abs(shift.fit - shift.target)
+        if off > _WEIGHT + 2 * shift.noise:
+            reason = (
+                f"mode {k} has {shift.fit:.1%} of the draws, and {shift.target:.1%} by importance "
+                "weights"
+            )
+        elif shift.noise > _WEIGHT and abs(m.mass - m.weight) > _LAPLACE:
+            reason = (
+                f"mode {k} has {m.weight:.1%} of the local evidence but {m.mass:.1%} of the draws"
+            )
+        else:
+            continue
+        doubts.append((reason, _more_components(case)))
+    for i, j in case.checks.orbits.uneven[:1]:
+        reason = (
+            f"modes {i + 1} and {j + 1} are images of each other and equally heavy, but have "
+            f"{case.modes[i].mass:.1%} and {case.modes[j].mass:.1%} of the draws"
+        )
+        doubts.append((reason, _more_components(case)))
+    return doubts
+
+
+def _ending(case: Case) -> list[Doubt]:
+    if case.outcome.status == "budget":
+        return [(case.outcome.message, "Allow more gradients or seconds.")]
+    if case.outcome.status == "max_iterations":
+        cure = _richer(case)
+        if "larger budget" in case.outcome.message:
+            cure = "Allow more gradients (--max-gradients, max_gradients)."
+        return [(f"the fit did not converge: {case.outcome.message}", cure)]
+    return []
+
+
+def _rejections(case: Case) -> list[Doubt]:
+    if not case.n_rejected:
+        return []
+    reason = f"the target rejects {case.n_rejected / case.n_draws:.1%} of the draws"
+    return [(reason, "Declare the bounds of the parameters, so that nothing is rejected.")]
+
+
+def _support(case: Case) -> list[str]:
+    modes = case.modes
+    if not modes:
+        first = "the mode search found no proper mode, but the marginals agree with the target"
+        if case.outcome.anchored:
+            first = "the density has no mode, but the marginal density of what rules the rest has"
+            first += " one"
+    elif len(modes) == 1:
+        first = "one basin was found, and the draws lie in it"
+    else:
+        first = f"the draws are shared among all {len(modes)} basins as the target shares its mass"
+    errors = case.checks.errors
+    reasons = [first]
+    if len(errors.names):
+        i = int(np.argmax(errors.error))
+        reasons.append(
+            f"the worst marginal is {errors.names[i]}, about {errors.error[i]:.2f} sd "
+            f"(± {errors.se[i]:.2f}) from the posterior by {_SOURCES[errors.source[i]]}"
+        )
+    reasons.append(
+        f"importance weights are {_efficiency(case.log_ratio):.0%} efficient, Pareto k-hat "
+        f"{case.khat:.2f}"
+    )
+    return reasons
+
+
+def _efficiency(log_ratio: Array) -> float:
+    """Relative effective sample size of the importance weights."""
+    w = np.exp(log_ratio - log_ratio.max())
+    return float(w.sum() ** 2 / (len(w) * (w @ w)))

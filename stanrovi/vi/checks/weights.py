@@ -1,0 +1,128 @@
+"""What importance weights say of each marginal.
+
+Draws of the fit, weighted by ``p / q``, are draws of the target wherever the fit has any. Where
+the largest weights have a heavy tail, a few draws of the fit made wider, along one axis or along
+all (defensive importance sampling: Hesterberg 1995, doi:10.2307/1269620), look at what lies beyond.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp
+
+from stanrovi.families.base import LOG_SQRT_2PI, Family, base_draws
+from stanrovi.families.mixture import parts
+from stanrovi.target import Array, Target
+
+_WIDTH = 2.0  # scale of the Cauchy that replaces one base coordinate
+_SCALES = np.array([1.5, 3.0, 6.0, 12.0, 20.0])  # of all base coordinates together
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """Points with two weightings: by the target, and by the fit.
+
+    Attributes
+    ----------
+    x : ndarray, shape (n, dim)
+    target, fit : ndarray, shape (n,)
+        Each sums to one.
+    """
+
+    x: Array
+    target: Array
+    fit: Array
+
+    @property
+    def size(self) -> float:
+        """Effective number of points under the target."""
+        return float(1 / (self.target @ self.target))
+
+
+def weigh(x: Array, log_p: Array, log_q: Array) -> Weighted:
+    """Weigh draws of a fit.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n, dim)
+    log_p, log_q : ndarray, shape (n,)
+        ``log_p`` is -inf where the target rejects the draw.
+    """
+    ratio = np.where(np.isfinite(log_p), log_p - log_q, -np.inf)
+    return Weighted(x, _normalised(ratio), np.full(len(x), 1 / len(x)))
+
+
+def weigh_widened(
+    target: Target, family: Family, draws: Weighted, log_p: Array, log_q: Array, n: int,
+    rng: np.random.Generator,
+) -> Weighted:  # fmt: skip
+    """Weigh draws of a fit together with ``n`` of its widened self.
+
+    Both are draws of one mixture (the balance heuristic, Veach and Guibas 1995,
+    doi:10.1145/218380.218498), whose weights are bounded where either proposal reaches.
+
+    Parameters
+    ----------
+    target : Target
+    family : Family
+    draws : Weighted
+        From `weigh`.
+    log_p, log_q : ndarray
+        At the draws.
+    n : int
+    rng : numpy.random.Generator
+    """
+    with np.errstate(all="ignore"):
+        x = _widened_draws(family, n, rng)
+        x = x[np.isfinite(x).all(axis=1)]
+        more_q, own = family.log_density(x), _widened_log_density(family, x)
+        told = np.isfinite(more_q) & np.isfinite(own)
+        x, more_q, own = x[told], more_q[told], own[told]
+        more_p, _ = target.log_density_gradient(x)
+        at_draws = _widened_log_density(family, draws.x)
+    size = len(draws.x) + len(x)
+    shares = np.log([len(draws.x) / size, max(len(x), 1) / size])
+    all_q = np.concatenate([log_q, more_q])
+    all_p = np.concatenate([log_p, more_p])
+    other = np.nan_to_num(np.concatenate([at_draws, own]), nan=-np.inf, posinf=-np.inf)
+    proposal = np.logaddexp(shares[0] + all_q, shares[1] + other)
+    ratio = np.where(np.isfinite(all_p) & np.isfinite(proposal), all_p - proposal, -np.inf)
+    fit = np.where(np.isfinite(proposal), all_q - proposal, -np.inf)
+    return Weighted(np.concatenate([draws.x, x]), _normalised(ratio), _normalised(fit))
+
+
+def _widened_draws(family: Family, n: int, rng: np.random.Generator) -> Array:
+    components, weights = parts(family)
+    label = rng.choice(len(components), n, p=weights)
+    z = base_draws(n, family.dim, rng)
+    half = n // 2
+    z[np.arange(half), rng.integers(family.dim, size=half)] = _WIDTH * rng.standard_cauchy(half)
+    z[half:] *= rng.choice(_SCALES, n - half)[:, None]
+    x = np.empty_like(z)
+    for k, component in enumerate(components):
+        x[label == k] = component.from_base(z[label == k])
+    return x
+
+
+def _widened_log_density(family: Family, x: Array) -> Array:
+    """Log density (n,) of the fit widened: half along one axis, half along all."""
+    components, weights = parts(family)
+    out = []
+    for component, weight in zip(components, weights, strict=True):
+        z = component.to_base(x)
+        d = z.shape[1]
+        wider = -np.log(np.pi * _WIDTH) - np.log1p((z / _WIDTH) ** 2) + 0.5 * z**2 + LOG_SQRT_2PI
+        one = logsumexp(wider, axis=1) - np.log(d)
+        square = (z**2).sum(axis=1)[:, None]
+        radial = 0.5 * square * (1 - _SCALES**-2) - d * np.log(_SCALES)
+        every = logsumexp(radial, axis=1) - np.log(len(_SCALES))
+        more = np.logaddexp(one, every) - np.log(2)
+        out.append(np.log(weight) + component.log_density(x) + more)
+    return np.asarray(logsumexp(out, axis=0))
+
+
+def _normalised(log_weight: Array) -> Array:
+    w = np.exp(log_weight - log_weight.max())
+    return np.asarray(w / w.sum())
