@@ -35,6 +35,7 @@ def show_comparison(comparison: Comparison) -> None:
             ("model", f"{comparison.model}, {len(comparison.parameters)} parameters"),
             ("reference", f"{check.method}, engine {check.engine}"),
             ("trusted", f"{'yes' if check.trusted else 'NO'}. {check.reason}"),
+            *([("left out", _left_out(comparison))] if comparison.left_out else []),
         ]
     )
     _show_methods(comparison)
@@ -42,7 +43,11 @@ def show_comparison(comparison: Comparison) -> None:
         _show_modes(comparison)
     for name, method in comparison.methods.items():
         click.echo(f"\n{name}: {method.verdict.name}")
-        console.points(method.verdict.reasons)
+        console.points(method.verdict.told)
+
+
+def _left_out(comparison: Comparison) -> str:
+    return f"{', '.join(comparison.left_out)} (not in every run)"
 
 
 def _show_methods(comparison: Comparison) -> None:

@@ -23,6 +23,7 @@ from stanrovi_cli.options import (
 
 if TYPE_CHECKING:
     from stanrovi.runs.fit import Fit
+    from stanrovi.runs.resample import Resampled
 
 
 @click.command("fit")
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 @seed_option
 @draws_option
 @budget_options
+@click.option(
+    "--resample",
+    is_flag=True,
+    help="Also resample the draws by importance weights; --output then holds those.",
+)
 @engine_option
 @file_options
 @strict_option
@@ -43,6 +49,7 @@ def command(
     draws: int,
     max_gradients: int | None,
     max_seconds: float | None,
+    resample: bool,
     engine: str,
     output: Path | None,
     overwrite: bool,
@@ -62,20 +69,51 @@ def command(
         check_output(output, overwrite=overwrite)
     budget = {"max_gradients": max_gradients, "max_seconds": max_seconds}
     fit = run_fit(model, data, method, checked_seed(seed), draws, engine, **budget)
+    corrected, refusal = _resampled(fit) if resample else (None, "")
+    if refusal:
+        console.warn([refusal])
     if output is not None:
         from stanrovi.io.netcdf import write_netcdf
 
-        write_netcdf(fit.draws, output, overwrite=overwrite)
+        write_netcdf(
+            fit.draws if corrected is None else corrected.draws, output, overwrite=overwrite
+        )
     if as_json:
-        console.print_json(_as_dict(fit, output))
+        told = _as_dict(fit, output)
+        if resample:
+            told["resampled"] = _resampled_dict(corrected, refusal)
+        console.print_json(told)
     else:
-        _show(fit, output)
-    if strict and fit.result.verdict.name != "ok":
+        _show(fit, output, corrected)
+    if strict and (fit.verdict.name != "ok" or refusal):
         click.get_current_context().exit(3)
 
 
+def _resampled(fit: Fit) -> tuple[Resampled | None, str]:
+    """Resample, or say why not: the fit itself is not lost for that."""
+    from stanrovi.errors import DrawsError
+
+    try:
+        return fit.resample(), ""
+    except DrawsError as error:
+        return None, f"Not resampled. {error}"
+
+
+def _resampled_dict(corrected: Resampled | None, refusal: str) -> dict[str, Any]:
+    from stanrovi_cli.summary import moments
+
+    if corrected is None:
+        return {"refused": refusal}
+    return {
+        "refused": None,
+        "n_distinct": corrected.n_distinct,
+        "ess": corrected.ess,
+        "summary": moments(corrected.draws),
+    }
+
+
 def _as_dict(fit: Fit, output: Path | None) -> dict[str, Any]:
-    from stanrovi.io.notes import mode_rows
+    from stanrovi.io.notes import error_rows, mode_rows
     from stanrovi_cli.summary import moments
 
     result = fit.result
@@ -96,12 +134,14 @@ def _as_dict(fit: Fit, output: Path | None) -> dict[str, Any]:
         "summary": moments(fit.draws),
         "verdict": result.verdict.name,
         "reasons": result.verdict.reasons,
+        "cures": result.verdict.cures,
+        "errors": error_rows(result.errors),
         "warnings": result.warnings,
         "output": output,
     }
 
 
-def _show(fit: Fit, output: Path | None) -> None:
+def _show(fit: Fit, output: Path | None, corrected: Resampled | None) -> None:
     from stanrovi_cli.summary import print_summary
 
     result = fit.result
@@ -111,18 +151,30 @@ def _show(fit: Fit, output: Path | None) -> None:
             ("model", f"{fit.model_name}, {result.dim} dimensions, engine {fit.engine}"),
             ("method", f"{result.method}, seed {result.seed}"),
             ("status", f"{result.status}: {result.message}"),
-            ("cost", f"{result.n_gradients:,} gradients, {result.seconds:.2f} s"),
+            ("cost", f"{result.n_gradients:,} gradients, {result.seconds:.2f} s; {_checking(fit)}"),
             ("ELBO", f"{result.elbo:.3f} ± {result.elbo_se:.3f} (up to a constant)"),
             ("k-hat", f"{result.khat:.2f}"),
             ("verdict", result.verdict.name),
-            *(("", reason) for reason in result.verdict.reasons),
+            *(("", reason) for reason in result.verdict.told),
         ]
     )
     print_summary(fit.draws)
+    if corrected is not None:
+        console.say(
+            f"Resampled by importance weights: {corrected.n_distinct:,} of "
+            f"{corrected.draws.n_draws:,} draws are distinct; the weights are worth "
+            f"{corrected.ess:,.0f} draws."
+        )
+        print_summary(corrected.draws)
     if len(result.modes) > 1:
         _show_modes(fit)
     if output is not None:
         console.wrote(output)
+
+
+def _checking(fit: Fit) -> str:
+    stages = fit.result.gradients_by_stage
+    return f"{stages['draws'] + stages['checks']:,} more to check it"
 
 
 def _show_modes(fit: Fit) -> None:

@@ -159,7 +159,7 @@ def _method(name: str, method: MethodComparison) -> dict[str, Any]:
         "word": word,
         "sign": sign,
         "css": css,
-        "reasons": method.verdict.reasons,
+        "reasons": method.verdict.told,
         "row": summary_row(method),
     }
 
@@ -183,7 +183,10 @@ def _worst_rows(findings: Findings) -> list[dict[str, Any]]:
     graded = {n: m.marginals for n, m in findings.methods.items() if m.marginals is not None}
     rows = []
     for name in findings.worst_parameters(_WORST) if graded else ():
-        i = findings.parameters.index(name)
+        known = next(iter(graded.values())).names
+        if name not in known:
+            continue
+        i = known.index(name)
         cells = [
             {
                 "w1": f"{part.w1[i]:.3f}",

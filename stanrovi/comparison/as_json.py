@@ -28,6 +28,7 @@ def comparison_dict(findings: Findings) -> dict[str, Any]:
     modes = findings.modes
     return {
         "model": findings.model,
+        "left_out": list(findings.left_out),
         "reference": _reference_dict(findings.reference),
         "noise_floor": plain(findings.noise_floor),
         "methods": {
@@ -66,6 +67,7 @@ def _method_dict(method: MethodComparison) -> dict[str, Any]:
         "status": method.status,
         "verdict": method.verdict.name,
         "reasons": list(method.verdict.reasons),
+        "cures": list(method.verdict.cures),
     }
 
 

@@ -31,6 +31,8 @@ class Comparison(Findings):
         Name of the model.
     parameters : tuple of str
         Scalar parameters compared, constant ones and copies left out.
+    left_out : tuple of str
+        Variables that only some of the runs have.
     reference : ReferenceCheck
         The reference, whether it is trusted, and why.
     noise_floor : float

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stanrovi.diagnostics import statistics
 from stanrovi.draws import Draws
@@ -14,6 +15,9 @@ from stanrovi.target import Array
 DIVERGENT_SHARE_LIMIT = 0.01
 # Below this ESS neither ESS nor R-hat themselves are worth much.
 ESS_LIMIT = 100
+# R-hat above which chains are in different places, and nothing they say of others counts.
+RHAT_SPLIT = 1.05
+_UNKNOWN_SHARE = 0.5  # of the parameters, up to which a reference is one for the rest
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class ReferenceCheck:
         Whether distances to it mean anything.
     reason : str
         Why, or why not.
+    unknown : tuple of str
+        Parameters of a trusted reference that it does not know well enough to grade.
     """
 
     method: str
@@ -50,6 +56,7 @@ class ReferenceCheck:
     n_gradients: float
     trusted: bool
     reason: str
+    unknown: tuple[str, ...] = ()
 
 
 def check_reference(
@@ -76,17 +83,26 @@ def check_reference(
     effective = statistics.effective_sizes(values)
     divergent = reference.sample_stats.get("diverging")
     divergences = -1 if divergent is None else int(np.nansum(divergent))
+    unknown = _unknown(scale, effective)
+    few = unknown.sum() <= _UNKNOWN_SHARE * len(names) and not (scale > RHAT_SPLIT).any()
     mixing = _rhat_problems(scale, names, reference.n_chains)
     problems = [
-        *(mixing or _ess_problems(effective, names)),
+        *([] if few else mixing or _ess_problems(effective, names)),
         *_divergence_problems(divergences, values.shape[0] * values.shape[1]),
         *([basins] if basins else []),
     ]
     rhat_max, ess_min = float(_nanmax(scale)), float(effective.min())
+    known = ~unknown
     good = (
-        f"{reference.n_chains} chains agree: R-hat at most {rhat_max:.3f} and ESS at least "
-        f"{ess_min:.0f} over {len(names)} parameters, {_count_divergences(divergences)}."
+        f"{reference.n_chains} chains agree: R-hat at most {_nanmax(scale[known]):.3f} and ESS at "
+        f"least {effective[known].min(initial=np.inf):.0f} over {known.sum()} parameters, "
+        f"{_count_divergences(divergences)}."
     )
+    ungraded = tuple(name for name, bad in zip(names, unknown, strict=True) if bad)
+    if ungraded:
+        told = [_told(name, scale[i], effective[i]) for i, name in enumerate(names) if unknown[i]]
+        more = f" and {len(told) - 5} more" if len(told) > 5 else ""
+        good += f" Not graded, as too little is known of them: {', '.join(told[:5])}{more}."
     return ReferenceCheck(
         method=reference.method,
         engine=str(reference.attrs.get("engine", "unknown")),
@@ -99,6 +115,7 @@ def check_reference(
         n_gradients=reference.number("n_gradients"),
         trusted=not problems,
         reason=" ".join(problems) if problems else good,
+        unknown=() if problems else ungraded,
     )
 
 
@@ -125,6 +142,17 @@ def check_draws(draws: Draws) -> ReferenceCheck:
         raise DrawsError("Every parameter is constant over the draws; run more iterations.")
     names = tuple(name for name, keep in zip(scalars, varies, strict=True) if keep)
     return check_reference(draws, values[..., varies], names)
+
+
+def _unknown(scale: Array, effective: Array) -> NDArray[np.bool_]:
+    """Which parameters the chains do not know: R-hat above its limit (NaN is), or few draws."""
+    return np.asarray(~(scale <= statistics.RHAT_LIMIT) | (effective < ESS_LIMIT))
+
+
+def _told(name: str, rhat: float, effective: float) -> str:
+    if rhat <= statistics.RHAT_LIMIT:
+        return f"{name} (ESS {effective:.0f})"
+    return f"{name} (R-hat {_above_limit(rhat)})"
 
 
 def _nanmax(values: Array) -> float:

@@ -47,6 +47,33 @@ def psis_khat(log_ratios: Array) -> float:
     return _psis(usable)[1]
 
 
+def psis_weights(log_ratios: Array) -> tuple[Array, float]:
+    """Pareto-smoothed importance weights, with the shape of their tail.
+
+    Parameters
+    ----------
+    log_ratios : ndarray, shape (n,)
+        As `psis_khat` takes them.
+
+    Returns
+    -------
+    weights : ndarray, shape (n,)
+        Summing to one; zero where the target rejects the draw.
+    khat : float
+        See `psis_khat`.
+    """
+    log_ratios = np.asarray(log_ratios, dtype=np.float64)
+    khat = psis_khat(log_ratios)
+    usable = np.isfinite(log_ratios)
+    weights = np.zeros(len(log_ratios))
+    if np.isfinite(khat) and usable.any():
+        kept = log_ratios[usable]
+        smoothed = _psis(kept)[0] if kept.std() >= _CONSTANT else kept
+        weights[usable] = np.exp(smoothed - smoothed.max())
+        weights /= weights.sum()
+    return weights, khat
+
+
 def tail_size(n: int) -> int:
     """How many of n ratios form the tail that k-hat is fitted to."""
     return int(np.ceil(min(0.2 * n, 3 * np.sqrt(n))))

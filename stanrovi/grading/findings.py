@@ -63,6 +63,8 @@ class Findings:
     parameters : tuple of str
         Scalar parameters compared, constant ones and copies (such as the upper half of
         a symmetric matrix) left out.
+    left_out : tuple of str
+        Variables that only some of the runs have.
     reference : ReferenceCheck
         The reference, whether it is trusted, and why.
     noise_floor : float
@@ -86,6 +88,7 @@ class Findings:
     fits: Mapping[str, Draws] = field(compare=False)
     reference_draws: Draws = field(compare=False)
     seed: int = 0
+    left_out: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -142,11 +145,12 @@ class Findings:
         -------
         tuple of str
         """
-        parts = [m.marginals.w1 for m in self.methods.values() if m.marginals is not None]
+        parts = [m.marginals for m in self.methods.values() if m.marginals is not None]
         if not parts:
             return self.parameters[:count]
-        order = np.argsort(-np.max(parts, axis=0), kind="stable")
-        return tuple(self.parameters[i] for i in order[:count])
+        order = np.argsort(-np.max([part.w1 for part in parts], axis=0), kind="stable")
+        graded = tuple(parts[0].names[i] for i in order)
+        return (*graded, *(name for name in self.parameters if name not in graded))[:count]
 
 
 def examine(
@@ -172,7 +176,8 @@ def examine(
     DrawsError
         The draws come from different models or are NaN or infinite.
     """
-    names, values, matrices = shared_quantities(fits, reference)
+    shared = shared_quantities(fits, reference)
+    names, values, matrices = shared.names, shared.reference, shared.fits
     modes = mode_table(fits, reference)
     check = check_reference(reference, values, names, modes.objection if modes else "")
     methods = {
@@ -190,6 +195,7 @@ def examine(
         fits=fits,
         reference_draws=reference,
         seed=seed,
+        left_out=shared.left_out,
     )
 
 
@@ -207,8 +213,10 @@ def _compare_one(
     marginals = pairs = None
     if check.trusted:
         rng = np.random.default_rng(seed)
-        marginals = distances(draws, values, names, rng)
-        pairs = pair_distances(draws, values, names, rng)
+        known = np.array([item not in check.unknown for item in names])
+        graded = tuple(item for item in names if item not in check.unknown)
+        marginals = distances(draws[..., known], values[..., known], graded, rng)
+        pairs = pair_distances(draws[..., known], values[..., known], graded, rng)
     return MethodComparison(
         verdict=grade(own, check, marginals, pairs, modes, name),
         marginals=marginals,

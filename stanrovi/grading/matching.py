@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,10 +51,32 @@ def named_fits(fits: Run | Sequence[Run] | Mapping[str, Run], reference: Draws) 
     return named
 
 
-def shared_quantities(
-    fits: Mapping[str, Draws], reference: Draws
-) -> tuple[tuple[str, ...], Array, dict[str, Array]]:
-    """Gather the scalar parameters that can be compared.
+@dataclass(frozen=True)
+class Shared:
+    """What several runs have in common.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The k scalars, without those that are constant in the reference and without
+        copies of others.
+    reference : ndarray, shape (chain, draw, k)
+    fits : mapping of str to ndarray, shape (chain, draw, k)
+    left_out : tuple of str
+        Variables that are parameters of some run and unknown to another.
+    """
+
+    names: tuple[str, ...]
+    reference: Array
+    fits: Mapping[str, Array]
+    left_out: tuple[str, ...]
+
+
+def shared_quantities(fits: Mapping[str, Draws], reference: Draws) -> Shared:
+    """Gather the scalars that can be compared.
+
+    They are parameters of one run at least, and known to all: what is a parameter of a centred
+    program is computed by the non-centred one.
 
     Parameters
     ----------
@@ -62,20 +85,18 @@ def shared_quantities(
 
     Returns
     -------
-    names : tuple of str
-        The k parameters, without those that are constant in the reference and without
-        copies of others.
-    reference : ndarray, shape (chain, draw, k)
-    fits : dict of str to ndarray, shape (chain, draw, k)
+    Shared
 
     Raises
     ------
     DrawsError
-        The runs are of different models or data, hold NaN or infinite draws, or
+        The runs are of different data, have nothing in common, hold NaN or infinite draws, or
         nothing varies.
     """
-    variables = _common_parameters(fits, reference)
-    for name, run in {reference.method: reference, **fits}.items():
+    runs = {reference.method: reference, **fits}
+    _require_same_data(runs)
+    variables, left_out = _common_variables(runs)
+    for name, run in runs.items():
         require_finite(run.posterior, variables, DrawsError, name)
     values = _matrix(reference, variables)
     matrices = {name: _matrix(fit, variables) for name, fit in fits.items()}
@@ -85,7 +106,19 @@ def shared_quantities(
     kept &= _first_of_copies([values, *matrices.values()])
     labels = reference.scalars(variables)
     names = tuple(label for label, keep in zip(labels, kept, strict=True) if keep)
-    return names, values[..., kept], {name: of[..., kept] for name, of in matrices.items()}
+    fitted = {name: of[..., kept] for name, of in matrices.items()}
+    return Shared(names, values[..., kept], fitted, left_out)
+
+
+def _require_same_data(runs: Mapping[str, Draws]) -> None:
+    told = {name: run.attrs["data_hash"] for name, run in runs.items() if "data_hash" in run.attrs}
+    if len(set(told.values())) > 1:
+        first, *others = told
+        other = next(name for name in others if told[name] != told[first])
+        raise DrawsError(
+            f"{first} and {other} come from different data (their hashes are {told[first]} and "
+            f"{told[other]}), so nothing of one tells of the other. Run both on the same data."
+        )
 
 
 def _free_name(name: str, taken: set[str]) -> str:
@@ -93,32 +126,26 @@ def _free_name(name: str, taken: set[str]) -> str:
     return next(candidate for candidate in candidates if candidate not in taken)
 
 
-def _common_parameters(fits: Mapping[str, Draws], reference: Draws) -> tuple[str, ...]:
-    for name, fit in fits.items():
-        only_fit = [key for key in fit.parameters if key not in reference.posterior]
-        only_reference = [key for key in reference.parameters if key not in fit.posterior]
-        if only_fit or only_reference:
-            raise DrawsError(
-                f"{name} and {reference.method} come from different models: parameters only in "
-                f"{name}: {_listed(only_fit)}; only in {reference.method}: "
-                f"{_listed(only_reference)}. Compare runs of one program."
-            )
-        for key in fit.parameters:
-            mine, theirs = fit.posterior[key].shape[2:], reference.posterior[key].shape[2:]
+def _common_variables(runs: Mapping[str, Draws]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Variables to compare, and those that some run does not know."""
+    parameters = dict.fromkeys(key for run in runs.values() for key in run.parameters)
+    common = [key for key in parameters if all(key in run.posterior for run in runs.values())]
+    if not common:
+        told = "; ".join(f"{name} has {_listed(run.parameters)}" for name, run in runs.items())
+        raise DrawsError(f"The runs have no parameter in common: {told}. Compare one posterior.")
+    first, *others = runs
+    for name in others:
+        for key in common:
+            mine, theirs = (runs[who].posterior[key].shape[2:] for who in (name, first))
             if mine != theirs:
                 raise DrawsError(
-                    f"{name} and {reference.method} come from different data: {key} has shape "
-                    f"{mine} in {name} and {theirs} in {reference.method}."
+                    f"{name} and {first} come from different data: {key} has shape {mine} in "
+                    f"{name} and {theirs} in {first}."
                 )
-    common = [
-        key for key in reference.parameters if all(key in fit.parameters for fit in fits.values())
-    ]
-    if not common:
-        raise DrawsError(f"The fits and {reference.method} have no parameter in common.")
-    return tuple(common)
+    return tuple(common), tuple(key for key in parameters if key not in common)
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "none"
 
 

@@ -8,6 +8,7 @@ mode table does.
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +26,23 @@ SD_RATIO_LIMIT = 1.2
 # A mode with less than this share of the mass it should have is lost.
 LOST_SHARE = 0.2
 MASS_TOLERANCE = 0.1
+EXTRA_MASS = 0.03  # of draws in modes where the reference has none
 _SEVERITY: dict[VerdictName, int] = {
     "ok": 0,
     "suspect": 1,
     "collapsed": 2,
     "family cannot hold these modes": 3,
 }
+_MORE_MODES = "Fit by method auto, or mixture, which give each mode a component."
+_OTHER = "Use the draws of the reference, or another method."
+
+
+class Finding(NamedTuple):
+    """Something found, how grave it is, and what to do about it."""
+
+    level: VerdictName
+    reason: str
+    cure: str = ""
 
 
 def grade(
@@ -73,13 +85,13 @@ def grade(
         within = not findings and _within_floor(marginals, pairs)
         level: VerdictName = "ok" if within else "suspect"
         doubts = _own_findings(own, level, masses)
-        findings.extend((level, f"Its own check: {reason}") for _, reason in doubts)
-    return Verdict(_worst(findings), (*_sorted_reasons(findings), *_summary(marginals)))
+        findings.extend(Finding(level, f"Its own check: {d.reason}", d.cure) for d in doubts)
+    return _verdict(findings, _summary(marginals))
 
 
 def _grade_without_reference(
     own: Verdict | None,
-    masses: list[tuple[VerdictName, str]],
+    masses: list[Finding],
     reference: ReferenceCheck,
     modes: ModeTable | None,
     name: str,
@@ -89,84 +101,93 @@ def _grade_without_reference(
         findings.extend(_own_findings(own, own.name, masses))
     placed = modes is not None and name in modes.mass
     if own is None and not placed:
-        findings.append(("suspect", "There is nothing to judge it by: no modes, no own checks."))
+        reason = "There is nothing to judge it by: no modes, no own checks."
+        findings.append(Finding("suspect", reason))
     elif own is None and not findings:
-        findings.append(("suspect", "Only the mode table speaks for it."))
+        findings.append(Finding("suspect", "Only the mode table speaks for it."))
     elif placed and not masses and modes is not None:
         shares = _slashed(modes.mass[name])
-        findings.append(
-            ("ok", f"Mode table: {shares} of its draws, {_slashed(modes.weight)} expected.")
-        )
-    note = f"Not graded against {reference.method}, which is not trusted here."
-    return Verdict(_worst(findings), (*_sorted_reasons(findings), note))
+        reason = f"Mode table: {shares} of its draws, {_slashed(modes.weight)} expected."
+        findings.append(Finding("ok", reason))
+    return _verdict(
+        findings, [f"Not graded against {reference.method}, which is not trusted here."]
+    )
 
 
-def _own_findings(
-    own: Verdict, level: VerdictName, masses: list[tuple[VerdictName, str]]
-) -> list[tuple[VerdictName, str]]:
+def _own_findings(own: Verdict, level: VerdictName, masses: list[Finding]) -> list[Finding]:
     """Give the fit's own reasons without those that the mode table has told as gravely."""
-    told = "\n".join(text for other, text in masses if _SEVERITY[other] >= _SEVERITY[level])
+    told = "\n".join(m.reason for m in masses if _SEVERITY[m.level] >= _SEVERITY[level])
+    reasons = own.reasons or ("by its own checks",)
     return [
-        (level, reason)
-        for reason in own.reasons or ("by its own checks",)
+        Finding(level, reason, cure)
+        for reason, cure in zip(reasons, own.cures or ("",) * len(reasons), strict=True)
         if (mode := re.match(r"mode \d+", reason)) is None or f"{mode[0]}:" not in told
     ]
 
 
-def _mass_findings(
-    modes: ModeTable | None, trusted: bool, name: str
-) -> list[tuple[VerdictName, str]]:
+def _mass_findings(modes: ModeTable | None, trusted: bool, name: str) -> list[Finding]:
     if modes is None or name not in modes.mass or len(modes.weight) < 2:
         return []
     mass = modes.mass[name]
     source, expected = "the local evidence", modes.weight
     if trusted and modes.reference_mass is not None:
         source, expected = "the reference", modes.reference_mass
-    findings: list[tuple[VerdictName, str]] = []
+    findings: list[Finding] = []
     for i in np.flatnonzero(expected >= WEIGHT_LIMIT):
         has = f"mode {i + 1}: {mass[i]:.1%} of its draws, {expected[i]:.0%} by {source}."
         if mass[i] < LOST_SHARE * expected[i]:
-            findings.append(("collapsed", f"Lost {has}"))
+            findings.append(Finding("collapsed", f"Lost {has}", _MORE_MODES))
         elif abs(mass[i] - expected[i]) > MASS_TOLERANCE:
-            findings.append(("suspect", f"Wrong weight of {has}"))
-    lost = [finding for finding in findings if finding[0] == "collapsed"]
-    return lost or findings
+            findings.append(Finding("suspect", f"Wrong weight of {has}", _MORE_MODES))
+    lost = [finding for finding in findings if finding.level == "collapsed"]
+    unseen = (expected == 0) & (mass >= EXTRA_MASS)
+    extra = np.flatnonzero(unseen & (source == "the reference"))
+    if lost or not len(extra):
+        # Of two modes one has too much if the other has too little: one thing, said once.
+        return lost or (findings[:1] if len(expected) == 2 else findings)
+    share = float(mass[extra].sum())
+    where = " and ".join(f"mode {i + 1}" for i in extra)
+    reason = f"{share:.1%} of its draws lie in {where}, where the reference has none."
+    return [
+        Finding("suspect", reason, "Run more chains from other starts: one of the two is wrong.")
+    ]
 
 
-def _distance_findings(
-    marginals: Distances, pairs: Distances | None
-) -> list[tuple[VerdictName, str]]:
-    findings: list[tuple[VerdictName, str]] = []
+def _distance_findings(marginals: Distances, pairs: Distances | None) -> list[Finding]:
+    findings: list[Finding] = []
     far = exceeds(marginals)
     if far.any():
         i = _worst_index(marginals.w1, far)
         findings.append(
-            (
+            Finding(
                 "suspect",
                 f"{_count(far, 'marginal')} differ from the reference; the worst is "
                 f"{marginals.names[i]}: W1 {marginals.w1[i]:.2f} sd (noise floor "
                 f"{marginals.floor[i]:.2f}), mean error {marginals.mean_error[i]:+z.2f} sd, "
                 f"sd ratio {marginals.sd_ratio[i]:.2f}.",
+                _OTHER,
             )
         )
     wrong = wrong_sd(marginals) & ~far
     if wrong.any():
         i = _worst_index(_log_sd(marginals), wrong)
         findings.append(
-            (
+            Finding(
                 "suspect",
                 f"{_count(wrong, 'sd')} differ from the reference; the worst is "
                 f"{marginals.names[i]} with sd ratio {marginals.sd_ratio[i]:.2f}.",
+                _OTHER,
             )
         )
     if pairs is not None and (off := pairs.w1 > np.maximum(pairs.floor, PAIR_TOLERANCE)).any():
         i = _worst_index(pairs.w1, off)
         findings.append(
-            (
+            Finding(
                 "suspect",
                 f"{int(off.sum())} of {off.size} sums and differences of standardised parameters "
                 f"are off, so dependence is; the worst is {pairs.names[i]}: W1 "
                 f"{pairs.w1[i]:.2f} sd, sd ratio {pairs.sd_ratio[i]:.2f}.",
+                _OTHER,
             )
         )
     return findings
@@ -211,15 +232,15 @@ def _summary(marginals: Distances) -> list[str]:
     return lines
 
 
-def _worst(findings: list[tuple[VerdictName, str]]) -> VerdictName:
-    return max((level for level, _ in findings), key=_SEVERITY.__getitem__, default="ok")
-
-
-def _sorted_reasons(findings: list[tuple[VerdictName, str]]) -> tuple[str, ...]:
+def _verdict(findings: list[Finding], notes: list[str]) -> Verdict:
     """Give the gravest reasons first; what speaks for a fit counts only when nothing is against."""
-    against = [finding for finding in findings if finding[0] != "ok"]
-    ordered = sorted(against or findings, key=lambda finding: -_SEVERITY[finding[0]])
-    return tuple(dict.fromkeys(reason for _, reason in ordered))
+    against = [finding for finding in findings if finding.level != "ok"]
+    ordered = sorted(against or findings, key=lambda finding: -_SEVERITY[finding.level])
+    cures = {finding.reason: finding.cure for finding in reversed(ordered)}
+    reasons = tuple(dict.fromkeys(finding.reason for finding in ordered))
+    worst: VerdictName = max((f.level for f in findings), key=_SEVERITY.__getitem__, default="ok")
+    told = tuple(cures[reason] for reason in reasons) + ("",) * len(notes)
+    return Verdict(worst, (*reasons, *notes), told)
 
 
 def _worst_index(values: Array, among: NDArray[np.bool_]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,12 +16,18 @@ from stanrovi.io.arviz import to_arviz
 from stanrovi.methods import METHODS, Method
 from stanrovi.runs.guard import guarded
 from stanrovi.runs.record import constrained, record
+from stanrovi.runs.resample import Resampled, resampled
+from stanrovi.runs.summary import summary_frame
 from stanrovi.stan.data import DataSource
 from stanrovi.stan.model import Model, ModelSource, as_model
+from stanrovi.vi.facts import Verdict
 from stanrovi.vi.fit_run import TraceListener
 from stanrovi.vi.methods.driver import fit_density
 from stanrovi.vi.result import FitResult
 from stanrovi.vi.settings import FamilySettings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MAX_DRAWS = 2**30  # all points of the quasi-random sequence
 # Facts of a fit that are numbers or words, under their own names.
@@ -49,6 +55,49 @@ class Fit:
     draws: Draws
     model_name: str
     engine: str
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether to trust it, why, and what to do where not."""
+        return self.result.verdict
+
+    @property
+    def khat(self) -> float:
+        """Pareto shape of the importance weights of its draws."""
+        return self.result.khat
+
+    def summary(self) -> pd.DataFrame:
+        """Summarise every scalar parameter, with the estimated error of its marginal.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Rows under Stan's names; columns mean, sd, q5, q50, q95, and error and error_se: W1 to
+            the posterior in sds and its Monte Carlo error, estimated without a reference.
+        """
+        return summary_frame(self.draws, self.result.errors)
+
+    def resample(self, draws: int | None = None, *, seed: int | None = None) -> Resampled:
+        """Resample its draws by Pareto-smoothed importance weights.
+
+        Parameters
+        ----------
+        draws : int, optional
+            How many to return; as many as the fit has by default.
+        seed : int, optional
+            By default that of the fit.
+
+        Returns
+        -------
+        Resampled
+            With ``draws``, ``summary()`` and how many of them are distinct.
+
+        Raises
+        ------
+        DrawsError
+            The weights rest on too few draws, as k-hat says.
+        """
+        return resampled(self.draws, draws, seed=seed)
 
     def to_arviz(self) -> Any:
         """Convert to ArviZ's container (InferenceData or DataTree)."""

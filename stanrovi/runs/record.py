@@ -40,7 +40,7 @@ def record(
     unconstrained : ndarray, shape (chain, draw, dim), optional
     sample_stats : mapping of str to ndarray, shape (chain, draw)
     attrs : mapping
-        Beyond library, model, method, engine and seed.
+        Beyond library, model, method, engine, seed, and hashes of program and data.
     facts : FitFacts, optional
         Of a variational fit.
 
@@ -55,6 +55,7 @@ def record(
         "method": method,
         "engine": engine,
         "seed": seed,
+        **model.hashes,
     }
     return Draws(
         method=method,

@@ -76,6 +76,19 @@ def to_json(data: Mapping[str, Any]) -> str:
         raise DataError("the data are nested too deeply to be Stan data") from None
 
 
+def canonical(data: Mapping[str, Any]) -> str:
+    """Write data as one text, the same for equal values: 1 is 1.0, and order does not matter."""
+    return json.dumps(_floats(dict(data)), sort_keys=True)
+
+
+def _floats(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _floats(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_floats(inner) for inner in value]
+    return float(value) if isinstance(value, (bool, int)) else value
+
+
 def check_data(data: Mapping[str, Any], declarations: Sequence[Declaration], program: str) -> None:
     """Check data against the declarations of the data block.
 

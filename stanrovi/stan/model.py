@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -14,7 +16,7 @@ from stanrovi.arguments import check_choice, checked_seed
 from stanrovi.errors import ModelError, UsageError
 from stanrovi.stan.batch import BatchEvaluator
 from stanrovi.stan.constrain import Constrainer, shape
-from stanrovi.stan.data import DataSource, check_data, known_size, read_data, to_json
+from stanrovi.stan.data import DataSource, canonical, check_data, known_size, read_data, to_json
 from stanrovi.stan.engine import EngineChoice, EngineName, load_library, load_program, load_reduced
 from stanrovi.stan.locate import locate
 from stanrovi.stan.program import Program
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from bridgestan import StanModel
 
 logger = logging.getLogger(__name__)
+
+_HASH = 16  # letters
 
 
 class Model:
@@ -227,6 +231,21 @@ class Model:
             with its count.
         """
         return self._constrainer.constrain(x, seed)
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256, abridged, of program and data: ``program_hash`` and ``data_hash``.
+
+        The same for the same code, includes filled in, and for the same values, however they
+        were given.
+        """
+        source = self.source
+        code = source.code.encode() if isinstance(source, Program) else source.read_bytes()
+        values = canonical(self.data).encode()
+        return {
+            name: hashlib.sha256(what).hexdigest()[:_HASH]
+            for name, what in (("program_hash", code), ("data_hash", values))
+        }
 
     @property
     def scalars(self) -> Scalars:

@@ -57,9 +57,13 @@ class Verdict:
     cures: tuple[str, ...] = ()
 
     @property
-    def advice(self) -> tuple[str, ...]:
-        """The cures, each once."""
-        return tuple(dict.fromkeys(cure for cure in self.cures if cure))
+    def told(self) -> tuple[str, ...]:
+        """Every reason with its cure, a few sentences each."""
+        cures = self.cures or ("",) * len(self.reasons)
+        return tuple(
+            f"{reason.removesuffix('.')}. {cure}" if cure else reason
+            for reason, cure in zip(self.reasons, cures, strict=True)
+        )
 
 
 @dataclass(frozen=True)

@@ -271,7 +271,7 @@ def test_files_and_containers_are_shown_the_way():
 def test_different_models_are_named():
     rng = np.random.default_rng(15)
     values = rng.normal(size=(4, 50, 2))
-    with pytest.raises(DrawsError, match="only in rovi: y; only in nuts: x"):
+    with pytest.raises(DrawsError, match="no parameter in common: nuts has x; rovi has y"):
         compare(run("rovi", values, name="y"), nuts(values))
     with pytest.raises(DrawsError, match=r"different data: x has shape \(3,\) in rovi and \(2,\)"):
         compare(run("rovi", rng.normal(size=(1, 50, 3))), nuts(values))

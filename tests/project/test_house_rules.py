@@ -58,7 +58,7 @@ HOMES = {
     "xarray": ("stanrovi.io", "stanrovi.diagnostics.statistics", "stanrovi.plots.forest"),
     "h5netcdf": ("stanrovi.io",),
     "matplotlib": ("stanrovi.plots", "stanrovi.comparison.comparison", "stanrovi.calibration"),
-    "pandas": ("stanrovi.grading.findings",),
+    "pandas": ("stanrovi.grading.findings", "stanrovi.runs"),
     "jinja2": ("stanrovi.comparison.as_html",),
     "bridgestan": ("stanrovi.stan",),
     "stanli": ("stanrovi.stan",),

@@ -178,7 +178,7 @@ def _marginals(case: Case) -> list[Doubt]:
 def _worst(errors: MarginalErrors, among: NDArray[np.bool_]) -> int:
     known = np.isfinite(errors.error) & np.isfinite(errors.se)
     safe = np.full(len(known), np.inf)
-    safe[known] = (errors.error - errors.se)[known]
+    safe[known] = errors.error[known] - errors.se[known]
     return int(np.argmax(np.where(among, safe, -np.inf)))
 
 
@@ -249,7 +249,7 @@ def _support(case: Case) -> list[str]:
     elif len(modes) == 1:
         first = "one basin was found, and the draws lie in it"
     else:
-        first = f"the draws are shared among all {len(modes)} basins as the target shares its mass"
+        first = f"the draws are shared among {len(modes)} basins as the target shares its mass"
     errors = case.checks.errors
     reasons = [first]
     if len(errors.names):

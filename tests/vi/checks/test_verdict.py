@@ -61,7 +61,7 @@ def test_a_good_fit_is_ok_and_names_its_worst_marginal():
     assert "one basin" in verdict.reasons[0]
     assert "theta[2], about 0.04 sd (± 0.01)" in verdict.reasons[1]
     assert "k-hat 0.10" in verdict.reasons[2]
-    assert verdict.advice == ()
+    assert not any(verdict.cures)
 
 
 def test_a_good_fit_of_two_basins_is_ok():
@@ -95,14 +95,14 @@ def test_an_unconverged_fit_is_never_ok(status):
     verdict = judged(status=status)
     assert verdict.name == "suspect"
     assert "how it ended" in verdict.reasons[0]
-    assert verdict.advice
+    assert all(verdict.cures)
 
 
 def test_a_missing_mode_is_a_collapse_whatever_the_marginals_say():
     verdict = judged(modes((0.6, 1.0), (0.4, 0.0)), method="rovi")
     assert verdict.name == "collapsed"
     assert verdict.reasons == ("mode 2 has 40.0% of the local evidence and 0.0% of the draws",)
-    assert "method auto" in verdict.advice[0]
+    assert "method auto" in verdict.cures[0]
 
 
 def test_a_mode_too_light_to_be_sure_of_is_no_collapse():
@@ -125,7 +125,7 @@ def test_missing_members_of_an_orbit_are_named():
     assert verdict.name == "collapsed"
     assert "mode 1 with a.1 and a.2 exchanged" in verdict.reasons[0]
     assert "the sign of a.2 turned" in verdict.reasons[0]
-    assert "ordered" in verdict.advice[0]
+    assert "ordered" in verdict.cures[0]
 
 
 def test_equal_modes_with_unequal_weights_are_suspect():
@@ -152,7 +152,7 @@ def test_rejected_draws_are_suspect():
     verdict = judged(rejected=10)
     assert verdict.name == "suspect"
     assert "1.0%" in verdict.reasons[0]
-    assert "bounds" in verdict.advice[0]
+    assert "bounds" in verdict.cures[0]
 
 
 def test_a_misfit_outranks_everything_and_counts_ghosts():
@@ -166,8 +166,8 @@ def test_a_misfit_outranks_everything_and_counts_ghosts():
 
 def test_the_cure_of_a_wrong_marginal_knows_the_method_and_the_roots():
     wrong = errors((0.3, 0.02))
-    assert "method auto" in judged(errors=wrong, method="gaussian").advice[0]
-    assert "NUTS" in judged(errors=wrong).advice[0]
+    assert "method auto" in judged(errors=wrong, method="gaussian").cures[0]
+    assert "NUTS" in judged(errors=wrong).cures[0]
     root = Root("tau", {"theta[1]": 3.0, "theta[2]": 3.0})
-    advice = judged(errors=wrong, roots=(root,)).advice[0]
-    assert "theta[1] and 1 more, whose spread tau rules" in advice
+    cure = judged(errors=wrong, roots=(root,)).cures[0]
+    assert "theta[1] and 1 more, whose spread tau rules" in cure
