@@ -29,6 +29,7 @@ _REFINE = 16
 _DRAWS = 16
 _MAX_DRAWS = 512
 _LOG_ODDS_SE = 0.02
+_FURTHEST = 1e4  # sds between modes along an axis that can be scanned
 
 
 def mixture_marginal(levels: Array, weights: Array) -> SplineMap:
@@ -56,9 +57,12 @@ def scan_axis(run: FitRun, family: Product, axis: int, modes: Array) -> Product:
     Returns
     -------
     Product
-        Not standardised.
+        Not standardised. As it was where the axis has become so short that the modes are
+        thousands of its standard deviations apart, and no grid leads from one to another.
     """
     levels = np.sort(family.coordinates(modes)[:, axis])
+    if np.ptp(levels) > _FURTHEST:
+        return family
     grid = _scan_grid(levels, _local_widths(family, axis, levels))
     with run.stage("scan"):
         value, slope = _along(run, family, axis, grid, _DRAWS)

@@ -81,16 +81,16 @@ def judge(case: Case) -> Verdict:
     Verdict
     """
     lost = [(reason, _more_components(case)) for reason in lost_modes(case.modes)]
-    if case.outcome.misfit is not None:
-        doubts = [(case.outcome.misfit, _more_components(case)), *lost]
-        ghosts = _ghost_share(case.log_ratio)
-        if ghosts > 0.01:
-            doubts.append((f"{ghosts:.0%} of the draws lie where the target has no mass", ""))
-        return _verdict("family cannot hold these modes", doubts)
+    shape = [*_marginals(case), *_weights(case)]
+    ghosts = _ghosts(case)
+    # A misfit is foreseen from the modes alone; draws that agree with the target refute it.
+    if case.outcome.misfit is not None and (lost or shape or ghosts):
+        foreseen = (case.outcome.misfit, _more_components(case))
+        return _verdict("family cannot hold these modes", [foreseen, *lost, *ghosts])
     lost += [*_missing_images(case), *_absent(case)]
     if lost:
         return _verdict("collapsed", lost)
-    doubts = [*_marginals(case), *_weights(case), *_ending(case), *_rejections(case)]
+    doubts = [*shape, *_ending(case), *_rejections(case)]
     if doubts:
         return _verdict("suspect", doubts)
     return _verdict("ok", [(reason, "") for reason in _support(case)])
@@ -110,9 +110,12 @@ def _verdict(name: str, doubts: Sequence[Doubt]) -> Verdict:
     return Verdict(name, reasons, cures)  # type: ignore[arg-type]
 
 
-def _ghost_share(log_ratio: Array) -> float:
-    """Share of draws far below the target's usual density ratio."""
-    return float((log_ratio < np.median(log_ratio) - 10.0).mean())
+def _ghosts(case: Case) -> list[Doubt]:
+    """Draws far below the target's usual density ratio."""
+    share = float((case.log_ratio < np.median(case.log_ratio) - 10.0).mean())
+    if share <= 0.01:
+        return []
+    return [(f"{share:.0%} of the draws lie where the target has no mass", _more_components(case))]
 
 
 def _more_components(case: Case) -> str:
