@@ -22,6 +22,7 @@ import numpy as np
 from exact import Case, cases
 from tables import markdown
 
+from stanrovi.determinism import one_blas_thread
 from stanrovi.diagnostics.statistics import psis_khat
 from stanrovi.methods import Method
 from stanrovi.target import Array, Density, Scalars
@@ -149,7 +150,8 @@ def rows(variant: int, seeds: Sequence[int]) -> list[Row]:
 
 
 def _row(job: tuple[int, int, Method, int]) -> Row:
-    return row(*job)
+    with one_blas_thread():
+        return row(*job)
 
 
 def confusion(found: Sequence[Row], key: Callable[[Row], str], head: str) -> str:

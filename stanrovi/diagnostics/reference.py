@@ -60,7 +60,12 @@ class ReferenceCheck:
 
 
 def check_reference(
-    reference: Draws, values: Array, names: tuple[str, ...], basins: str = ""
+    reference: Draws,
+    values: Array,
+    names: tuple[str, ...],
+    basins: str = "",
+    *,
+    partly: bool = True,
 ) -> ReferenceCheck:
     """Decide whether a reference may grade anything.
 
@@ -74,6 +79,8 @@ def check_reference(
         Their names.
     basins : str
         What the mode table holds against the reference; empty if nothing.
+    partly : bool
+        Whether it may grade some parameters where it does not know the others.
 
     Returns
     -------
@@ -84,7 +91,7 @@ def check_reference(
     divergent = reference.sample_stats.get("diverging")
     divergences = -1 if divergent is None else int(np.nansum(divergent))
     unknown = _unknown(scale, effective)
-    few = unknown.sum() <= _UNKNOWN_SHARE * len(names) and not (scale > RHAT_SPLIT).any()
+    few = partly and unknown.sum() <= _UNKNOWN_SHARE * len(names) and not (scale > RHAT_SPLIT).any()
     mixing = _rhat_problems(scale, names, reference.n_chains)
     problems = [
         *([] if few else mixing or _ess_problems(effective, names)),
@@ -141,7 +148,7 @@ def check_draws(draws: Draws) -> ReferenceCheck:
     if not varies.any():
         raise DrawsError("Every parameter is constant over the draws; run more iterations.")
     names = tuple(name for name, keep in zip(scalars, varies, strict=True) if keep)
-    return check_reference(draws, values[..., varies], names)
+    return check_reference(draws, values[..., varies], names, partly=False)
 
 
 def _unknown(scale: Array, effective: Array) -> NDArray[np.bool_]:

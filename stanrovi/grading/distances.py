@@ -22,6 +22,7 @@ _SPLITS = 200
 # Half distances scale as one over the square root of the size, so more rows only cost time.
 _SPLIT_ROWS = 2000
 _PAIRS = 25
+_DOMINANT = 0.15
 _PAIR_BLOCK = 512  # parameters whose correlations with all others are held at once
 
 
@@ -39,7 +40,7 @@ class Distances:
         Mean of the draws minus mean of the reference, reference sds.
     sd_ratio, sd_noise : ndarray, shape (k,)
         Sd of the draws over sd of the reference, and the standard error of its
-        logarithm when the two agree.
+        logarithm when the two agree; infinite where tails are too heavy for one.
     """
 
     names: tuple[str, ...]
@@ -112,7 +113,10 @@ def distances(
     mine = draws.reshape(-1, draws.shape[2])
     effective = effective_sizes(reference)
     size = effective_sizes(draws) if len(draws) > 1 else len(mine)
-    kurtosis = (((flat - flat.mean(axis=0)) / sd) ** 4).mean(axis=0)
+    fourth = ((flat - flat.mean(axis=0)) / sd) ** 4
+    sd_noise = np.sqrt(np.maximum(fourth.mean(axis=0) - 1, 0.1) / 4 * (1 / size + 1 / effective))
+    # One draw that makes up much of the fourth moment: no sample tells how noisy an sd is.
+    sd_noise[fourth.max(axis=0) > _DOMINANT * fourth.sum(axis=0)] = np.inf
     w1 = [wasserstein_distance(mine[:, i], flat[:, i]) for i in range(len(names))]
     return Distances(
         names=names,
@@ -120,7 +124,7 @@ def distances(
         floor=noise_floor(reference, effective, size, rng),
         mean_error=(mine.mean(axis=0) - flat.mean(axis=0)) / sd,
         sd_ratio=mine.std(axis=0) / sd,
-        sd_noise=np.sqrt(np.maximum(kurtosis - 1, 0.1) / 4 * (1 / size + 1 / effective)),
+        sd_noise=sd_noise,
     )
 
 

@@ -45,12 +45,12 @@ def plot_marginals(findings: Findings, count: int = 12) -> Figure:
 
 
 def _panel_title(findings: Findings, name: str) -> str:
-    i = findings.parameters.index(name)
-    graded = [
-        (m.marginals.w1[i], m.marginals.floor[i], method)
-        for method, m in findings.methods.items()
-        if m.marginals is not None
-    ]
+    graded = []
+    for method, found in findings.methods.items():
+        part = found.marginals
+        if part is not None and name in part.names:
+            i = part.names.index(name)
+            graded.append((part.w1[i], part.floor[i], method))
     if not graded:
         return name
     w1, floor, method = max(graded)

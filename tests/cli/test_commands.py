@@ -111,6 +111,40 @@ def test_fit_text(files):
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_fit_tells_the_error_of_every_marginal():
+    found = run_json("fit", "eight_schools", "--seed", 1)
+    assert {row["name"] for row in found["errors"]} == set(found["summary"])
+    assert len(found["cures"]) == len(found["reasons"])
+    doubtful = run_json("fit", "neals_funnel", "--method", "rovi", "--seed", 1)
+    assert doubtful["verdict"] == "suspect"
+    assert "method auto" in doubtful["cures"][0]
+    text = run("fit", "neals_funnel", "--method", "rovi", "--seed", 1).stdout
+    assert "Fit by method auto" in text
+
+
+def test_fit_resamples_beside_the_plain_summary(tmp_path):
+    args = ("fit", "kidscore", "--seed", 1, "--resample", "--output", tmp_path / "r.nc")
+    text = run(*args).stdout
+    assert text.count("\nbeta[4] ") == 2
+    assert "draws are distinct" in text
+    found = run_json(*args, "--overwrite")
+    assert found["resampled"]["refused"] is None
+    assert 3000 < found["resampled"]["n_distinct"] <= 4000
+    draws = sr.read_draws(tmp_path / "r.nc")
+    assert draws.method == "auto+psir"
+    assert len(np.unique(draws.posterior["sigma"])) == found["resampled"]["n_distinct"]
+
+
+def test_fit_refuses_to_resample_what_weights_cannot_mend(tmp_path):
+    args = ("fit", "neals_funnel", "--method", "mfvi", "--seed", 1, "--resample")
+    result = run(*args, "--output", tmp_path / "f.nc")
+    assert "Not resampled." in result.stderr
+    assert "k-hat" in result.stderr
+    assert sr.read_draws(tmp_path / "f.nc").method == "mfvi"
+    assert "k-hat" in run_json(*args)["resampled"]["refused"]
+    run(*args, "--strict", code=3)
+
+
 def test_fit_draws_a_seed_and_records_it():
     seeds = {run_json("fit", "eight_schools", "--method", "gaussian")["seed"] for _ in range(2)}
     assert len(seeds) == 2

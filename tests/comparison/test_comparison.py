@@ -281,6 +281,74 @@ def test_different_models_are_named():
         compare({"a": "fit.nc"}, nuts(values))
 
 
+def data_of(draws, data_hash):
+    return replace(draws, attrs={**draws.attrs, "data_hash": data_hash})
+
+
+def test_runs_of_different_data_are_refused():
+    rng = np.random.default_rng(21)
+    fit, reference = good_fit(rng), nuts(bimodal(rng, 4, 500, 0.5))
+    with pytest.raises(DrawsError, match=r"different data \(their hashes are b and a\)"):
+        compare(data_of(fit, "a"), data_of(reference, "b"))
+    compare(data_of(fit, "a"), data_of(reference, "a"))
+    compare(data_of(fit, "a"), reference)  # a file that does not tell
+
+
+def test_what_runs_share_is_compared_and_the_rest_is_named():
+    """As a non-centred fit with a reference of the centred program."""
+    rng = np.random.default_rng(22)
+    theta, raw = rng.normal(size=(1, 400, 2)), rng.normal(size=(1, 400, 2))
+    fit = replace(run("rovi", theta, name="theta"), parameters=("raw",))
+    fit = replace(fit, posterior={**fit.posterior, "raw": raw})
+    reference = nuts(rng.normal(size=(4, 400, 2)), name="theta")
+    reference = replace(
+        reference,
+        posterior={**reference.posterior, "eta": rng.normal(size=(4, 400))},
+        parameters=("theta", "eta"),
+    )
+    found = compare(fit, reference)
+    assert found.parameters == ("theta[1]", "theta[2]")
+    assert found.left_out == ("eta", "raw")
+    assert found.to_dict()["left_out"] == ["eta", "raw"]
+
+
+def test_one_parameter_that_the_reference_does_not_know_erases_nothing():
+    rng = np.random.default_rng(23)
+    values = rng.normal(size=(4, 1000, 3))
+    values[0, :, 1] += 0.35  # R-hat about 1.02
+    found = compare(run("rovi", rng.normal(size=(1, 4000, 3))), nuts(values))
+    assert found.reference.trusted
+    assert found.reference.unknown == ("x[2]",)
+    assert "Not graded" in found.reference.reason
+    assert "x[2] (R-hat 1.0" in found.reference.reason
+    assert found.methods["rovi"].marginals.names == ("x[1]", "x[3]")
+    assert found.methods["rovi"].verdict.name == "ok"
+    assert found.worst_parameters()[-1] == "x[2]"
+    assert found.plot() is not None
+
+
+def test_draws_of_a_mode_that_the_reference_lacks_are_told_once():
+    rng = np.random.default_rng(24)
+    values = bimodal(rng, 4, 1000, 1.0)
+    light = good_fit(rng)
+    peaks = tuple(
+        replace(m, weight=w) for m, w in zip(light.facts.modes, (0.96, 0.04), strict=True)
+    )
+    fit = replace(light, facts=replace(light.facts, modes=peaks))
+    found = compare(fit, nuts(values))
+    told = [r for r in found.methods["rovi"].verdict.reasons if "mode" in r]
+    assert len(told) == 1
+    assert "lie in mode 2, where the reference has none" in told[0]
+
+
+def test_reasons_carry_their_cures(trusted):
+    verdict = trusted.methods["mfvi"].verdict
+    assert len(verdict.cures) == len(verdict.reasons)
+    assert "method auto" in verdict.cures[0]
+    assert any("method auto" in said for said in verdict.told)
+    assert trusted.to_dict()["methods"]["mfvi"]["cures"] == list(verdict.cures)
+
+
 def test_json_follows_the_schema(trusted, untrusted):
     validator = jsonschema.Draft202012Validator(SCHEMA)
     for comparison in (trusted, untrusted):

@@ -3,7 +3,7 @@ import pytest
 from comparison_cases import autocorrelated
 
 from stanrovi.grading.distances import distances, noise_floor, pair_distances
-from stanrovi.grading.verdicts import exceeds
+from stanrovi.grading.verdicts import exceeds, wrong_sd
 
 
 def named(count):
@@ -87,3 +87,20 @@ def test_pairs_of_one_or_of_identical_parameters():
     assert pair_distances(one, one, named(1), rng) is None
     twins = np.repeat(one, 2, axis=2)
     assert pair_distances(twins, twins, named(2), rng).names == ("p[1] + p[2]",)
+
+
+@pytest.mark.parametrize("df", [2.2, 3.0, 30.0])
+def test_sds_of_heavy_tails_differ_by_chance(df):
+    """Where the kurtosis is infinite, that of a sample promises more than its sd can keep."""
+    rng = np.random.default_rng(31)
+    wrong = 0
+    for _ in range(60):
+        reference, mine = rng.standard_t(df, (4, 500, 1)), rng.standard_t(df, (1, 2000, 1))
+        wrong += bool(wrong_sd(distances(mine, reference, named(1), rng)).any())
+    assert wrong <= 6
+
+
+def test_a_wrong_sd_of_light_tails_is_seen_all_the_same():
+    rng = np.random.default_rng(32)
+    reference, mine = rng.normal(size=(4, 500, 1)), 0.75 * rng.normal(size=(1, 2000, 1))
+    assert wrong_sd(distances(mine, reference, named(1), rng)).all()

@@ -388,3 +388,14 @@ def test_roots_come_back_from_a_file_and_nonsense_does_not(tmp_path):
         data = to_arviz(draws)
         data.attrs["roots"] = nonsense
         assert from_arviz(data).facts.roots == ()
+
+
+def test_a_file_tells_errors_and_cures(tmp_path):
+    fit = stanrovi.fit("neals_funnel", method="gaussian", seed=0, draws=200)
+    facts = read_draws(write_netcdf(fit.draws, tmp_path / "f.nc")).facts
+    assert facts.verdict == fit.verdict
+    assert facts.verdict.cures[0]
+    mine = fit.result.errors
+    assert (facts.errors.names, facts.errors.source) == (mine.names, mine.source)
+    np.testing.assert_allclose(facts.errors.error, mine.error)
+    np.testing.assert_allclose(facts.errors.se, mine.se)

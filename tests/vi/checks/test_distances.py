@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from scipy.stats import norm, wasserstein_distance
+
+from stanrovi.vi.checks.distances import spread, weighted_w1
+
+
+def even(n):
+    return np.full(n, 1 / n)
+
+
+def test_it_is_the_wasserstein_distance_in_sds_of_the_first():
+    rng = np.random.default_rng(0)
+    x = rng.gamma(2.0, size=(500, 2))
+    first, second = rng.dirichlet(np.ones(500)), even(500)
+    w1, _ = weighted_w1(x, first, second)
+    for j in range(2):
+        sd = np.sqrt(first @ (x[:, j] - first @ x[:, j]) ** 2)
+        expected = wasserstein_distance(x[:, j], x[:, j], first, second) / sd
+        assert w1[j] == pytest.approx(expected, rel=1e-9)
+
+
+def test_equal_weights_are_no_distance_apart_and_make_no_noise():
+    w1, noise = weighted_w1(np.random.default_rng(1).normal(size=(50, 3)), even(50), even(50))
+    np.testing.assert_allclose(w1, 0, atol=1e-12)
+    np.testing.assert_allclose(noise, 0, atol=1e-7)
+
+
+def test_the_noise_is_what_chance_alone_gives():
+    rng = np.random.default_rng(2)
+    seen, told = [], []
+    for _ in range(200):
+        x = rng.normal(size=(400, 1))
+        raw = np.exp(0.8 * rng.normal(size=400))  # weights that know nothing of x
+        w1, noise = weighted_w1(x, raw / raw.sum(), even(400))
+        seen.append(w1[0])
+        told.append(noise[0])
+    assert np.mean(told) == pytest.approx(np.mean(seen), rel=0.1)
+
+
+def test_many_columns_are_taken_in_blocks():
+    x = np.random.default_rng(3).normal(size=(3000, 1500))
+    weights = np.random.default_rng(4).dirichlet(np.ones(3000))
+    w1, _ = weighted_w1(x, weights, even(3000))
+    alone, _ = weighted_w1(x[:, [1400]], weights, even(3000))
+    assert w1[1400] == alone[0]
+
+
+@pytest.mark.parametrize(("df", "heavy"), [(1.0, True), (1.5, True), (3.0, False), (30.0, False)])
+def test_a_scale_without_variance_is_robust(df, heavy):
+    x = np.sort(np.random.default_rng(5).standard_t(df, (40_000, 1)), axis=0)
+    scale, robust = spread(x, np.full(x.shape, 1 / len(x)))
+    assert robust[0] == heavy
+    if heavy:
+        low, high = np.quantile(x, norm.cdf([-1, 1]))
+        assert scale[0] == pytest.approx((high - low) / 2, rel=1e-3)
+
+
+def test_weights_on_one_point_give_a_large_number_and_no_warning():
+    x = np.linspace(-1, 1, 100)[:, None]
+    one = np.zeros(100)
+    one[3] = 1.0
+    w1, noise = weighted_w1(x, one, even(100))
+    assert np.isfinite(w1).all()
+    assert np.isfinite(noise).all()
+    assert w1[0] > 10
