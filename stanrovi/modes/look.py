@@ -13,7 +13,8 @@ from stanrovi.target import Array, BudgetExhausted, Target
 
 # Distances at which climbs begin, in local standard deviations of a known mode.
 _RANGE = 3.0, 200.0
-_WAVE = 64
+# Climbs side by side: few, and many more where those cost little.
+_WAVES = 64, 192
 _MAX_ITERATIONS = 60
 
 
@@ -23,7 +24,6 @@ def look_again(
     first: Array,
     rng: np.random.Generator,
     *,
-    n_starts: int,
     most_gradients: int,
 ) -> tuple[Mode, ...]:
     """Climb from all around, until some basin is found that is not among the known ones.
@@ -36,9 +36,9 @@ def look_again(
     known : sequence of Mode
         At least one.
     first : ndarray, shape (m, dim)
-        Where to begin before anywhere else.
+        Where to begin as well.
     rng : numpy.random.Generator
-    n_starts, most_gradients : int
+    most_gradients : int
         When to give up.
 
     Returns
@@ -47,10 +47,12 @@ def look_again(
         Basins that are new, with their share of the local evidence of all.
     """
     basins = Basins(target, list(known))
-    before, begun = target.n_gradients, 0
-    while begun < n_starts and target.n_gradients - before < most_gradients:
-        starts = first if begun == 0 and len(first) else _around(known, rng, _WAVE)
-        begun += len(starts)
+    before, more = target.n_gradients, first
+    for size in _WAVES:
+        if target.n_gradients - before >= most_gradients:
+            break
+        starts = np.concatenate([more, _around(known, rng, size)])
+        more = starts[:0]
         try:
             value, gradient = target.log_density_gradient(starts)
             usable = np.isfinite(value) & (np.abs(gradient).max(axis=1) < 1e30)

@@ -17,7 +17,6 @@ from stanrovi.vi.checks.weights import Weighted
 _WEIGHT = 0.03  # error of a mode's weight that matters
 _SEEN = 0.02  # share of all mass from which on a mode counts
 _PROBES = 128
-_STARTS = 256
 _POOREST = 16  # draws where the fit has least of the target's mass: climbs begin there, too
 _HELD = 3.0  # nats by which a fit may be lower at a mode than at its image
 
@@ -87,9 +86,7 @@ def absent_modes(
     """
     ratio = evidence.log_p - evidence.log_q
     poorest = evidence.x[np.argsort(-np.where(np.isfinite(ratio), ratio, -np.inf))[:_POOREST]]
-    new = look_again(
-        evidence.target, modes, poorest, rng, n_starts=_STARTS, most_gradients=most_gradients
-    )
+    new = look_again(evidence.target, modes, poorest, rng, most_gradients=most_gradients)
     found = [(mode, _lacking(evidence, mode, rng)) for mode in new]
     return tuple(sorted((a for a in found if a[1] >= _SEEN), key=lambda a: -a[1]))
 

@@ -28,6 +28,7 @@ _CARRY = 0.03  # noise (sds) of an estimate from weights that carry
 _DISTRUST = 1.5  # chains count as so much noisier than they say: two moments are not a marginal
 _UNSEEN = 0.25  # residual score up to which the linear response is the whole answer
 _CLEAR = 0.15  # an error this large needs no better estimate
+_VAGUE = 100  # effective draws below which a large error is known to be large, and no more
 _CHAINS = 64, 512
 _FAR = 1e100  # squares of what is nearer are numbers
 
@@ -76,10 +77,13 @@ def marginal_errors(
         ), weighted
     first, second = first / first.sum(), second / second.sum()
     w1, noise = weighted_w1(values, first, second)
-    found = _Found(scalars.names, np.sqrt(np.maximum(w1**2 - noise**2, 0.0)), noise)
-    drawn = sound[: len(evidence.x)]
+    error = np.sqrt(np.maximum(w1**2 - noise**2, 0.0))
     # A tail that no widening explains is mass inside, which scores and chains do not see.
-    if found.open.any() and drawn.any() and khat < _INSIDE:
+    found = _Found(
+        scalars.names, error, noise, vague=weighted.size < _VAGUE, inside=not khat < _INSIDE
+    )
+    drawn = sound[: len(evidence.x)]
+    if found.unsettled.any() and drawn.any():
         own = values[: int(drawn.sum())]
         ranked = np.sort(own, axis=0)
         scores = NormalScores(ranked, spread(ranked, np.full(ranked.shape, 1 / len(ranked)))[0])
@@ -102,15 +106,26 @@ def _varying(values: Array) -> NDArray[np.bool_]:
 class _Found:
     """Errors found so far, with where each comes from."""
 
-    def __init__(self, names: tuple[str, ...], error: Array, noise: Array) -> None:
-        self._names = names
+    def __init__(
+        self, names: tuple[str, ...], error: Array, noise: Array, *, vague: bool, inside: bool
+    ) -> None:
+        self._names, self._vague, self._inside = names, vague, inside
         self._error, self.noise = error, noise
         self._source = np.array(["weights"] * len(names), dtype=object)
 
     @property
     def open(self) -> NDArray[np.bool_]:
-        """Which estimates are too noisy to go by, shape (k,)."""
-        return (self.noise > _CARRY) & ~(self._error > _CLEAR + 3 * self.noise)
+        """Which estimates are too noisy to go by, and may be replaced by any better."""
+        return (self.noise > _CARRY) & ~self._clear & (not self._inside)
+
+    @property
+    def unsettled(self) -> NDArray[np.bool_]:
+        """Which another estimate may better: the open ones, and large errors by few draws."""
+        return self.open | (self._clear & self._vague)
+
+    @property
+    def _clear(self) -> NDArray[np.bool_]:
+        return np.asarray(self._error > _CLEAR + 3 * self.noise)
 
     def settle(self, which: NDArray[np.bool_], error: Array, noise: Array, source: str) -> None:
         """Replace the estimates of some quantities."""
@@ -145,9 +160,11 @@ def _look_at_scores(
     error, unseen = from_scores(
         family, z[usable], residual[usable], scores, scores.of(values)[usable]
     )
-    which = found.open & (unseen < _UNSEEN)
+    # Few draws of much weight tell that an error is large, not how large.
+    which = found.unsettled & ((unseen < _UNSEEN) | (~found.open & (error > _CLEAR)))
     # What a residual score leaves unseen is of the order of its square.
-    found.settle(which, error, unseen**2, "scores")
+    noise = np.where(unseen < _UNSEEN, unseen**2, error / 4)
+    found.settle(which, error, noise, "scores")
 
 
 def _look_at_chains(

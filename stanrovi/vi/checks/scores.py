@@ -18,7 +18,8 @@ from stanrovi.target import Array
 from stanrovi.vi.checks.normal_scores import NormalScores
 
 _LARGEST = 0.999  # eigenvalue of R; one is a direction without any precision
-_WILD = 50.0  # residual scores beyond this are of a wall or a needle, and left out
+_WILD = 50.0  # times the median: residual scores beyond it are of a wall or a needle, and left out
+_RARE = 1e-3  # share of the points that may be left out
 
 
 def from_scores(
@@ -48,7 +49,9 @@ def from_scores(
         W1 in sds, and the root mean square of the score that the regression leaves, along the
         direction in which each quantity moves.
     """
-    kept = np.abs(residual).max(axis=1) < _WILD
+    size = np.abs(residual).max(axis=1, initial=0.0)
+    kept = size <= _WILD * max(float(np.median(size)), 1.0)
+    rare = kept.mean() > 1 - _RARE
     z, residual, values = z[kept], residual[kept], values[kept]
     if len(z) < 2 * family.dim:
         return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.inf)
@@ -62,4 +65,4 @@ def from_scores(
     moved = covariance @ along
     error = scores.w1(shift @ moved, (along * (moved - along)).sum(axis=0))
     rest = (residual - shift - z @ slope) @ moved
-    return error, np.sqrt((rest**2).mean(axis=0))
+    return error, np.sqrt((rest**2).mean(axis=0)) if rare else np.full(len(error), np.inf)

@@ -170,3 +170,12 @@ def test_a_spent_budget_leaves_what_the_draws_tell():
     )  # fmt: skip
     errors, _ = marginal_errors(late, Scalars.coordinates(2), 2000, np.random.default_rng(0))
     assert errors.error.max() > 0.05
+
+
+def test_a_large_error_is_told_with_its_size_where_weights_have_collapsed():
+    """Mean field on a nearly singular pair among others: a handful of draws has all the weight."""
+    d, rho = 6, 0.99
+    covariance = np.full((d, d), rho) + (1 - rho) * np.eye(d)
+    sd = np.linalg.inv(covariance)[0, 0] ** -0.5
+    errors = judged(gaussian(np.zeros(d), covariance), diagonal(*[sd] * d))
+    np.testing.assert_allclose(errors.error, w1_of_sds(sd, 1.0), atol=0.05)
