@@ -65,6 +65,9 @@ def marginal_errors(
     with np.errstate(over="ignore"):
         values = np.clip(scalars.of(weighted.x), -_FAR, _FAR)
     kept = _varying(values[: len(evidence.x)])
+    if not kept.any():
+        nothing = np.empty(0)
+        return MarginalErrors((), nothing, nothing, ()), weighted
     scalars = _restricted(scalars, kept)
     values = values[:, kept]
     sound = np.asarray(np.isfinite(values).all(axis=1))

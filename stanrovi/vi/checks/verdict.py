@@ -120,7 +120,7 @@ def _ghosts(case: Case) -> list[Doubt]:
 
 def _more_components(case: Case) -> str:
     if case.method in ("auto", "mixture"):
-        return f"Another seed may keep every mode. {_NUTS}"
+        return "Another seed may keep every mode; NUTS rarely moves from one to another."
     return "Fit by method auto, which gives each mode a component where one family has no room."
 
 

@@ -179,3 +179,9 @@ def test_a_large_error_is_told_with_its_size_where_weights_have_collapsed():
     sd = np.linalg.inv(covariance)[0, 0] ** -0.5
     errors = judged(gaussian(np.zeros(d), covariance), diagonal(*[sd] * d))
     np.testing.assert_allclose(errors.error, w1_of_sds(sd, 1.0), atol=0.05)
+
+
+def test_where_nothing_varies_there_is_nothing_to_tell():
+    """As where the map to constrained space fails everywhere."""
+    broken = Scalars(("a", "b"), lambda x: np.full((len(x), 2), np.nan))
+    assert judged(standard(2), diagonal(1, 1), scalars=broken).names == ()
