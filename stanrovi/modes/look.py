@@ -59,6 +59,7 @@ def look_again(
             if usable.any():
                 climb = Ascent(target, starts[usable], value[usable], gradient[usable])
                 basins.explore(climb, _MAX_ITERATIONS)
+                basins.add_summit(climb)
         except BudgetExhausted:
             break
         new = [m for m in basins.weighted() if not any(m.position is k.position for k in known)]

@@ -25,6 +25,8 @@ _NEGLIGIBLE = 9.0
 _HOPELESS = 30.0
 # Two maxima are one basin if the path between them dips less than this (nats).
 _DIP = 0.1
+# Nats by which an end is above a mode that it is not the same as.
+_HIGHER = 1.0
 # Local standard deviations from a mode at which others are looked for.
 _OUTWARD = (3.0, 20.0)
 # Iterations after which Newton's method takes over from the best climber so far:
@@ -274,6 +276,20 @@ class Basins:
         for i in arrived[np.argsort(-climb.log_density[arrived])]:
             if i not in self._seen and climb.log_density[i] > best - _HOPELESS - climb.x.shape[1]:
                 self._examine(climb, int(i))
+
+    def add_summit(self, climb: Ascent) -> None:
+        """Add the highest end of a climb where it is above every mode.
+
+        A needle on the shoulder of a wide mode has no dip before it, and is another basin all
+        the same.
+        """
+        top = max([m.log_density for m in self.modes], default=-np.inf)
+        height = np.where(climb.converged, climb.log_density, -np.inf)
+        i = int(np.argmax(height))
+        if height[i] > top + _HIGHER:
+            mode = local_mode(self.target, climb.x[i], climb.sd(i))
+            if mode is not None:
+                self.modes.append(mode)
 
     def weighted(self) -> tuple[Mode, ...]:
         """Modes with their share of the local evidence, heaviest first."""

@@ -166,7 +166,7 @@ def write_run(path: Path, method: str, names: tuple[str, ...], **arrays: np.ndar
 
 def test_report_of_files_that_do_not_fit(tmp_path, write):
     fit = write_run(tmp_path / "fit.nc", "rovi", ("x", "y"))
-    other = write_run(tmp_path / "other.nc", "nuts", ("x", "z"))
+    other = write_run(tmp_path / "other.nc", "nuts", ("z",))
     nuts = write_run(tmp_path / "nuts.nc", "nuts", ("x", "y"))
     out = ("--output", tmp_path / "out")
     text = fails("report", fit, other, *out, code=1)

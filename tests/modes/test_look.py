@@ -42,6 +42,16 @@ def test_it_begins_where_it_is_told_to():
     assert target.n_gradients < 200
 
 
+def test_a_needle_on_the_shoulder_of_a_wide_mode_is_another_basin():
+    """No dip lies before it, so that a search takes both for one."""
+    place = np.array([0.7, 0.0, 0.0, 0.0])
+    density = gaussian_mixture([0.8, 0.2], [np.zeros(4), place], [np.eye(4), 0.04 * np.eye(4)])
+    wide = [m for m in known(ONE) if np.linalg.norm(m.position) < 0.1]
+    found, _ = look(density, wide, place[None] + 0.3)
+    assert len(found) == 1
+    np.testing.assert_allclose(found[0].position, place, atol=0.05)
+
+
 def test_a_spent_budget_ends_it():
     found, _ = look(ONE, known(ONE), max_gradients=10)
     assert found == ()

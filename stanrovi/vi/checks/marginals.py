@@ -92,7 +92,8 @@ def marginal_errors(
         scores = NormalScores(ranked, spread(ranked, np.full(ranked.shape, 1 / len(ranked)))[0])
         if not isinstance(family, Mixture):
             _look_at_scores(found, evidence, drawn, scores, own)
-        if found.open.any():
+        # Where something is wrong beyond doubt, the verdict needs no chains.
+        if found.open.any() and not found.clear.any():
             _look_at_chains(found, evidence, scalars, scores, most_gradients, rng)
     return found.errors(), weighted
 
@@ -119,15 +120,16 @@ class _Found:
     @property
     def open(self) -> NDArray[np.bool_]:
         """Which estimates are too noisy to go by, and may be replaced by any better."""
-        return (self.noise > _CARRY) & ~self._clear & (not self._inside)
+        return (self.noise > _CARRY) & ~self.clear & (not self._inside)
 
     @property
     def unsettled(self) -> NDArray[np.bool_]:
         """Which another estimate may better: the open ones, and large errors by few draws."""
-        return self.open | (self._clear & self._vague)
+        return self.open | (self.clear & self._vague)
 
     @property
-    def _clear(self) -> NDArray[np.bool_]:
+    def clear(self) -> NDArray[np.bool_]:
+        """Which are wrong beyond doubt."""
         return np.asarray(self._error > _CLEAR + 3 * self.noise)
 
     def settle(self, which: NDArray[np.bool_], error: Array, noise: Array, source: str) -> None:
