@@ -30,13 +30,16 @@ class NormalScores:
     def of(self, values: Array) -> Array:
         """Give the normal scores (m, k) of values (m, k)."""
         n = len(self.ranked)
-        out = np.empty_like(values)
+        below = np.empty(values.shape)
         for j in range(values.shape[1]):
             column = self.ranked[:, j]
-            below = np.searchsorted(column, values[:, j], "left")
-            below = below + np.searchsorted(column, values[:, j], "right")
-            out[:, j] = ndtri(np.clip(below / (2 * n), 0.25 / n, 1 - 0.25 / n))
-        return out
+            order = np.argsort(values[:, j])  # a search for sorted values is a walk
+            wanted = values[order, j]
+            rank = np.searchsorted(column, wanted, "left") + 0.5
+            if (column[1:] == column[:-1]).any():  # atoms count by their middle
+                rank = (rank - 0.5 + np.searchsorted(column, wanted, "right")) / 2
+            below[order, j] = rank
+        return np.asarray(ndtri(np.clip(below / n, 0.25 / n, 1 - 0.25 / n)))
 
     def w1(self, mean: Array, more_variance: Array) -> Array:
         """W1 between the fit and marginals whose normal scores have other moments, in their sds.

@@ -75,13 +75,11 @@ def weigh_widened(
     rng : numpy.random.Generator
     """
     with np.errstate(all="ignore"):
-        x = _widened_draws(family, n, rng)
-        x = x[np.isfinite(x).all(axis=1)]
-        more_q, own = family.log_density(x), _widened_log_density(family, x)
-        told = np.isfinite(more_q) & np.isfinite(own)
+        x, more_q, own = _widened_draws(family, n, rng)
+        told = np.isfinite(x).all(axis=1) & np.isfinite(more_q) & np.isfinite(own)
         x, more_q, own = x[told], more_q[told], own[told]
         more_p, _ = target.log_density_gradient(x)
-        at_draws = _widened_log_density(family, draws.x)
+        at_draws = _widened_log_density(family, draws.x, log_q)
     size = len(draws.x) + len(x)
     shares = np.log([len(draws.x) / size, max(len(x), 1) / size])
     all_q = np.concatenate([log_q, more_q])
@@ -93,34 +91,48 @@ def weigh_widened(
     return Weighted(np.concatenate([draws.x, x]), _normalised(ratio), _normalised(fit))
 
 
-def _widened_draws(family: Family, n: int, rng: np.random.Generator) -> Array:
+def _widened_draws(family: Family, n: int, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Draw from the widened fit; with the log density of the fit, and of itself, (n,) each."""
     components, weights = parts(family)
     label = rng.choice(len(components), n, p=weights)
     z = base_draws(n, family.dim, rng)
     half = n // 2
     z[np.arange(half), rng.integers(family.dim, size=half)] = _WIDTH * rng.standard_cauchy(half)
     z[half:] *= rng.choice(_SCALES, n - half)[:, None]
+    if len(components) == 1:
+        x, log_q = components[0].push_forward(z)
+        return x, log_q, log_q + _widening(z)
     x = np.empty_like(z)
     for k, component in enumerate(components):
         x[label == k] = component.from_base(z[label == k])
-    return x
+    log_q = family.log_density(x)
+    return x, log_q, _widened_log_density(family, x, log_q)
 
 
-def _widened_log_density(family: Family, x: Array) -> Array:
-    """Log density (n,) of the fit widened: half along one axis, half along all."""
+def _widened_log_density(family: Family, x: Array, log_q: Array) -> Array:
+    """Log density (n,) of the widened fit where that of the fit is log_q."""
     components, weights = parts(family)
-    out = []
-    for component, weight in zip(components, weights, strict=True):
-        z = component.to_base(x)
-        d = z.shape[1]
-        wider = -np.log(np.pi * _WIDTH) - np.log1p((z / _WIDTH) ** 2) + 0.5 * z**2 + LOG_SQRT_2PI
-        one = logsumexp(wider, axis=1) - np.log(d)
-        square = (z**2).sum(axis=1)[:, None]
-        radial = 0.5 * square * (1 - _SCALES**-2) - d * np.log(_SCALES)
-        every = logsumexp(radial, axis=1) - np.log(len(_SCALES))
-        more = np.logaddexp(one, every) - np.log(2)
-        out.append(np.log(weight) + component.log_density(x) + more)
-    return np.asarray(logsumexp(out, axis=0))
+    if len(components) == 1:
+        return log_q + _widening(components[0].to_base(x))
+    joint = [
+        np.log(weight) + component.log_density(x) + _widening(component.to_base(x))
+        for component, weight in zip(components, weights, strict=True)
+    ]
+    return np.asarray(logsumexp(joint, axis=0))
+
+
+def _widening(z: Array) -> Array:
+    """Log ratio (n,) of the widened base distribution to the standard normal.
+
+    Half is Cauchy along one axis, any of them; half is wider along all.
+    """
+    d = z.shape[1]
+    wider = -np.log(np.pi * _WIDTH) - np.log1p((z / _WIDTH) ** 2) + 0.5 * z**2 + LOG_SQRT_2PI
+    one = logsumexp(wider, axis=1) - np.log(d)
+    square = (z**2).sum(axis=1)[:, None]
+    radial = 0.5 * square * (1 - _SCALES**-2) - d * np.log(_SCALES)
+    every = logsumexp(radial, axis=1) - np.log(len(_SCALES))
+    return np.asarray(np.logaddexp(one, every) - np.log(2))
 
 
 def _normalised(log_weight: Array) -> Array:
