@@ -54,18 +54,24 @@ def look_again(
         starts = np.concatenate([more, _around(known, rng, size)])
         more = starts[:0]
         try:
-            value, gradient = target.log_density_gradient(starts)
-            usable = np.isfinite(value) & (np.abs(gradient).max(axis=1) < 1e30)
-            if usable.any():
-                climb = Ascent(target, starts[usable], value[usable], gradient[usable])
-                basins.explore(climb, _MAX_ITERATIONS)
-                basins.add_summit(climb)
+            # Far out a density may overflow, which is no news.
+            with np.errstate(all="ignore"):
+                _climb(basins, starts)
         except BudgetExhausted:
             break
         new = [m for m in basins.weighted() if not any(m.position is k.position for k in known)]
         if new:
             return tuple(new)
     return ()
+
+
+def _climb(basins: Basins, starts: Array) -> None:
+    value, gradient = basins.target.log_density_gradient(starts)
+    usable = np.isfinite(value) & (np.abs(gradient).max(axis=1) < 1e30)
+    if usable.any():
+        climb = Ascent(basins.target, starts[usable], value[usable], gradient[usable])
+        basins.explore(climb, _MAX_ITERATIONS)
+        basins.add_summit(climb)
 
 
 def _around(known: Sequence[Mode], rng: np.random.Generator, n: int) -> Array:

@@ -1,6 +1,7 @@
 import numpy as np
 from targets import gaussian_mixture
 
+from stanrovi.densities import FunctionDensity
 from stanrovi.modes.look import look_again
 from stanrovi.modes.search import search_modes
 from stanrovi.target import Target
@@ -50,6 +51,25 @@ def test_a_needle_on_the_shoulder_of_a_wide_mode_is_another_basin():
     found, _ = look(density, wide, place[None] + 0.3)
     assert len(found) == 1
     np.testing.assert_allclose(found[0].position, place, atol=0.05)
+
+
+def test_a_density_that_overflows_far_out_makes_no_noise():
+    """Warnings are errors in these tests, and a climb may begin anywhere."""
+
+    def function(x):
+        return -np.exp(np.abs(x)).sum(axis=1), -np.sign(x) * np.exp(np.abs(x))
+
+    density = FunctionDensity(function, 2)
+    modes = known(normal_near_zero())
+    found = look_again(
+        Target(density), modes, np.full((1, 2), 800.0), np.random.default_rng(0),
+        most_gradients=500,
+    )  # fmt: skip
+    assert found == ()
+
+
+def normal_near_zero():
+    return gaussian_mixture([1.0], [np.zeros(2)], [np.eye(2)])
 
 
 def test_a_spent_budget_ends_it():

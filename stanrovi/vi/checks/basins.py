@@ -131,7 +131,8 @@ def _lacking(evidence: Evidence, mode: Mode, rng: np.random.Generator) -> float:
     z = rng.standard_normal((_PROBES, len(mode.position)))
     x = mode.position + mode.axes.apply(z)
     try:
-        log_p, _ = evidence.target.log_density_gradient(x)
+        with np.errstate(all="ignore"):
+            log_p, _ = evidence.target.log_density_gradient(x)
     except BudgetExhausted:
         return mode.weight
     d = len(mode.position)
