@@ -7,14 +7,16 @@ variant has other dimensions, strengths and random axes, of the same kinds.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+import targets
 from scipy.special import expit, gammaln, log_expit
 
-from stanrovi.densities import FunctionDensity, MixtureDensity, normal
+from stanrovi.densities import FunctionDensity, MixtureDensity, normal, skew_normal, student
 from stanrovi.target import Array, Density, LogDensity
 
 Sampler = Callable[[int, np.random.Generator], Array]
@@ -108,22 +110,22 @@ class Factor:
     heavy: bool = False
 
 
-def _normal() -> Factor:
+def _of(density: LogDensity, sample: Sampler, *, heavy: bool = False) -> Factor:
+    """Take a density of `stanrovi.densities` in one dimension."""
     return Factor(
-        lambda u: -0.5 * u**2 - 0.5 * np.log(2 * np.pi),
-        lambda u: -u,
-        lambda n, rng: rng.standard_normal(n),
+        lambda u: density(u.reshape(-1, 1))[0].reshape(u.shape),
+        lambda u: density(u.reshape(-1, 1))[1].reshape(u.shape),
+        sample,
+        heavy=heavy,
     )
+
+
+def _normal() -> Factor:
+    return _of(normal(np.zeros(1), np.eye(1)), lambda n, rng: rng.standard_normal(n))
 
 
 def _student(df: float) -> Factor:
-    constant = gammaln((df + 1) / 2) - gammaln(df / 2) - 0.5 * np.log(df * np.pi)
-    return Factor(
-        lambda u: constant - (df + 1) / 2 * np.log1p(u**2 / df),
-        lambda u: -(df + 1) * u / (df + u**2),
-        lambda n, rng: rng.standard_t(df, n),
-        heavy=df <= 2,
-    )
+    return _of(student(np.zeros(1), df), lambda n, rng: rng.standard_t(df, n), heavy=df <= 2)
 
 
 def _laplace() -> Factor:
@@ -195,21 +197,14 @@ def _beta(a: float, b: float) -> Factor:
 
 
 def _skew(slant: float) -> Factor:
-    from stanrovi.densities import skew_normal
-
-    density = skew_normal(np.zeros(1), slant)
+    delta = slant / np.sqrt(1 + slant**2)
 
     def sample(n: int, rng: np.random.Generator) -> Array:
-        delta = slant / np.sqrt(1 + slant**2)
         return np.asarray(
             delta * np.abs(rng.standard_normal(n)) + np.sqrt(1 - delta**2) * rng.standard_normal(n)
         )
 
-    return Factor(
-        lambda u: density(u.reshape(-1, 1))[0].reshape(u.shape),
-        lambda u: density(u.reshape(-1, 1))[1].reshape(u.shape),
-        sample,
-    )
+    return _of(skew_normal(np.zeros(1), slant), sample)
 
 
 def _two(gap: float, weight: float) -> Factor:
@@ -310,63 +305,38 @@ def dirichlet(name: str, alpha: Array) -> Case:
 
 
 def funnel(leaves: int, strength: float) -> Case:
-    """``u ~ N(0, strength^2)``, leaves ``N(0, e^u)``."""
-    constant = -np.log(strength) - 0.5 * (leaves + 1) * np.log(2 * np.pi)
-
-    def function(x: Array) -> tuple[Array, Array]:
-        u, v = x[:, 0], x[:, 1:]
-        with np.errstate(over="ignore", invalid="ignore"):
-            pull = v * np.exp(-u)[:, None]
-            square = (v * pull).sum(axis=1)
-        value = constant - 0.5 * ((u / strength) ** 2 + square + leaves * u)
-        along = -u / strength**2 + 0.5 * (square - leaves)
-        return value, np.concatenate([along[:, None], -pull], axis=1)
+    """Take a funnel of `targets`, with draws."""
 
     def sample(n: int, rng: np.random.Generator) -> Array:
         u = strength * rng.standard_normal((n, 1))
         return np.concatenate([u, np.exp(u / 2) * rng.standard_normal((n, leaves))], axis=1)
 
     name = f"funnel, {leaves} leaves, strength {strength:g}"
-    return Case(name, "funnel", FunctionDensity(function, leaves + 1), sample)
+    return Case(name, "funnel", targets.funnel(leaves, strength), sample)
 
 
 def banana(bend: float, arms: int = 1) -> Case:
-    """``u ~ N(0, 1)``, each arm ``v ~ N(bend (u^2 - 1), 1)``."""
-
-    def function(x: Array) -> tuple[Array, Array]:
-        u = x[:, :1]
-        rest = x[:, 1:] - bend * (u**2 - 1)
-        value = -0.5 * (u[:, 0] ** 2 + (rest**2).sum(axis=1)) - 0.5 * (arms + 1) * np.log(2 * np.pi)
-        along = -u[:, 0] + 2 * bend * u[:, 0] * rest.sum(axis=1)
-        return value, np.concatenate([along[:, None], -rest], axis=1)
+    """Take a banana of `targets`, with draws."""
 
     def sample(n: int, rng: np.random.Generator) -> Array:
         u = rng.standard_normal((n, 1))
         return np.concatenate([u, bend * (u**2 - 1) + rng.standard_normal((n, arms))], axis=1)
 
     name = f"banana, bend {bend:g}" + (f", {arms} arms" if arms > 1 else "")
-    return Case(name, "banana", FunctionDensity(function, arms + 1), sample)
+    return Case(name, "banana", targets.banana(bend, arms), sample)
 
 
 def ring(radius: float, width: float) -> Case:
-    """Distance from the origin about normal, all directions alike."""
+    """Take a ring of `targets`, with draws: the distance by its distribution function on a grid."""
     grid = np.linspace(0, radius + 12 * width, 100_001)
-    density = grid * np.exp(-0.5 * ((grid - radius) / width) ** 2)
-    total = np.cumsum(density)
-    mass = 2 * np.pi * total[-1] * (grid[1] - grid[0])
-
-    def function(x: Array) -> tuple[Array, Array]:
-        distance = np.linalg.norm(x, axis=1)
-        value = -0.5 * ((distance - radius) / width) ** 2 - np.log(mass)
-        pull = -(distance - radius) / width**2 / np.maximum(distance, 1e-300)
-        return value, pull[:, None] * x
+    total = np.cumsum(grid * np.exp(-0.5 * ((grid - radius) / width) ** 2))
 
     def sample(n: int, rng: np.random.Generator) -> Array:
         distance = np.interp(rng.random(n) * total[-1], total, grid)
         angle = rng.uniform(0, 2 * np.pi, n)
         return distance[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
-    return Case(f"ring, {radius:g} by {width:g}", "banana", FunctionDensity(function, 2), sample)
+    return Case(f"ring, {radius:g} by {width:g}", "banana", targets.ring(radius, width), sample)
 
 
 # -- hierarchies -----------------------------------------------------------------------------
@@ -525,10 +495,8 @@ def general_position(count: int, d: int, rng: np.random.Generator) -> Case:
 
 def permuted(levels: Sequence[float], width: float, others: int) -> Case:
     """Put a mode at every permutation of the levels, equally heavy, as labels switch."""
-    from itertools import permutations
-
     k = len(levels)
-    means = [np.array([*order, *np.zeros(others)]) for order in permutations(levels)]
+    means = [np.array([*order, *np.zeros(others)]) for order in itertools.permutations(levels)]
     factor = np.diag([*np.full(k, width), *np.ones(others)])
     name = f"labels of {k} switched, d = {k + others}"
     return mixture(name, "symmetric", [1.0] * len(means), means, [factor] * len(means))
@@ -536,12 +504,10 @@ def permuted(levels: Sequence[float], width: float, others: int) -> Case:
 
 def signs(count: int, gap: float, others: int, rng: np.random.Generator) -> Case:
     """Signs of blocks of two coordinates, equally heavy."""
-    from itertools import product as every
-
     centre = rng.uniform(0.7, 1.3, (count, 2)) * gap / 2
     means = [
         np.array([*(np.array(s)[:, None] * centre).ravel(), *np.zeros(others)])
-        for s in every([-1.0, 1.0], repeat=count)
+        for s in itertools.product([-1.0, 1.0], repeat=count)
     ]
     d = 2 * count + others
     name = f"signs of {count} blocks, d = {d}"

@@ -83,48 +83,50 @@ def hard_pairs() -> tuple[MixtureDensity, ...]:
     return (*cases, pair("skewed", *skewed, 0.35))
 
 
-def funnel(leaves: int, *, correlated: bool = False) -> FunctionDensity:
-    """Neal's funnel: ``u ~ N(0, 3^2)``, leaves ``N(0, e^u)``, independent or correlated."""
+def funnel(leaves: int, strength: float = 3.0, *, correlated: bool = False) -> FunctionDensity:
+    """Neal's funnel: ``u ~ N(0, strength^2)``, leaves ``N(0, e^u)``, independent or correlated."""
     factor = np.eye(leaves)
     if correlated:
         draws = np.random.default_rng(0).standard_normal((leaves + 3, leaves))
         factor = np.linalg.cholesky(draws.T @ draws / (leaves + 3))
     precision = np.linalg.inv(factor @ factor.T)
-    constant = -np.log(np.diag(factor)).sum() - np.log(3.0) - (leaves + 1) * LOG_SQRT_2PI
+    constant = -np.log(np.diag(factor)).sum() - np.log(strength) - (leaves + 1) * LOG_SQRT_2PI
 
     def function(x: Array) -> tuple[Array, Array]:
         u, v = x[:, 0], x[:, 1:]
         with np.errstate(over="ignore", invalid="ignore"):
             pull = v @ precision * np.exp(-u)[:, None]
             square = (v * pull).sum(axis=1)
-        value = constant - 0.5 * ((u / 3) ** 2 + square + leaves * u)
-        along = -u / 9 + 0.5 * (square - leaves)
+        value = constant - 0.5 * ((u / strength) ** 2 + square + leaves * u)
+        along = -u / strength**2 + 0.5 * (square - leaves)
         return value, np.concatenate([along[:, None], -pull], axis=1)
 
     return FunctionDensity(function, leaves + 1)
 
 
-def banana() -> FunctionDensity:
-    """``u ~ N(0, 1), v ~ N(u^2 - 1, 1)``."""
+def banana(bend: float = 1.0, arms: int = 1) -> FunctionDensity:
+    """``u ~ N(0, 1)``, each arm ``v ~ N(bend (u^2 - 1), 1)``."""
 
     def function(x: Array) -> tuple[Array, Array]:
         u = x[:, 0]
-        rest = x[:, 1] - (u**2 - 1)
-        gradient = np.stack([-u + 2 * u * rest, -rest], axis=1)
-        return -0.5 * (u**2 + rest**2) - 2 * LOG_SQRT_2PI, gradient
+        rest = x[:, 1:] - bend * (x[:, :1] ** 2 - 1)
+        along = -u + 2 * bend * u * rest.sum(axis=1)
+        value = -0.5 * (u**2 + (rest**2).sum(axis=1)) - (arms + 1) * LOG_SQRT_2PI
+        return value, np.concatenate([along[:, None], -rest], axis=1)
 
-    return FunctionDensity(function, 2)
+    return FunctionDensity(function, arms + 1)
 
 
-def ring() -> FunctionDensity:
-    """Distance from the origin about normal, 4 with sd 0.5; all directions alike."""
-    grid = np.linspace(0, 14, 140_001)
-    mass = np.trapezoid(2 * np.pi * grid * np.exp(-0.5 * ((grid - 4) / 0.5) ** 2), grid)
+def ring(radius: float = 4.0, width: float = 0.5) -> FunctionDensity:
+    """Distance from the origin about normal, all directions alike."""
+    grid = np.linspace(0, radius + 20 * width, 140_001)
+    height = np.exp(-0.5 * ((grid - radius) / width) ** 2)
+    mass = np.trapezoid(2 * np.pi * grid * height, grid)
 
     def function(x: Array) -> tuple[Array, Array]:
         distance = np.linalg.norm(x, axis=1)
-        value = -0.5 * ((distance - 4) / 0.5) ** 2 - np.log(mass)
-        pull = -(distance - 4) / 0.25 / np.maximum(distance, 1e-300)
+        value = -0.5 * ((distance - radius) / width) ** 2 - np.log(mass)
+        pull = -(distance - radius) / width**2 / np.maximum(distance, 1e-300)
         return value, pull[:, None] * x
 
     return FunctionDensity(function, 2)

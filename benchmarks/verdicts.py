@@ -25,7 +25,8 @@ from tables import markdown
 from stanrovi.determinism import one_blas_thread
 from stanrovi.diagnostics.statistics import psis_khat
 from stanrovi.methods import Method
-from stanrovi.target import Array, Density, Scalars
+from stanrovi.scalars import Scalars
+from stanrovi.target import Array, Density
 from stanrovi.vi.methods.driver import fit_density
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "verdicts.md"
