@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from stanrovi.target import Array
 
 MAX_ROWS = 30
-_QUANTILES = (0.05, 0.5, 0.95)
 
 
 def print_summary(draws: Draws, *, chains: bool = False) -> None:
@@ -28,15 +27,17 @@ def print_summary(draws: Draws, *, chains: bool = False) -> None:
     chains : bool
         Show R-hat and bulk ESS as well.
     """
+    from stanrovi.runs.summary import summary_columns
+
     variables = [_varying(draws, name) for name in draws.posterior]
     n_all = sum(draws.posterior[name][0, 0].size for name in draws.posterior)
     scalars = {k: v for one in sorted(variables, key=len) for k, v in one.items()}
     shown = dict(list(scalars.items())[:MAX_ROWS])
     values = np.stack(list(shown.values()), axis=-1)
     flat = values.reshape(-1, len(shown))
-    columns = ["", "mean", "sd", "5%", "50%", "95%"]
-    numbers = [flat.mean(axis=0), flat.std(axis=0), *np.quantile(flat, _QUANTILES, axis=0)]
-    cells = [[console.short(float(x)) for x in column] for column in numbers]
+    numbers = summary_columns(flat)
+    columns = ["", *(f"{name[1:]}%" if name[0] == "q" else name for name in numbers)]
+    cells = [[console.short(float(x)) for x in column] for column in numbers.values()]
     if chains:
         rhat, ess = _mixing(values)
         columns += ["R-hat", "ESS"]
@@ -55,7 +56,7 @@ def moments(draws: Draws) -> dict[str, dict[str, float]]:
 
 def _varying(draws: Draws, name: str) -> dict[str, Array]:
     """Scalars of a variable, but for constants such as the zeros of a Cholesky factor."""
-    from stanrovi.diagnostics.statistics import varying
+    from stanrovi.scalars import varying
 
     values = draws.posterior[name].reshape(draws.n_chains, draws.n_draws, -1)
     keep = varying(values) | ~np.isfinite(values).all(axis=(0, 1))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stanrovi.errors import StanroviError, UsageError
+from stanrovi.scalars import element_names
 from stanrovi.vi.facts import FitFacts
 
 
@@ -109,12 +110,9 @@ class Draws:
         out: dict[str, NDArray[np.float64]] = {}
         for name in self.parameters if names is None else names:
             values = self.posterior[name]
-            if values.ndim == 2:
-                out[name] = values
-                continue
-            for index in np.ndindex(values.shape[2:]):
-                label = ",".join(str(i + 1) for i in index)
-                out[f"{name}[{label}]"] = values[(slice(None), slice(None), *index)]
+            flat = values.reshape(*values.shape[:2], -1)
+            for i, label in enumerate(element_names(name, values.shape[2:])):
+                out[label] = flat[..., i]
         return out
 
 

@@ -48,27 +48,6 @@ class Density(Protocol):
 LogDensity = Callable[[Array], tuple[Array, Array]]
 
 
-@dataclass(frozen=True)
-class Scalars:
-    """Scalar quantities of a posterior whose marginals are of interest.
-
-    Attributes
-    ----------
-    names : tuple of str
-        The k quantities.
-    of : callable
-        Their values (n, k) at unconstrained points (n, dim).
-    """
-
-    names: tuple[str, ...]
-    of: Callable[[Array], Array]
-
-    @classmethod
-    def coordinates(cls, dim: int, names: Sequence[str] | None = None) -> Scalars:
-        """Take the unconstrained coordinates themselves."""
-        return cls(tuple(names or (f"x[{i + 1}]" for i in range(dim))), lambda x: x)
-
-
 class ChangeOfVariables(Protocol):
     """A differentiable bijection ``x = T(z)`` of R^dim."""
 

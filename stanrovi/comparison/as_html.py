@@ -182,10 +182,8 @@ def _worst_rows(findings: Findings) -> list[dict[str, Any]]:
     """Rows of the table of worst parameters; empty where nothing was graded."""
     graded = {n: m.marginals for n, m in findings.methods.items() if m.marginals is not None}
     rows = []
-    for name in findings.worst_parameters(_WORST) if graded else ():
-        known = next(iter(graded.values())).names
-        if name not in known:
-            continue
+    known = next(iter(graded.values())).names if graded else ()
+    for name in [name for name in findings.worst_parameters(_WORST) if name in known]:
         i = known.index(name)
         cells = [
             {

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from stanrovi.diagnostics import statistics
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError
+from stanrovi.scalars import varying
 from stanrovi.target import Array
 
 DIVERGENT_SHARE_LIMIT = 0.01
@@ -17,6 +18,7 @@ DIVERGENT_SHARE_LIMIT = 0.01
 ESS_LIMIT = 100
 # R-hat above which chains are in different places, and nothing they say of others counts.
 RHAT_SPLIT = 1.05
+_TOLD = 5  # parameters that are told by name
 _UNKNOWN_SHARE = 0.5  # of the parameters, up to which a reference is one for the rest
 
 
@@ -105,11 +107,11 @@ def check_reference(
         f"least {effective[known].min(initial=np.inf):.0f} over {known.sum()} parameters, "
         f"{_count_divergences(divergences)}."
     )
-    ungraded = tuple(name for name, bad in zip(names, unknown, strict=True) if bad)
-    if ungraded:
-        told = [_told(name, scale[i], effective[i]) for i, name in enumerate(names) if unknown[i]]
-        more = f" and {len(told) - 5} more" if len(told) > 5 else ""
-        good += f" Not graded, as too little is known of them: {', '.join(told[:5])}{more}."
+    ungraded = np.flatnonzero(unknown)
+    if len(ungraded):
+        told = [_told(names[i], scale[i], effective[i]) for i in ungraded[:_TOLD]]
+        more = f" and {len(ungraded) - _TOLD} more" if len(ungraded) > _TOLD else ""
+        good += f" Not graded, as too little is known of them: {', '.join(told)}{more}."
     return ReferenceCheck(
         method=reference.method,
         engine=str(reference.attrs.get("engine", "unknown")),
@@ -122,7 +124,7 @@ def check_reference(
         n_gradients=reference.number("n_gradients"),
         trusted=not problems,
         reason=" ".join(problems) if problems else good,
-        unknown=() if problems else ungraded,
+        unknown=() if problems else tuple(names[i] for i in ungraded),
     )
 
 
@@ -144,7 +146,7 @@ def check_draws(draws: Draws) -> ReferenceCheck:
     """
     scalars = draws.scalars()
     values = np.stack(list(scalars.values()), axis=-1)
-    varies = statistics.varying(values)
+    varies = varying(values)
     if not varies.any():
         raise DrawsError("Every parameter is constant over the draws; run more iterations.")
     names = tuple(name for name, keep in zip(scalars, varies, strict=True) if keep)

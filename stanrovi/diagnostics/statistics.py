@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stanrovi.io.generations import SAMPLE_DIMS, import_arviz, is_legacy
 from stanrovi.target import Array
@@ -36,15 +35,7 @@ def psis_khat(log_ratios: Array) -> float:
         0 where they are constant (sd of their logarithms below 0.01), infinite
         where one is NaN or +inf, or where the tail is too steep for any shape.
     """
-    log_ratios = np.asarray(log_ratios, dtype=np.float64)
-    if np.isnan(log_ratios).any() or np.isposinf(log_ratios).any():
-        return float("inf")
-    usable = log_ratios[np.isfinite(log_ratios)]
-    if usable.size < _MIN_RATIOS:
-        return float("nan")
-    if usable.std() < _CONSTANT:
-        return 0.0
-    return _psis(usable)[1]
+    return psis_weights(log_ratios)[1]
 
 
 def psis_weights(log_ratios: Array) -> tuple[Array, float]:
@@ -58,17 +49,20 @@ def psis_weights(log_ratios: Array) -> tuple[Array, float]:
     Returns
     -------
     weights : ndarray, shape (n,)
-        Summing to one; zero where the target rejects the draw.
+        Summing to one, zero where the target rejects the draw; all zero where k-hat is not finite.
     khat : float
         See `psis_khat`.
     """
     log_ratios = np.asarray(log_ratios, dtype=np.float64)
-    khat = psis_khat(log_ratios)
-    usable = np.isfinite(log_ratios)
     weights = np.zeros(len(log_ratios))
-    if np.isfinite(khat) and usable.any():
-        kept = log_ratios[usable]
-        smoothed = _psis(kept)[0] if kept.std() >= _CONSTANT else kept
+    if np.isnan(log_ratios).any() or np.isposinf(log_ratios).any():
+        return weights, float("inf")
+    usable = np.isfinite(log_ratios)
+    kept = log_ratios[usable]
+    if kept.size < _MIN_RATIOS:
+        return weights, float("nan")
+    smoothed, khat = _psis(kept) if kept.std() >= _CONSTANT else (kept, 0.0)
+    if np.isfinite(khat):
         weights[usable] = np.exp(smoothed - smoothed.max())
         weights /= weights.sum()
     return weights, khat
@@ -166,21 +160,6 @@ def effective_sizes(values: Array) -> Array:
     """
     worse = np.fmin(ess(values, "bulk"), ess(values, "tail"))
     return np.minimum(np.nan_to_num(worse, nan=1.0), values.shape[0] * values.shape[1])
-
-
-def varying(values: Array) -> NDArray[np.bool_]:
-    """Tell which quantities vary by more than rounding, as the ones of a correlation matrix.
-
-    Parameters
-    ----------
-    values : ndarray, shape (chain, draw, k)
-        Draws of k quantities.
-
-    Returns
-    -------
-    ndarray of bool, shape (k,)
-    """
-    return np.asarray(values.std(axis=(0, 1)) > 1e-10 * np.abs(values).max(axis=(0, 1)))
 
 
 def kde(values: Array) -> tuple[Array, Array]:

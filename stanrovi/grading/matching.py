@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from stanrovi.diagnostics.statistics import varying
 from stanrovi.draws import Draws, Run, as_draws, is_container, require_finite
 from stanrovi.errors import DrawsError, UsageError
+from stanrovi.scalars import first_of_copies, varying
 from stanrovi.target import Array
 
 
@@ -103,7 +102,7 @@ def shared_quantities(fits: Mapping[str, Draws], reference: Draws) -> Shared:
     kept = varying(values)
     if not kept.any():
         raise DrawsError("Every parameter of the reference is constant; run the sampler again.")
-    kept &= _first_of_copies([values, *matrices.values()])
+    kept &= first_of_copies(values, *matrices.values())
     labels = reference.scalars(variables)
     names = tuple(label for label, keep in zip(labels, kept, strict=True) if keep)
     fitted = {name: of[..., kept] for name, of in matrices.items()}
@@ -152,10 +151,3 @@ def _listed(names: Sequence[str]) -> str:
 def _matrix(draws: Draws, variables: tuple[str, ...]) -> Array:
     """Scalars of the variables, shape (chain, draw, k)."""
     return np.stack(list(draws.scalars(variables).values()), axis=-1)
-
-
-def _first_of_copies(runs: list[Array]) -> NDArray[np.bool_]:
-    """Which quantities are no copy of an earlier one in all runs, as in a symmetric matrix."""
-    first: dict[tuple[int, ...], int] = {}
-    keys = (tuple(hash(run[..., i].tobytes()) for run in runs) for i in range(runs[0].shape[-1]))
-    return np.array([first.setdefault(key, i) == i for i, key in enumerate(keys)])

@@ -117,10 +117,9 @@ def _grade_without_reference(
 def _own_findings(own: Verdict, level: VerdictName, masses: list[Finding]) -> list[Finding]:
     """Give the fit's own reasons without those that the mode table has told as gravely."""
     told = "\n".join(m.reason for m in masses if _SEVERITY[m.level] >= _SEVERITY[level])
-    reasons = own.reasons or ("by its own checks",)
     return [
         Finding(level, reason, cure)
-        for reason, cure in zip(reasons, own.cures or ("",) * len(reasons), strict=True)
+        for reason, cure in own.findings or (("by its own checks", ""),)
         if (mode := re.match(r"mode \d+", reason)) is None or f"{mode[0]}:" not in told
     ]
 

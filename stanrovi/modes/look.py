@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from stanrovi.modes.ascent import Ascent
 from stanrovi.modes.basins import Mode
-from stanrovi.modes.search import Basins
+from stanrovi.modes.search import Basins, usable
 from stanrovi.target import Array, BudgetExhausted, Target
 
 # Distances at which climbs begin, in local standard deviations of a known mode.
 _RANGE = 3.0, 200.0
-# Climbs side by side: few, and many more where those cost little.
 _WAVES = 64, 192
 _MAX_ITERATIONS = 60
 
@@ -47,12 +46,10 @@ def look_again(
         Basins that are new, with their share of the local evidence of all.
     """
     basins = Basins(target, list(known))
-    before, more = target.n_gradients, first
-    for size in _WAVES:
+    before = target.n_gradients
+    for starts in _waves(known, first, rng):
         if target.n_gradients - before >= most_gradients:
             break
-        starts = np.concatenate([more, _around(known, rng, size)])
-        more = starts[:0]
         try:
             # Far out a density may overflow, which is no news.
             with np.errstate(all="ignore"):
@@ -65,11 +62,18 @@ def look_again(
     return ()
 
 
+def _waves(known: Sequence[Mode], first: Array, rng: np.random.Generator) -> Iterator[Array]:
+    """Give the starts of climbs side by side: few, and many more where those cost little."""
+    few, many = _WAVES
+    yield np.concatenate([first, _around(known, rng, few)])
+    yield _around(known, rng, many)
+
+
 def _climb(basins: Basins, starts: Array) -> None:
     value, gradient = basins.target.log_density_gradient(starts)
-    usable = np.isfinite(value) & (np.abs(gradient).max(axis=1) < 1e30)
-    if usable.any():
-        climb = Ascent(basins.target, starts[usable], value[usable], gradient[usable])
+    kept = usable(value, gradient)
+    if kept.any():
+        climb = Ascent(basins.target, starts[kept], value[kept], gradient[kept])
         basins.explore(climb, _MAX_ITERATIONS)
         basins.add_summit(climb)
 

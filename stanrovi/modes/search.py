@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from stanrovi.errors import DensityError
@@ -199,6 +200,11 @@ def _outward_starts(modes: tuple[Mode, ...], rng: np.random.Generator, n: int) -
     return np.stack(starts[:n])
 
 
+def usable(value: Array, gradient: Array) -> NDArray[np.bool_]:
+    """Tell where a climb may begin: not where a point is as good as rejected (1e30 and beyond)."""
+    return np.asarray(np.isfinite(value) & (np.abs(gradient).max(axis=1) < 1e30))
+
+
 def _usable_starts(
     target: Target, rng: np.random.Generator, settings: SearchSettings
 ) -> tuple[Array, Array, Array]:
@@ -211,10 +217,9 @@ def _usable_starts(
         x = np.stack([half, -half], axis=1).reshape(-1, target.dim)[: len(missing)]
         x *= missing[:, None]
         value, gradient = target.log_density_gradient(x)
-        # Points as good as rejected (1e30 and beyond) do not make a start either.
-        usable = np.isfinite(value) & (np.abs(gradient).max(axis=1) < 1e30)
-        found.append((x[usable], value[usable], gradient[usable]))
-        missing = missing[~usable] * 0.3
+        kept = usable(value, gradient)
+        found.append((x[kept], value[kept], gradient[kept]))
+        missing = missing[~kept] * 0.3
         if not len(missing):
             break
     starts, value, gradient = (np.concatenate(part) for part in zip(*found, strict=True))

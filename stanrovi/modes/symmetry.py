@@ -39,7 +39,7 @@ class Symmetry:
     sign : ndarray, shape (dim,)
     """
 
-    order: NDArray[np.intp]
+    order: Indices
     sign: Array
 
     def apply(self, x: Array) -> Array:
@@ -132,7 +132,7 @@ def images(modes: Sequence[Mode], found: Sequence[Symmetry]) -> Iterator[Image]:
         for g in found:
             both = Symmetry(so_far.order[g.order], g.sign * so_far.sign[g.order])
             place = both.apply(modes[k].position)
-            scale = np.abs(both.apply(modes[k].sd))
+            scale = modes[k].sd[both.order]
             if all(np.linalg.norm((place - other) / scale) > 1.0 for other in places):
                 places.append(place)
                 todo.append((k, both))
@@ -210,10 +210,9 @@ def _exchanged_indices(names: Sequence[str]) -> Iterator[Symmetry]:
         for i, j in zip(sorted(alike[0])[:-1], sorted(alike[0])[1:], strict=True):
             order = np.arange(dim)
             for group in alike:
-                if i in group and j in group:
-                    for rest, at in group[i].items():
-                        other = group[j][rest]
-                        order[at], order[other] = other, at
+                for rest, at in group.get(i, {}).items():
+                    other = group.get(j, {}).get(rest, at)
+                    order[at], order[other] = other, at
             for turned in _subsets(alone):
                 sign = np.ones(dim)
                 sign[turned] = -1

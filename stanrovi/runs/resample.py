@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MAX_KHAT = 0.7
-_MAX_DRAWS = 2**30
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,7 +83,7 @@ def resampled(draws: Draws, n: int | None = None, *, seed: int | None = None) ->
     UsageError
         For a number of draws or a seed that is none.
     """
-    n = draws.n_draws if n is None else checked_count("draws", n, 1, _MAX_DRAWS)
+    n = draws.n_draws if n is None else checked_count("draws", n, 1)
     seed = checked_seed(int(draws.attrs.get("seed", 0)) if seed is None else seed)
     ratios = draws.log_ratios
     if ratios is None:

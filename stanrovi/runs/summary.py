@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stanrovi.draws import Draws
+from stanrovi.target import Array
 from stanrovi.vi.facts import MarginalErrors
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_QUANTILES = (0.05, 0.5, 0.95)
+_PERCENT = (5, 50, 95)
+
+
+def summary_columns(values: Array) -> dict[str, Array]:
+    """Mean, sd, and the quantiles q5, q50 and q95 of values (n, k), each of shape (k,)."""
+    quantiles = np.quantile(values, [level / 100 for level in _PERCENT], axis=0)
+    told = {f"q{level}": row for level, row in zip(_PERCENT, quantiles, strict=True)}
+    return {"mean": values.mean(axis=0), "sd": values.std(axis=0), **told}
 
 
 def summary_frame(draws: Draws, errors: MarginalErrors | None = None) -> pd.DataFrame:
@@ -34,15 +42,7 @@ def summary_frame(draws: Draws, errors: MarginalErrors | None = None) -> pd.Data
 
     scalars = draws.scalars()
     values = np.stack([x.ravel() for x in scalars.values()], axis=1)
-    low, middle, high = np.quantile(values, _QUANTILES, axis=0)
-    columns = {
-        "mean": values.mean(axis=0),
-        "sd": values.std(axis=0),
-        "q5": low,
-        "q50": middle,
-        "q95": high,
-    }
-    frame = pd.DataFrame(columns, index=list(scalars))
+    frame = pd.DataFrame(summary_columns(values), index=list(scalars))
     if errors is not None:
         told = pd.DataFrame({"error": errors.error, "error_se": errors.se}, index=errors.names)
         frame = frame.join(told)

@@ -172,13 +172,12 @@ class Constrainer:
     def parameters_at(self, x: Array) -> dict[str, Array]:
         """Constrained parameters at points x (n, dim); NaN where that fails, without a word."""
         x = np.ascontiguousarray(x, dtype=np.float64)
-        out = np.full((x.shape[0], self._fallbacks[1][1]), np.nan)
+        include, width, dropped = self._fallbacks[1]
+        client = self._without(dropped) if width < self.n_columns else self._client
+        out = np.full((x.shape[0], width), np.nan)
         message = ctypes.c_void_p()
-        client = self._client
-        if self._reduce is not None:
-            client = self._reduce(*_DROPPED)
         for i in range(x.shape[0]):
-            if self._call(client, (False, False), x[i], out[i], None, message):
+            if self._call(client, include, x[i], out[i], None, message):
                 out[i] = np.nan
         return split(out, self.parameters)
 
@@ -188,12 +187,15 @@ class Constrainer:
         if not reason:
             return ""
         for include, width, dropped in self._fallbacks:
-            client = self._reduce(*dropped) if self._reduce else self._client
-            if not self._call(client, include, x, out, None, message):
+            if not self._call(self._without(dropped), include, x, out, None, message):
                 out[width:] = np.nan
                 return reason
         out[:] = np.nan
         return reason
+
+    def _without(self, dropped: tuple[str, ...]) -> StanModel:
+        """Give the model without blocks, where the engine would evaluate them unasked."""
+        return self._reduce(*dropped) if self._reduce else self._client
 
     def _call(
         self,

@@ -14,13 +14,14 @@ import numpy as np
 
 from stanrovi.arguments import check_choice, checked_seed
 from stanrovi.errors import ModelError, UsageError
+from stanrovi.scalars import Scalars, element_names
 from stanrovi.stan.batch import BatchEvaluator
 from stanrovi.stan.constrain import Constrainer, shape
 from stanrovi.stan.data import DataSource, canonical, check_data, known_size, read_data, to_json
 from stanrovi.stan.engine import EngineChoice, EngineName, load_library, load_program, load_reduced
 from stanrovi.stan.locate import locate
 from stanrovi.stan.program import Program
-from stanrovi.target import Array, Scalars
+from stanrovi.target import Array
 
 if TYPE_CHECKING:
     from bridgestan import StanModel
@@ -250,11 +251,7 @@ class Model:
     @property
     def scalars(self) -> Scalars:
         """The constrained scalar parameters, under Stan's names (``tau``, ``theta[1]``)."""
-        names = []
-        for name, size in self.shapes.items():
-            places = np.ndindex(size) if size else [()]
-            labels = (",".join(str(i + 1) for i in place) for place in places)
-            names += [f"{name}[{label}]" if label else name for label in labels]
+        names = [label for item in self.shapes.items() for label in element_names(*item)]
 
         def of(x: Array) -> Array:
             values = self._constrainer.parameters_at(x)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stanrovi.families.axes import Frame
 from stanrovi.modes.basins import Peak
@@ -57,12 +58,17 @@ class Verdict:
     cures: tuple[str, ...] = ()
 
     @property
+    def findings(self) -> tuple[tuple[str, str], ...]:
+        """Every reason with its cure."""
+        cures = self.cures or ("",) * len(self.reasons)
+        return tuple(zip(self.reasons, cures, strict=True))
+
+    @property
     def told(self) -> tuple[str, ...]:
         """Every reason with its cure, a few sentences each."""
-        cures = self.cures or ("",) * len(self.reasons)
         return tuple(
             f"{reason.removesuffix('.')}. {cure}" if cure else reason
-            for reason, cure in zip(self.reasons, cures, strict=True)
+            for reason, cure in self.findings
         )
 
 
@@ -88,10 +94,11 @@ class MarginalErrors:
     se: Array
     source: tuple[str, ...]
 
-    @property
-    def worst(self) -> int:
-        """Index of the largest error, each with two Monte Carlo errors off."""
-        return int(np.argmax(self.error - 2 * self.se + 1e-6 * self.error))
+    def worst(self, among: NDArray[np.bool_]) -> int:
+        """Find the largest error, less its Monte Carlo error, of some; the unknown first."""
+        known = np.isfinite(self.error) & np.isfinite(self.se)
+        least = np.where(known, self.error, np.inf) - np.where(known, self.se, 0.0)
+        return int(np.argmax(np.where(among, least, -np.inf)))
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ class Outcome:
         Evaluations at draws of ``family`` that no step leading to it has used.
     misfit : str or None
         Why the family cannot hold the modes that were found.
+    resumable : bool
+        Whether a larger budget would let the fit go on.
     anchored : bool
         Whether the fit found a mode of its own, whatever the search found: that of the
         marginal density of its roots.
@@ -32,6 +34,7 @@ class Outcome:
     message: str
     check: Batch | None = None
     misfit: str | None = None
+    resumable: bool = False
     anchored: bool = False
 
     @property

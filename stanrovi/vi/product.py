@@ -38,6 +38,8 @@ class ProductFit:
     converged : bool
     message : str
         One sentence on how it ended.
+    resumable : bool
+        Whether a larger budget would let it go on.
     """
 
     family: Product
@@ -45,11 +47,12 @@ class ProductFit:
     last: Batch
     converged: bool
     message: str
+    resumable: bool = False
 
     def outcome(self) -> Outcome:
         """Hand back the fit as it ended."""
         status: Status = "converged" if self.converged else "max_iterations"
-        return Outcome(self.family, status, self.message, self.last)
+        return Outcome(self.family, status, self.message, self.last, resumable=self.resumable)
 
 
 def fit_product(
@@ -81,7 +84,7 @@ def fit_product(
         converged = False
         message = f"After {run.target.n_gradients} gradients in all steps still promised gains; a "
         message += "larger budget lets the fit go on."
-    return ProductFit(family, course.best.first, batch, converged, message)
+    return ProductFit(family, course.best.first, batch, converged, message, course.last is None)
 
 
 @dataclass

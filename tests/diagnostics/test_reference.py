@@ -5,9 +5,9 @@ import pytest
 from comparison_cases import nuts, run
 
 from stanrovi.diagnostics.reference import check_draws, check_reference
-from stanrovi.diagnostics.statistics import varying
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError
+from stanrovi.scalars import varying
 
 
 def named(count):

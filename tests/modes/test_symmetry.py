@@ -1,3 +1,5 @@
+from itertools import permutations
+
 import numpy as np
 import pytest
 from targets import gaussian_mixture
@@ -10,8 +12,6 @@ X = ("x[1]", "x[2]", "x[3]")
 
 
 def labels(levels=(-6.0, 0.0, 6.0)):
-    from itertools import permutations
-
     means = [np.array(order) for order in permutations(levels)]
     return gaussian_mixture(np.full(6, 1 / 6), means, [0.5 * np.eye(3)] * 6)
 

@@ -29,6 +29,7 @@ ROOMS = (
     "determinism",
     "methods",
     "target",
+    "scalars",
     "densities",
     "families",
     "modes",
@@ -45,7 +46,7 @@ ROOMS = (
     "calibration",
 )
 # The numerical core: NumPy and SciPy, and of ours what needs neither.
-CORE = ("determinism", "target", "densities", "families", "modes", "vi", "samplers")
+CORE = ("determinism", "target", "scalars", "densities", "families", "modes", "vi", "samplers")
 CORE_MAY_USE = (*CORE, "errors", "arguments", "methods")
 LONGEST_CHAIN = 15
 # Third-party packages, and the modules (prefixes) that may import them.
@@ -82,7 +83,6 @@ DENSE = {
     "stanrovi.modes.lattice",
     "stanrovi.modes.local",  # the Hessian
     "stanrovi.modes.separateness",
-    "stanrovi.vi.checks.chains",  # quantities regressed on base coordinates
     "stanrovi.vi.checks.scores",  # every score on every coordinate
     "stanrovi.vi.axis_search",  # pairs of axes, turned
     "stanrovi.vi.conditional",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import logsumexp
 
 from stanrovi.modes.basins import Mode, basin_labels
 from stanrovi.modes.look import look_again
@@ -13,9 +14,11 @@ from stanrovi.modes.symmetry import Image, exchanged, images, symmetries
 from stanrovi.target import BudgetExhausted
 from stanrovi.vi.checks.evidence import Evidence
 from stanrovi.vi.checks.weights import Weighted
+from stanrovi.vi.start import laplace
 
-_WEIGHT = 0.03  # error of a mode's weight that matters
+WEIGHT = 0.03  # error of a mode's weight that matters
 _SEEN = 0.02  # share of all mass from which on a mode counts
+_LOST = 0.2  # share of its weight below which a mode has no draws to speak of
 _PROBES = 128
 _POOREST = 16  # draws where the fit has least of the target's mass: climbs begin there, too
 _HELD = 3.0  # nats by which a fit may be lower at a mode than at its image
@@ -52,6 +55,11 @@ class Orbits:
     uneven: tuple[tuple[int, int], ...]
 
 
+def lost_modes(modes: Sequence[Mode]) -> tuple[int, ...]:
+    """Give the indices of modes with clear local evidence and (almost) no draws."""
+    return tuple(k for k, m in enumerate(modes) if m.weight > _SEEN and m.mass < _LOST * m.weight)
+
+
 def shifts(modes: Sequence[Mode], weighted: Weighted) -> tuple[Shift, ...]:
     """Compare masses of basins, one shift for each mode."""
     if len(modes) < 2:
@@ -84,8 +92,7 @@ def absent_modes(
     tuple of (Mode, float)
         With their share of the target's mass, heaviest first.
     """
-    ratio = evidence.log_p - evidence.log_q
-    poorest = evidence.x[np.argsort(-np.where(np.isfinite(ratio), ratio, -np.inf))[:_POOREST]]
+    poorest = evidence.x[np.argsort(-evidence.log_ratio)[:_POOREST]]
     new = look_again(evidence.target, modes, poorest, rng, most_gradients=most_gradients)
     found = [(mode, _lacking(evidence, mode, rng)) for mode in new]
     return tuple(sorted((a for a in found if a[1] >= _SEEN), key=lambda a: -a[1]))
@@ -111,7 +118,7 @@ def orbits(evidence: Evidence, modes: Sequence[Mode], names: Sequence[str]) -> O
         return Orbits((), ())
     uneven = tuple(
         pair for pair in exchanged(modes, found)
-        if abs(modes[pair[0]].mass - modes[pair[1]].mass) > 2 * _WEIGHT
+        if abs(modes[pair[0]].mass - modes[pair[1]].mass) > 2 * WEIGHT
     )  # fmt: skip
     promised = list(images(modes, found))
     if not promised:
@@ -128,18 +135,14 @@ def _lacking(evidence: Evidence, mode: Mode, rng: np.random.Generator) -> float:
 
     By importance sampling from the local Gaussian.
     """
-    z = rng.standard_normal((_PROBES, len(mode.position)))
-    x = mode.position + mode.axes.apply(z)
+    x, own = laplace(mode).push_forward(rng.standard_normal((_PROBES, len(mode.position))))
     try:
         with np.errstate(all="ignore"):
             log_p, _ = evidence.target.log_density_gradient(x)
     except BudgetExhausted:
         return mode.weight
-    d = len(mode.position)
-    own = -0.5 * (z**2).sum(axis=1) - 0.5 * d * np.log(2 * np.pi) - mode.axes.log_volume
-    ratio = evidence.log_p - evidence.log_q
-    ratio = ratio[np.isfinite(ratio)]
-    log_mass = ratio.max() + np.log(np.exp(ratio - ratio.max()).mean())
+    accepted = evidence.log_ratio[np.isfinite(evidence.log_p)]
+    log_mass = logsumexp(accepted) - np.log(len(accepted))
     with np.errstate(over="ignore", invalid="ignore"):
         target = np.exp(np.minimum(log_p - log_mass - own, 50.0))
         held = np.exp(np.minimum(evidence.family.log_density(x) - own, 50.0))

@@ -16,8 +16,10 @@ from stanrovi.families.base import Family, base_draws
 from stanrovi.families.conditional import Conditional
 from stanrovi.families.mixture import parts
 from stanrovi.families.product import Product
-from stanrovi.target import Array, Scalars, Target
+from stanrovi.scalars import Scalars
+from stanrovi.target import Array, Target
 from stanrovi.vi.checks.normal_scores import NormalScores
+from stanrovi.vi.checks.scores import regressed
 
 _TURN = 1.4  # length of a trajectory; pi / 2 forgets its beginning where all is normal
 _ROUNDS = 3  # trajectories; the ends of all but the first count
@@ -104,9 +106,7 @@ def _directions(
 ) -> Array:
     """Regress the quantities' normal scores on base coordinates, shape (dim, k)."""
     z = base_draws(max(_REGRESSED, 4 * part.dim), part.dim, rng)
-    values = scores.of(scalars.of(part.from_base(z)))
-    design = np.concatenate([np.ones((len(z), 1)), z], axis=1)
-    return np.asarray(np.linalg.lstsq(design, values, rcond=None)[0][1:])
+    return regressed(scores.of(scalars.of(part.from_base(z))), z)[1]
 
 
 def _trajectories(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from stanrovi.families.base import Family
 from stanrovi.target import Array, Target
 
@@ -33,3 +35,8 @@ class Evidence:
     log_q: Array
     khat: float
     pareto_k: Callable[[Array], float]
+
+    @property
+    def log_ratio(self) -> Array:
+        """``log p - log q`` at the draws, -inf where the target rejects one, shape (n,)."""
+        return np.where(np.isfinite(self.log_p), self.log_p - self.log_q, -np.inf)

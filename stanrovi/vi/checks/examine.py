@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from stanrovi.modes.basins import Mode
-from stanrovi.target import Scalars
-from stanrovi.vi.checks.basins import Orbits, Shift, absent_modes, orbits, shifts
+from stanrovi.scalars import Scalars
+from stanrovi.vi.checks.basins import Orbits, Shift, absent_modes, lost_modes, orbits, shifts
 from stanrovi.vi.checks.evidence import Evidence
 from stanrovi.vi.checks.marginals import marginal_errors
 from stanrovi.vi.facts import MarginalErrors
@@ -24,6 +24,8 @@ class Checks:
     Attributes
     ----------
     errors : MarginalErrors
+    lost : tuple of int
+        Indices of the known modes that have (almost) no draws.
     shifts : tuple of Shift
         Masses of the known modes; empty for one.
     orbits : Orbits
@@ -33,6 +35,7 @@ class Checks:
     """
 
     errors: MarginalErrors
+    lost: tuple[int, ...]
     shifts: tuple[Shift, ...]
     orbits: Orbits
     absent: tuple[tuple[Mode, float], ...]
@@ -63,7 +66,7 @@ def examine(
     n_gradients : int
         That the fit took; each check takes as many at most.
     search : bool
-        Whether to look for modes that are not known.
+        Whether to look for modes that are not known, should none of the known ones be lost.
 
     Returns
     -------
@@ -73,8 +76,9 @@ def examine(
     errors, weighted = marginal_errors(evidence, scalars, most, rng)
     found = Orbits((), ())
     absent: tuple[tuple[Mode, float], ...] = ()
-    if search and modes:
+    lost = lost_modes(modes)
+    if search and modes and not lost:
         found = orbits(evidence, modes, names)
         if not found.missing:
             absent = absent_modes(evidence, modes, most // 3, rng)
-    return Checks(errors, shifts(modes, weighted), found, absent)
+    return Checks(errors, lost, shifts(modes, weighted), found, absent)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stanrovi.families.mixture import Mixture, parts
-from stanrovi.target import Array, BudgetExhausted, Scalars
+from stanrovi.scalars import Scalars, first_of_copies, varying
+from stanrovi.target import Array, BudgetExhausted
 from stanrovi.vi.checks.chains import from_chains, gradients_of
 from stanrovi.vi.checks.distances import spread, weighted_w1
 from stanrovi.vi.checks.evidence import Evidence
@@ -53,23 +54,20 @@ def marginal_errors(
     weighted : Weighted
         The draws, and whatever was drawn besides, with the weights behind the errors.
     """
-    target, family = evidence.target, evidence.family
-    weighted = weigh(evidence.x, evidence.log_p, evidence.log_q)
+    weighted = weigh(evidence)
     khat = evidence.khat
     if not khat < _KHAT:
         with suppress(BudgetExhausted):
-            weighted = weigh_widened(
-                target, family, weighted, evidence.log_p, evidence.log_q, _WIDENED, rng
-            )
+            weighted = weigh_widened(evidence, _WIDENED, rng)
             khat = evidence.pareto_k(np.log(weighted.target[weighted.target > 0]))
     with np.errstate(over="ignore"):
         values = np.clip(scalars.of(weighted.x), -_FAR, _FAR)
-    kept = _varying(values[: len(evidence.x)])
+    finite: Array = np.where(np.isfinite(values), values, 0.0)[: len(evidence.x)]
+    kept = varying(finite) & first_of_copies(finite)
     if not kept.any():
         nothing = np.empty(0)
         return MarginalErrors((), nothing, nothing, ()), weighted
-    scalars = _restricted(scalars, kept)
-    values = values[:, kept]
+    scalars, values = scalars.only(kept), values[:, kept]
     sound = np.asarray(np.isfinite(values).all(axis=1))
     values = values[sound]
     first, second = weighted.target[sound], weighted.fit[sound]
@@ -90,21 +88,12 @@ def marginal_errors(
         own = values[: int(drawn.sum())]
         ranked = np.sort(own, axis=0)
         scores = NormalScores(ranked, spread(ranked, np.full(ranked.shape, 1 / len(ranked)))[0])
-        if not isinstance(family, Mixture):
+        if not isinstance(evidence.family, Mixture):
             _look_at_scores(found, evidence, drawn, scores, own)
         # Where something is wrong beyond doubt, the verdict needs no chains.
         if found.open.any() and not found.clear.any():
             _look_at_chains(found, evidence, scalars, scores, most_gradients, rng)
     return found.errors(), weighted
-
-
-def _varying(values: Array) -> NDArray[np.bool_]:
-    """Tell which columns vary by more than rounding and are no copy of an earlier one."""
-    finite: Array = np.where(np.isfinite(values), values, 0.0)
-    varies: NDArray[np.bool_] = np.asarray(finite.std(axis=0) > 1e-10 * np.abs(finite).max(axis=0))
-    first: dict[int, int] = {}
-    copies = [first.setdefault(hash(column.tobytes()), i) != i for i, column in enumerate(finite.T)]
-    return np.asarray(varies & ~np.array(copies, dtype=bool))
 
 
 class _Found:
@@ -141,13 +130,6 @@ class _Found:
         return MarginalErrors(self._names, self._error, self.noise, tuple(self._source))
 
 
-def _restricted(scalars: Scalars, kept: NDArray[np.bool_]) -> Scalars:
-    if kept.all():
-        return scalars
-    names = tuple(name for name, keep in zip(scalars.names, kept, strict=True) if keep)
-    return Scalars(names, lambda x: scalars.of(x)[:, kept])
-
-
 def _look_at_scores(
     found: _Found,
     evidence: Evidence,
@@ -162,9 +144,7 @@ def _look_at_scores(
         _, _, lift = family.transport(z)
         residual = lift(evidence.gradient[drawn]) + z
     usable = accepted & np.isfinite(residual).all(axis=1)
-    error, unseen = from_scores(
-        family, z[usable], residual[usable], scores, scores.of(values)[usable]
-    )
+    error, unseen = from_scores(z[usable], residual[usable], scores, scores.of(values)[usable])
     # Few draws of much weight tell that an error is large, not how large.
     which = found.unsettled & ((unseen < _UNSEEN) | (~found.open & (error > _CLEAR)))
     # What a residual score leaves unseen is of the order of its square.

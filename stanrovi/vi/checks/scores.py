@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from stanrovi.families.conditional import Conditional
-from stanrovi.families.product import Product
 from stanrovi.target import Array
 from stanrovi.vi.checks.normal_scores import NormalScores
 
@@ -23,17 +21,12 @@ _RARE = 1e-3  # share of the points that may be left out
 
 
 def from_scores(
-    family: Product | Conditional,
-    z: Array,
-    residual: Array,
-    scores: NormalScores,
-    values: Array,
+    z: Array, residual: Array, scores: NormalScores, values: Array
 ) -> tuple[Array, Array]:
     """Estimate the error of each marginal.
 
     Parameters
     ----------
-    family : Product or Conditional
     z : ndarray, shape (n, dim)
         Base points.
     residual : ndarray, shape (n, dim)
@@ -53,12 +46,11 @@ def from_scores(
     kept = size <= _WILD * max(float(np.median(size)), 1.0)
     rare = kept.mean() > 1 - _RARE
     z, residual, values = z[kept], residual[kept], values[kept]
-    if len(z) < 2 * family.dim:
+    d = z.shape[1]
+    if len(z) < 2 * d:
         return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.inf)
-    design = np.concatenate([np.ones((len(z), 1)), z], axis=1)
-    found, *_ = np.linalg.lstsq(design, np.concatenate([residual, values], axis=1), rcond=None)
-    d = family.dim
-    shift, slope, along = found[0, :d], found[1:, :d], found[1:, d:]
+    constant, slopes = regressed(np.concatenate([residual, values], axis=1), z)
+    shift, slope, along = constant[:d], slopes[:, :d], slopes[:, d:]
     slope = (slope + slope.T) / 2
     spectrum, vectors = np.linalg.eigh(slope)
     covariance = (vectors / (1 - np.minimum(spectrum, _LARGEST))) @ vectors.T
@@ -66,3 +58,10 @@ def from_scores(
     error = scores.w1(shift @ moved, (along * (moved - along)).sum(axis=0))
     rest = (residual - shift - z @ slope) @ moved
     return error, np.sqrt((rest**2).mean(axis=0)) if rare else np.full(len(error), np.inf)
+
+
+def regressed(values: Array, z: Array) -> tuple[Array, Array]:
+    """Regress values (n, k) on base points z (n, dim): constants (k,) and slopes (dim, k)."""
+    design = np.concatenate([np.ones((len(z), 1)), z], axis=1)
+    found, *_ = np.linalg.lstsq(design, values, rcond=None)
+    return found[0], found[1:]

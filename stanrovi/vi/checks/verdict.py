@@ -11,20 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stanrovi.methods import Method
 from stanrovi.modes.basins import Mode
 from stanrovi.target import Array
+from stanrovi.vi.checks.basins import WEIGHT
 from stanrovi.vi.checks.examine import Checks
-from stanrovi.vi.facts import MarginalErrors, Root, Verdict
+from stanrovi.vi.facts import Root, Verdict
 from stanrovi.vi.outcome import Outcome
 
-_SEEN = 0.02  # local evidence below this share is too uncertain to call a collapse
 _ERROR = 0.105  # sds at which a marginal is wrong: W1 of 0.1, beyond the noise of the draws
 _UNSURE = 0.05  # Monte Carlo error of an estimate that says nothing
-_WEIGHT = 0.03  # error of a mode's weight, as far as importance weights tell it
-_LAPLACE = 0.10  # the same as local evidence tells it
+_LAPLACE = 0.10  # error of a mode's weight, where only local evidence tells it
 _NUTS = "Draw by NUTS instead (`stanrovi nuts`, stanrovi.nuts)."
 _AUTO = "Fit by method auto, which looks for a richer family."
 _SOURCES = {
@@ -47,10 +45,8 @@ class Case:
     modes : tuple of Mode
         With the fit's masses.
     log_ratio : ndarray, shape (n,)
-        ``log p - log q`` at draws of the fit that the target accepts.
+        ``log p - log q`` at draws of the fit, -inf where the target rejects one.
     khat : float
-    n_rejected, n_draws : int
-        Draws that the target rejects, and all draws.
     checks : Checks
     roots : tuple of Root
     names : sequence of str
@@ -62,8 +58,6 @@ class Case:
     modes: tuple[Mode, ...]
     log_ratio: Array
     khat: float
-    n_rejected: int
-    n_draws: int
     checks: Checks
     roots: tuple[Root, ...]
     names: Sequence[str]
@@ -80,7 +74,7 @@ def judge(case: Case) -> Verdict:
     -------
     Verdict
     """
-    lost = [(reason, _more_components(case)) for reason in lost_modes(case.modes)]
+    lost = _lost(case)
     shape = [*_marginals(case), *_weights(case)]
     ghosts = _ghosts(case)
     # A misfit is foreseen from the modes alone; draws that agree with the target refute it.
@@ -96,23 +90,27 @@ def judge(case: Case) -> Verdict:
     return _verdict("ok", [(reason, "") for reason in _support(case)])
 
 
-def lost_modes(modes: tuple[Mode, ...]) -> list[str]:
-    """Modes with clear local evidence and (almost) no draws, a sentence each."""
-    return [
-        f"mode {k} has {m.weight:.1%} of the local evidence and {m.mass:.1%} of the draws"
-        for k, m in enumerate(modes, start=1)
-        if m.weight > _SEEN and m.mass < 0.2 * m.weight
-    ]
-
-
 def _verdict(name: str, doubts: Sequence[Doubt]) -> Verdict:
     reasons, cures = zip(*doubts, strict=True)
     return Verdict(name, reasons, cures)  # type: ignore[arg-type]
 
 
+def _lost(case: Case) -> list[Doubt]:
+    """Modes with clear local evidence and (almost) no draws."""
+    return [
+        (
+            f"mode {k + 1} has {case.modes[k].weight:.1%} of the local evidence and "
+            f"{case.modes[k].mass:.1%} of the draws",
+            _more_components(case),
+        )
+        for k in case.checks.lost
+    ]
+
+
 def _ghosts(case: Case) -> list[Doubt]:
-    """Draws far below the target's usual density ratio."""
-    share = float((case.log_ratio < np.median(case.log_ratio) - 10.0).mean())
+    """Tell of accepted draws far below the target's usual density ratio."""
+    ratio = case.log_ratio[np.isfinite(case.log_ratio)]
+    share = float((ratio < np.median(ratio) - 10.0).mean())
     if share <= 0.01:
         return []
     return [(f"{share:.0%} of the draws lie where the target has no mass", _more_components(case))]
@@ -160,7 +158,7 @@ def _marginals(case: Case) -> list[Doubt]:
     unsure = ~wrong & ~(errors.se <= _UNSURE)
     doubts = []
     if wrong.any():
-        i = _worst(errors, wrong)
+        i = errors.worst(wrong)
         more = f", as are {wrong.sum() - 1} more of {len(wrong)}" if wrong.sum() > 1 else ""
         reason = (
             f"{errors.names[i]} is about {errors.error[i]:.2f} sd (± {errors.se[i]:.2f}) from the "
@@ -176,13 +174,6 @@ def _marginals(case: Case) -> list[Doubt]:
         )
         doubts.append((reason, _richer(case)))
     return doubts
-
-
-def _worst(errors: MarginalErrors, among: NDArray[np.bool_]) -> int:
-    known = np.isfinite(errors.error) & np.isfinite(errors.se)
-    safe = np.full(len(known), np.inf)
-    safe[known] = errors.error[known] - errors.se[known]
-    return int(np.argmax(np.where(among, safe, -np.inf)))
 
 
 def _richer(case: Case) -> str:
@@ -203,12 +194,12 @@ def _weights(case: Case) -> list[Doubt]:
     doubts = []
     for k, (m, shift) in enumerate(zip(case.modes, case.checks.shifts, strict=False), start=1):
         off = abs(shift.fit - shift.target)
-        if off > _WEIGHT + 2 * shift.noise:
+        if off > WEIGHT + 2 * shift.noise:
             reason = (
                 f"mode {k} has {shift.fit:.1%} of the draws, and {shift.target:.1%} by importance "
                 "weights"
             )
-        elif shift.noise > _WEIGHT and abs(m.mass - m.weight) > _LAPLACE:
+        elif shift.noise > WEIGHT and abs(m.mass - m.weight) > _LAPLACE:
             reason = (
                 f"mode {k} has {m.weight:.1%} of the local evidence but {m.mass:.1%} of the draws"
             )
@@ -229,16 +220,17 @@ def _ending(case: Case) -> list[Doubt]:
         return [(case.outcome.message, "Allow more gradients or seconds.")]
     if case.outcome.status == "max_iterations":
         cure = _richer(case)
-        if "larger budget" in case.outcome.message:
+        if case.outcome.resumable:
             cure = "Allow more gradients (--max-gradients, max_gradients)."
         return [(f"the fit did not converge: {case.outcome.message}", cure)]
     return []
 
 
 def _rejections(case: Case) -> list[Doubt]:
-    if not case.n_rejected:
+    rejected = ~np.isfinite(case.log_ratio)
+    if not rejected.any():
         return []
-    reason = f"the target rejects {case.n_rejected / case.n_draws:.1%} of the draws"
+    reason = f"the target rejects {rejected.mean():.1%} of the draws"
     return [(reason, "Declare the bounds of the parameters, so that nothing is rejected.")]
 
 
@@ -269,6 +261,6 @@ def _support(case: Case) -> list[str]:
 
 
 def _efficiency(log_ratio: Array) -> float:
-    """Relative effective sample size of the importance weights."""
-    w = np.exp(log_ratio - log_ratio.max())
+    """Relative effective sample size of the importance weights of accepted draws."""
+    w = np.exp(log_ratio[np.isfinite(log_ratio)] - log_ratio.max())
     return float(w.sum() ** 2 / (len(w) * (w @ w)))

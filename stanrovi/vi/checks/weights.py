@@ -14,7 +14,8 @@ from scipy.special import logsumexp
 
 from stanrovi.families.base import LOG_SQRT_2PI, Family, base_draws
 from stanrovi.families.mixture import parts
-from stanrovi.target import Array, Target
+from stanrovi.target import Array
+from stanrovi.vi.checks.evidence import Evidence
 
 _WIDTH = 2.0  # scale of the Cauchy that replaces one base coordinate
 _SCALES = np.array([1.5, 3.0, 6.0, 12.0, 20.0])  # of all base coordinates together
@@ -41,54 +42,40 @@ class Weighted:
         return float(1 / (self.target @ self.target))
 
 
-def weigh(x: Array, log_p: Array, log_q: Array) -> Weighted:
-    """Weigh draws of a fit.
-
-    Parameters
-    ----------
-    x : ndarray, shape (n, dim)
-    log_p, log_q : ndarray, shape (n,)
-        ``log_p`` is -inf where the target rejects the draw.
-    """
-    ratio = np.where(np.isfinite(log_p), log_p - log_q, -np.inf)
-    return Weighted(x, _normalised(ratio), np.full(len(x), 1 / len(x)))
+def weigh(evidence: Evidence) -> Weighted:
+    """Weigh the draws of a fit."""
+    n = len(evidence.x)
+    return Weighted(evidence.x, _normalised(evidence.log_ratio), np.full(n, 1 / n))
 
 
-def weigh_widened(
-    target: Target, family: Family, draws: Weighted, log_p: Array, log_q: Array, n: int,
-    rng: np.random.Generator,
-) -> Weighted:  # fmt: skip
-    """Weigh draws of a fit together with ``n`` of its widened self.
+def weigh_widened(evidence: Evidence, n: int, rng: np.random.Generator) -> Weighted:
+    """Weigh the draws of a fit together with ``n`` of its widened self.
 
     Both are draws of one mixture (the balance heuristic, Veach and Guibas 1995,
     doi:10.1145/218380.218498), whose weights are bounded where either proposal reaches.
 
     Parameters
     ----------
-    target : Target
-    family : Family
-    draws : Weighted
-        From `weigh`.
-    log_p, log_q : ndarray
-        At the draws.
+    evidence : Evidence
     n : int
     rng : numpy.random.Generator
     """
+    family, drawn, log_q = evidence.family, evidence.x, evidence.log_q
     with np.errstate(all="ignore"):
         x, more_q, own = _widened_draws(family, n, rng)
         told = np.isfinite(x).all(axis=1) & np.isfinite(more_q) & np.isfinite(own)
         x, more_q, own = x[told], more_q[told], own[told]
-        more_p, _ = target.log_density_gradient(x)
-        at_draws = _widened_log_density(family, draws.x, log_q)
-    size = len(draws.x) + len(x)
-    shares = np.log([len(draws.x) / size, max(len(x), 1) / size])
+        more_p, _ = evidence.target.log_density_gradient(x)
+        at_draws = _widened_log_density(family, drawn, log_q)
+    size = len(drawn) + len(x)
+    shares = np.log([len(drawn) / size, max(len(x), 1) / size])
     all_q = np.concatenate([log_q, more_q])
-    all_p = np.concatenate([log_p, more_p])
+    all_p = np.concatenate([evidence.log_p, more_p])
     other = np.nan_to_num(np.concatenate([at_draws, own]), nan=-np.inf, posinf=-np.inf)
     proposal = np.logaddexp(shares[0] + all_q, shares[1] + other)
     ratio = np.where(np.isfinite(all_p) & np.isfinite(proposal), all_p - proposal, -np.inf)
     fit = np.where(np.isfinite(proposal), all_q - proposal, -np.inf)
-    return Weighted(np.concatenate([draws.x, x]), _normalised(ratio), _normalised(fit))
+    return Weighted(np.concatenate([drawn, x]), _normalised(ratio), _normalised(fit))
 
 
 def _widened_draws(family: Family, n: int, rng: np.random.Generator) -> tuple[Array, Array, Array]:

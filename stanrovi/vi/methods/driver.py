@@ -13,10 +13,11 @@ from stanrovi.errors import DensityError
 from stanrovi.methods import METHODS, Method
 from stanrovi.modes.basins import Mode, basin_shares
 from stanrovi.modes.search import SearchResult, search_modes
-from stanrovi.target import Array, BudgetExhausted, Density, Scalars, Target
+from stanrovi.scalars import Scalars
+from stanrovi.target import Array, BudgetExhausted, Density, Target
 from stanrovi.vi.checks.evidence import Evidence
 from stanrovi.vi.checks.examine import examine
-from stanrovi.vi.checks.verdict import Case, judge, lost_modes
+from stanrovi.vi.checks.verdict import Case, judge
 from stanrovi.vi.conditional import told_roots
 from stanrovi.vi.fit_run import FitRun, TraceListener
 from stanrovi.vi.methods.auto import fit_auto
@@ -120,19 +121,22 @@ def fit_density(
     khat = pareto_k(ratio)
     roots = told_roots(outcome.family, draws, names)
     rejected = len(draws) - len(ratio)
-    label = names or [f"x[{i + 1}]" for i in range(target.dim)]
+    coordinates = Scalars.coordinates(target.dim, names)
     checking = Target(density, deadline=deadline)
+    evidence = Evidence(checking, outcome.family, draws, gradient, log_p, log_q, khat, pareto_k)
     with checking.stage("checks"):
         checks = examine(
-            Evidence(checking, outcome.family, draws, gradient, log_p, log_q, khat, pareto_k),
+            evidence,
             modes,
-            scalars or Scalars.coordinates(target.dim, label),
-            label,
+            scalars or coordinates,
+            coordinates.names,
             streams[3],
             n_gradients=target.n_gradients,
-            search=outcome.misfit is None and not lost_modes(modes),
+            search=outcome.misfit is None,
         )
-    case = Case(method, outcome, modes, ratio, khat, rejected, len(draws), checks, roots, label)
+    verdict = judge(
+        Case(method, outcome, modes, evidence.log_ratio, khat, checks, roots, coordinates.names)
+    )
     return FitResult(
         method=method,
         status=outcome.status,
@@ -159,7 +163,7 @@ def fit_density(
         dim=target.dim,
         seed=seed,
         modes=modes,
-        verdict=judge(case),
+        verdict=verdict,
         warnings=warnings(search, target, run.trace, outcome, names),
         errors=checks.errors,
         roots=roots,

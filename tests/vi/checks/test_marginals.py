@@ -11,14 +11,15 @@ from stanrovi.families.axes import DiagonalAxes
 from stanrovi.families.base import base_draws
 from stanrovi.families.mixture import Mixture
 from stanrovi.families.product import Product
-from stanrovi.target import Scalars, Target
+from stanrovi.scalars import Scalars
+from stanrovi.target import Target
 from stanrovi.vi.checks.chains import from_chains, gradients_of
 from stanrovi.vi.checks.distances import spread
 from stanrovi.vi.checks.evidence import Evidence
 from stanrovi.vi.checks.marginals import marginal_errors
 from stanrovi.vi.checks.normal_scores import NormalScores
 from stanrovi.vi.checks.scores import from_scores
-from stanrovi.vi.checks.weights import weigh, weigh_widened
+from stanrovi.vi.checks.weights import weigh_widened
 
 N = 4000
 
@@ -59,7 +60,7 @@ def test_an_exact_fit_has_no_error():
 
 def test_one_wrong_marginal_among_many_is_found_by_name():
     errors = judged(standard(60), diagonal(*[1] * 59, 0.8))
-    assert errors.names[errors.worst] == "x[60]"
+    assert errors.names[errors.worst(errors.error > 0)] == "x[60]"
     assert errors.error[59] == pytest.approx(w1_of_sds(0.8, 1), abs=0.03)
     assert errors.error[:59].max() < 0.05
 
@@ -73,7 +74,7 @@ def test_scores_tell_the_correlation_that_mean_field_lacks():
     z = found.family.to_base(found.x)
     residual = found.family.transport(z)[2](found.gradient) + z
     scores = normal_scores(found.x)
-    error, unseen = from_scores(found.family, z, residual, scores, scores.of(found.x))
+    error, unseen = from_scores(z, residual, scores, scores.of(found.x))
     np.testing.assert_allclose(error, w1_of_sds(sd, 1.0), atol=0.02)
     assert unseen.max() < 1e-6
     errors = judged(gaussian(np.zeros(d), covariance), diagonal(*[sd] * d))
@@ -109,9 +110,7 @@ def test_the_widened_fit_is_a_distribution():
     """The mean of q over the density of its widened self, at draws of that, is one."""
     family = Mixture(np.array([0.3, 0.7]), (diagonal(1, 2), diagonal(0.5, 0.5)))
     found = evidence(standard(2), family)
-    draws = weigh(found.x, found.log_p, found.log_q)
-    rng = np.random.default_rng(4)
-    both = weigh_widened(found.target, family, draws, found.log_p, found.log_q, 4000, rng)
+    both = weigh_widened(found, 4000, np.random.default_rng(4))
     assert len(both.x) > 7900
     # Under either weighting the moments are those of fit and target.
     np.testing.assert_allclose(both.fit @ both.x**2, [0.475, 1.375], rtol=0.1)

@@ -5,7 +5,7 @@ from targets import standard
 from stanrovi.families.axes import DenseAxes
 from stanrovi.modes.basins import Mode
 from stanrovi.modes.symmetry import Image, Symmetry
-from stanrovi.vi.checks.basins import Orbits, Shift
+from stanrovi.vi.checks.basins import Orbits, Shift, lost_modes
 from stanrovi.vi.checks.examine import Checks
 from stanrovi.vi.checks.verdict import Case, judge
 from stanrovi.vi.facts import MarginalErrors, Root
@@ -48,11 +48,9 @@ def judged(
     roots=(),
 ):  # fmt: skip
     outcome = Outcome(standard(2), status, message, misfit=misfit)
-    checks = Checks(errors, shifts, orbits, absent)
-    n = len(ratio) + rejected
-    return judge(
-        Case(method, outcome, modes, ratio, 0.1, rejected, n, checks, roots, ("a.1", "a.2"))
-    )
+    checks = Checks(errors, lost_modes(modes), shifts, orbits, absent)
+    ratio = np.concatenate([ratio, np.full(rejected, -np.inf)])
+    return judge(Case(method, outcome, modes, ratio, 0.1, checks, roots, ("a.1", "a.2")))
 
 
 def test_a_good_fit_is_ok_and_names_its_worst_marginal():
