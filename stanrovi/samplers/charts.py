@@ -23,7 +23,7 @@ from stanrovi.target import Array, LogDensity, Target
 
 Labels = NDArray[np.intp]
 
-_TURN = 0.5 * np.pi
+QUARTER_TURN = 0.5 * np.pi
 _JITTER = 0.15
 
 
@@ -59,6 +59,20 @@ class Walkers:
     def take(self, order: Labels) -> Walkers:
         """Select and reorder."""
         return Walkers(self.x[order], self.log_p[order], self.gradient[order])
+
+    def put(self, rows: Labels, other: Walkers) -> Walkers:
+        """Replace the points of some rows."""
+        x, log_p, gradient = self.x.copy(), self.log_p.copy(), self.gradient.copy()
+        x[rows], log_p[rows], gradient[rows] = other.x, other.log_p, other.gradient
+        return Walkers(x, log_p, gradient)
+
+    def joined(self, other: Walkers) -> Walkers:
+        """Append others."""
+        return Walkers(
+            np.concatenate([self.x, other.x]),
+            np.concatenate([self.log_p, other.log_p]),
+            np.concatenate([self.gradient, other.gradient]),
+        )
 
 
 @dataclass(frozen=True)
@@ -104,6 +118,11 @@ class Turned:
     walkers: Walkers
     acceptance: Array
     energy_error: Array
+
+
+def trajectory_steps(dim: int) -> int:
+    """Leapfrog steps of a quarter turn at the step that a normal of this dimension takes."""
+    return max(1, round(QUARTER_TURN / (1.35 * dim**-0.25)))
 
 
 class Charts:
@@ -179,10 +198,7 @@ class Charts:
         with np.errstate(invalid="ignore"):
             accepted = np.log(rng.random(len(z))) < there - here + back
         changed[differs] = accepted
-        kept = after.where(accepted, before)
-        x, log_p, gradient = walkers.x.copy(), walkers.log_p.copy(), walkers.gradient.copy()
-        x[differs], log_p[differs], gradient[differs] = kept.x, kept.log_p, kept.gradient
-        return Walkers(x, log_p, gradient), changed
+        return walkers.put(differs, after.where(accepted, before)), changed
 
     def _base(self, k: Labels, x: Array) -> Array:
         z = np.empty_like(x)
