@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from stanrovi.modes.ascent import Ascent
 from stanrovi.modes.basins import Mode
-from stanrovi.modes.search import Basins, usable
+from stanrovi.modes.search import Basins
 from stanrovi.target import Array, BudgetExhausted, Target
 
 # Distances at which climbs begin, in local standard deviations of a known mode.
@@ -53,7 +52,7 @@ def look_again(
         try:
             # Far out a density may overflow, which is no news.
             with np.errstate(all="ignore"):
-                _climb(basins, starts)
+                basins.climb_from(starts, _MAX_ITERATIONS)
         except BudgetExhausted:
             break
         new = [m for m in basins.weighted() if not any(m.position is k.position for k in known)]
@@ -67,15 +66,6 @@ def _waves(known: Sequence[Mode], first: Array, rng: np.random.Generator) -> Ite
     few, many = _WAVES
     yield np.concatenate([first, _around(known, rng, few)])
     yield _around(known, rng, many)
-
-
-def _climb(basins: Basins, starts: Array) -> None:
-    value, gradient = basins.target.log_density_gradient(starts)
-    kept = usable(value, gradient)
-    if kept.any():
-        climb = Ascent(basins.target, starts[kept], value[kept], gradient[kept])
-        basins.explore(climb, _MAX_ITERATIONS)
-        basins.add_summit(climb)
 
 
 def _around(known: Sequence[Mode], rng: np.random.Generator, n: int) -> Array:

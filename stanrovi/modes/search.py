@@ -7,6 +7,7 @@ of a basin is its Laplace evidence, ``log p(x_k) - 0.5 log det(-H_k)``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -164,6 +165,35 @@ def search_modes(
     )
 
 
+def extended_search(target: Target, known: Sequence[Mode], places: Array) -> SearchResult:
+    """Take modes that are known already, and those that climbs from given points reach.
+
+    Parameters
+    ----------
+    target : Target
+    known : sequence of Mode
+        At least one.
+    places : ndarray, shape (m, dim)
+        At or near other modes.
+
+    Returns
+    -------
+    SearchResult
+
+    Raises
+    ------
+    BudgetExhausted
+        If the target's budget does not cover the climbs.
+    """
+    basins = Basins(target, list(known))
+    if len(places):
+        with target.stage("modes"):
+            basins.climb_from(places, SearchSettings().max_iterations)
+    modes = basins.weighted()
+    n = len(known) + len(places)
+    return SearchResult(modes, modes[0], modes[0].position, n, n, basins.n_improper)
+
+
 def _highest(climb: Ascent) -> Mode:
     return _quadratic(climb, int(np.argmax(climb.log_density)))
 
@@ -282,7 +312,16 @@ class Basins:
             if i not in self._seen and climb.log_density[i] > best - _HOPELESS - climb.x.shape[1]:
                 self._examine(climb, int(i))
 
-    def add_summit(self, climb: Ascent) -> None:
+    def climb_from(self, starts: Array, max_iterations: int) -> None:
+        """Explore from given points, those first where the density is finite."""
+        value, gradient = self.target.log_density_gradient(starts)
+        kept = usable(value, gradient)
+        if kept.any():
+            climb = Ascent(self.target, starts[kept], value[kept], gradient[kept])
+            self.explore(climb, max_iterations)
+            self._add_summit(climb)
+
+    def _add_summit(self, climb: Ascent) -> None:
         """Add the highest end of a climb where it is above every mode.
 
         A needle on the shoulder of a wide mode has no dip before it, and is another basin all

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from stanrovi.families.base import Family
 from stanrovi.families.mixture import Mixture, parts
+from stanrovi.samplers.nuts import DIVERGENT
 from stanrovi.target import Array, LogDensity, Target
 
 Labels = NDArray[np.intp]
@@ -111,13 +112,16 @@ class Turned:
     walkers : Walkers
     acceptance : ndarray, shape (n,)
         Probability with which each trajectory was accepted.
-    energy_error : ndarray, shape (n,)
-        Nats of energy that each gained.
+    energy : ndarray, shape (n,)
+        Of each trajectory at its beginning.
+    diverged : ndarray of bool, shape (n,)
+        Which lost track of their energy, as NUTS has it.
     """
 
     walkers: Walkers
     acceptance: Array
-    energy_error: Array
+    energy: Array
+    diverged: NDArray[np.bool_]
 
 
 def trajectory_steps(dim: int) -> int:
@@ -168,26 +172,16 @@ class Charts:
         gain = np.where(np.isnan(gain), -np.inf, gain)
         chance = np.exp(np.minimum(gain, 0.0))
         accepted = rng.random(len(z)) < chance
-        return Turned(new.where(accepted, walkers), chance, -gain)
+        return Turned(new.where(accepted, walkers), chance, -start, gain < -DIVERGENT)
 
-    def jump(
-        self, walkers: Walkers, path: Path, rng: np.random.Generator
-    ) -> tuple[Walkers, NDArray[np.bool_]]:
-        """Propose to every walker the same base point under another component.
-
-        Returns
-        -------
-        walkers : Walkers
-        changed : ndarray of bool, shape (n,)
-            Which have another component now.
-        """
+    def jump(self, walkers: Walkers, path: Path, rng: np.random.Generator) -> Walkers:
+        """Propose to every walker the same base point under another component."""
         n = len(walkers.x)
         old = self.labels(walkers.x, rng)
         new = rng.choice(len(self.parts), size=n, p=self.weights)
         differs = np.flatnonzero(new != old)
-        changed = np.zeros(n, dtype=bool)
         if not len(differs):
-            return walkers, changed
+            return walkers
         path = Path(path.reference, path.power[differs])
         before = walkers.take(differs)
         z = self._base(old[differs], before.x)
@@ -197,8 +191,7 @@ class Charts:
         back = np.log(self.weights[old[differs]]) - np.log(self.weights[new[differs]])
         with np.errstate(invalid="ignore"):
             accepted = np.log(rng.random(len(z))) < there - here + back
-        changed[differs] = accepted
-        return walkers.put(differs, after.where(accepted, before)), changed
+        return walkers.put(differs, after.where(accepted, before))
 
     def _base(self, k: Labels, x: Array) -> Array:
         z = np.empty_like(x)

@@ -20,7 +20,7 @@ from stanrovi.target import Array
 Evaluate = Callable[[NDArray[np.intp], Array], tuple[Array, Array]]
 _Asking = Generator[Array, tuple[float, Array], "_Tree"]
 
-_DIVERGENT = 1000.0  # nats of energy, as in Stan
+DIVERGENT = 1000.0  # nats of energy, as in Stan
 
 
 @dataclass(slots=True)
@@ -147,7 +147,7 @@ class _Tree:
     going: bool = True
 
     def flipped(self) -> _Tree:
-        """The same, to grow from its other end."""
+        """Turn it round, to grow from its other end."""
         return replace(self, near=self.end, end=self.near)
 
     def joined(self, more: _Tree) -> _Tree:
@@ -198,7 +198,7 @@ class _Trajectory:
             gain = -np.inf
         self.n_steps += 1
         self.acceptance += float(np.exp(min(0.0, gain)))
-        going = gain > -_DIVERGENT
+        going = gain > -DIVERGENT
         self.diverged |= not going
         return _Tree(new, new, new.momentum, gain, new, going)
 

@@ -10,7 +10,7 @@ communication barrier, the sum of the rejection rates, asks for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,9 @@ from scipy.interpolate import PchipInterpolator
 
 from stanrovi.families.base import Family
 from stanrovi.samplers.bridge import LogRatio, bridge, mean_error
-from stanrovi.samplers.charts import QUARTER_TURN, Charts, Path, Walkers, trajectory_steps
+from stanrovi.samplers.charts import QUARTER_TURN, Charts, Path, Turned, Walkers, trajectory_steps
 from stanrovi.samplers.step_size import DualAveraging
+from stanrovi.samplers.trace import Trace
 from stanrovi.target import Array, Target
 
 _ACCEPTANCE = 0.8
@@ -45,14 +46,6 @@ class Leg:
     reference: Family
     coordinates: Callable[[float], Family]
     common: bool
-
-
-@dataclass
-class Rungs:
-    """What happened at the rungs, scan by scan; shape (system, scan, ...) once stacked."""
-
-    target: list[Walkers] = field(default_factory=list)
-    log_ratio: list[Array] = field(default_factory=list)
 
 
 class Tempering:
@@ -95,7 +88,7 @@ class Tempering:
     def _begin(self) -> None:
         """Forget what happened."""
         pairs = len(self.powers) - 1
-        self.record = Rungs()
+        self._ratios: list[Array] = []
         self._rejected, self._tried = np.zeros(pairs), np.zeros(pairs)
         self.round_trips = 0
         self._scan = 0
@@ -126,9 +119,9 @@ class Tempering:
         self._begin()
         for _ in range(scans):
             self._step = self._adapting.step
-            acceptance = self._explore()
-            self._adapting.update(acceptance)
-            self._swap(self._fresh())
+            acceptance = self._explore().acceptance.reshape(self._systems, -1)
+            self._adapting.update(acceptance.mean(axis=0))
+            self._swap(*self._log_ratios(self._fresh()))
         self._step = np.minimum(self._adapting.final_step, self._longest)
         self._respace()
 
@@ -149,16 +142,35 @@ class Tempering:
         self._adapting = DualAveraging(step, _ACCEPTANCE)
         self._step = step
 
-    def run(self, scans: int) -> None:
-        """Make scans that count."""
-        if not self.record.target:
+    def sample(self, scans: int) -> Trace:
+        """Make scans that count; gives what the highest rung saw."""
+        if not self._ratios:
             self._begin()
+        x, log_p, energy, acceptance, diverged = [], [], [], [], []
         for _ in range(scans):
-            self._explore()
+            turned = self._explore()
             fresh = self._fresh()
-            self._note(fresh)
-            self._swap(fresh)
+            everyone, ratio = self._log_ratios(fresh)
+            self._ratios.append(ratio)
+            x.append(turned.walkers.x)
+            log_p.append(turned.walkers.log_p)
+            energy.append(turned.energy)
+            acceptance.append(turned.acceptance)
+            diverged.append(turned.diverged)
+            self._swap(everyone, ratio)
         self.barrier = float((self._rejected / np.maximum(self._tried, 1)).sum())
+        top, inner = slice(len(self.powers) - 2, None, len(self.powers) - 1), self._steps_per_scan
+        shape = (self._systems, scans)
+        return Trace(
+            x=np.stack([each[top] for each in x], axis=1),
+            log_p=np.stack([each[top] for each in log_p], axis=1),
+            energy=np.stack([each[top] for each in energy], axis=1),
+            acceptance=np.stack([each[top] for each in acceptance], axis=1),
+            step=np.full(shape, min(self._step[-1], self._longest)),
+            n_steps=np.full(shape, inner),
+            depth=np.full(shape, inner.bit_length()),
+            diverged=np.stack([each[top] for each in diverged], axis=1),
+        )
 
     def _fresh(self) -> Walkers:
         """Draw the lowest rung anew."""
@@ -169,23 +181,23 @@ class Tempering:
         taken, self._supply = self._supply.take(rows[:n]), self._supply.take(rows[n:])
         return taken
 
-    def _explore(self) -> Array:
-        """Move the walkers of every rung; gives mean acceptance (rungs,)."""
-        inner = len(self.powers) - 1
+    def _explore(self) -> Turned:
+        """Move the walkers of every rung."""
         power = np.tile(self.powers[1:], self._systems)
         step = np.tile(np.minimum(self._step, self._longest), self._systems)
-        acceptance, out = np.empty(len(power)), self._walkers
+        out, none = self._walkers, np.empty(len(power))
+        turned = Turned(out, none, none.copy(), np.zeros(len(power), dtype=bool))
         for charts, rows in self._charts:
             path = Path(self._leg.reference.log_density_gradient, power[rows])
-            chosen = self._walkers.take(rows)
-            turned = charts.turn(chosen, path, step[rows], self._steps_per_scan, self._rng)
-            moved = turned.walkers
+            part = charts.turn(out.take(rows), path, step[rows], self._steps_per_scan, self._rng)
+            moved = part.walkers
             if len(charts.parts) > 1:
-                moved = charts.jump(moved, path, self._rng)[0]
-            acceptance[rows] = turned.acceptance
+                moved = charts.jump(moved, path, self._rng)
             out = out.put(rows, moved)
+            for name in ("acceptance", "energy", "diverged"):
+                getattr(turned, name)[rows] = getattr(part, name)
         self._walkers = out
-        return acceptance.reshape(self._systems, inner).mean(axis=0)
+        return replace(turned, walkers=out)
 
     def _log_ratios(self, fresh: Walkers) -> tuple[Walkers, Array]:
         """All walkers, the lowest rung included, with log p - log reference (system, rungs)."""
@@ -197,14 +209,8 @@ class Tempering:
         ratio = np.where(np.isfinite(everyone.log_p), everyone.log_p - reference, -np.inf)
         return everyone, ratio.reshape(self._systems, inner + 1)
 
-    def _note(self, fresh: Walkers) -> None:
-        _, ratio = self._log_ratios(fresh)
-        inner = len(self.powers) - 1
-        self.record.target.append(self._walkers.take(np.arange(inner - 1, len(self._walkers.x), inner)))
-        self.record.log_ratio.append(ratio)
-
-    def _swap(self, fresh: Walkers) -> None:
-        everyone, ratio = self._log_ratios(fresh)
+    def _swap(self, everyone: Walkers, ratio: Array) -> None:
+        """Let neighbours swap, and count it."""
         rungs = len(self.powers)
         first = np.arange(self._scan % 2, rungs - 1, 2)
         self._scan += 1
@@ -238,7 +244,7 @@ class Tempering:
 
     def evidence(self) -> LogRatio:
         """Log of the target's normalising constant, by a bridge between every two rungs."""
-        ratio = np.stack(self.record.log_ratio, axis=1)
+        ratio = np.stack(self._ratios, axis=1)
         total, error = 0.0, np.zeros(ratio.shape[:2])
         for i, width in enumerate(np.diff(self.powers)):
             step = bridge(width * ratio[:, :, i], width * ratio[:, :, i + 1])

@@ -63,6 +63,8 @@ class FitResult:
     warnings : tuple of str
     errors : MarginalErrors
         Estimated error of the marginal of each scalar parameter.
+    absent : ndarray, shape (m, dim)
+        Where modes are that the checks found and the fit lacks, unconstrained space.
     roots : tuple of Root
         What a conditional fit found to rule the spread of others.
     """
@@ -91,6 +93,7 @@ class FitResult:
     verdict: Verdict
     warnings: tuple[str, ...]
     errors: MarginalErrors
+    absent: Array
     roots: tuple[Root, ...] = ()
 
     @cached_property

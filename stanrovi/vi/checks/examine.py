@@ -9,6 +9,7 @@ import numpy as np
 
 from stanrovi.modes.basins import Mode
 from stanrovi.scalars import Scalars
+from stanrovi.target import Array
 from stanrovi.vi.checks.basins import Orbits, Shift, absent_modes, lost_modes, orbits, shifts
 from stanrovi.vi.checks.evidence import Evidence
 from stanrovi.vi.checks.marginals import marginal_errors
@@ -40,6 +41,12 @@ class Checks:
     orbits: Orbits
     absent: tuple[tuple[Mode, float], ...]
 
+    @property
+    def places(self) -> list[Array]:
+        """Where modes are that the fit lacks, shape (dim,) each."""
+        there = [mode.position for mode, _ in self.absent]
+        return there + [image.position for image in self.orbits.missing]
+
 
 def examine(
     evidence: Evidence,
@@ -49,6 +56,7 @@ def examine(
     rng: np.random.Generator,
     *,
     n_gradients: int,
+    probe: bool,
     search: bool,
 ) -> Checks:
     """Check a fit.
@@ -65,6 +73,8 @@ def examine(
     rng : numpy.random.Generator
     n_gradients : int
         That the fit took; each check takes as many at most.
+    probe : bool
+        Whether to spend gradients on the errors of marginals.
     search : bool
         Whether to look for modes that are not known, should none of the known ones be lost.
 
@@ -73,7 +83,7 @@ def examine(
     Checks
     """
     most = max(_LEAST, n_gradients)
-    errors, weighted = marginal_errors(evidence, scalars, most, rng)
+    errors, weighted = marginal_errors(evidence, scalars, most if probe else 0, rng)
     found = Orbits((), ())
     absent: tuple[tuple[Mode, float], ...] = ()
     lost = lost_modes(modes)

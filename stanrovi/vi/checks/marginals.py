@@ -44,7 +44,7 @@ def marginal_errors(
     evidence : Evidence
     scalars : Scalars
     most_gradients : int
-        Gradients that short chains may take.
+        Gradients that short chains may take; with none nothing is evaluated at all.
     rng : numpy.random.Generator
 
     Returns
@@ -56,7 +56,7 @@ def marginal_errors(
     """
     weighted = weigh(evidence)
     khat = evidence.khat
-    if not khat < _KHAT:
+    if not khat < _KHAT and most_gradients:
         with suppress(BudgetExhausted):
             weighted = weigh_widened(evidence, _WIDENED, rng)
             khat = evidence.pareto_k(np.log(weighted.target[weighted.target > 0]))
@@ -91,7 +91,7 @@ def marginal_errors(
         if not isinstance(evidence.family, Mixture):
             _look_at_scores(found, evidence, drawn, scores, own)
         # Where something is wrong beyond doubt, the verdict needs no chains.
-        if found.open.any() and not found.clear.any():
+        if most_gradients and found.open.any() and not found.clear.any():
             _look_at_chains(found, evidence, scalars, scores, most_gradients, rng)
     return found.errors(), weighted
 

@@ -12,7 +12,7 @@ from stanrovi.arguments import check_choice
 from stanrovi.errors import DensityError
 from stanrovi.methods import METHODS, Method
 from stanrovi.modes.basins import Mode, basin_shares
-from stanrovi.modes.search import SearchResult, search_modes
+from stanrovi.modes.search import SearchResult, extended_search, search_modes
 from stanrovi.scalars import Scalars
 from stanrovi.target import Array, BudgetExhausted, Density, Target
 from stanrovi.vi.checks.evidence import Evidence
@@ -59,6 +59,8 @@ def fit_density(
     progress: TraceListener | None = None,
     names: Sequence[str] | None = None,
     scalars: Scalars | None = None,
+    known: FitResult | None = None,
+    probe: bool = True,
 ) -> FitResult:
     """Fit a variational family to a density.
 
@@ -84,6 +86,11 @@ def fit_density(
         Unconstrained parameters, for messages.
     scalars : Scalars, optional
         Quantities whose marginals the verdict is about; the unconstrained parameters if not given.
+    known : FitResult, optional
+        An earlier fit, whose modes are taken instead of a search's, with those that it lacks.
+    probe : bool
+        Whether the checks spend gradients on the error of marginals where the weights and
+        scores at the draws do not tell it.
 
     Returns
     -------
@@ -104,7 +111,7 @@ def fit_density(
     target = Target(density, max_gradients=max_gradients, deadline=deadline)
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)]
     run = FitRun(target, streams[1], progress)
-    search, outcome = _search_and_fit(run, streams[0], method, settings)
+    search, outcome = _search_and_fit(run, streams[0], method, settings, known)
     seconds = time.perf_counter() - began
     draws = outcome.family.sample(max(n_draws, _JUDGED_DRAWS), streams[2])
     log_p, gradient = Target(density).log_density_gradient(draws)
@@ -132,6 +139,7 @@ def fit_density(
             coordinates.names,
             streams[3],
             n_gradients=target.n_gradients,
+            probe=probe,
             search=outcome.misfit is None,
         )
     verdict = judge(
@@ -166,15 +174,23 @@ def fit_density(
         verdict=verdict,
         warnings=warnings(search, target, run.trace, outcome, names),
         errors=checks.errors,
+        absent=np.array(checks.places).reshape(-1, target.dim),
         roots=roots,
     )
 
 
 def _search_and_fit(
-    run: FitRun, rng: np.random.Generator, method: Method, settings: FamilySettings
+    run: FitRun,
+    rng: np.random.Generator,
+    method: Method,
+    settings: FamilySettings,
+    known: FitResult | None,
 ) -> tuple[SearchResult, Outcome]:
     try:
-        search = search_modes(run.target, rng)
+        if known is not None and known.modes:
+            search = extended_search(run.target, known.modes, known.absent)
+        else:
+            search = search_modes(run.target, rng)
     except BudgetExhausted:
         raise DensityError(
             "The budget does not cover the starting points of the mode search, so there is no "

@@ -1,0 +1,340 @@
+"""Draws to trust: a fit, and chains that start and move by it until they agree.
+
+One basin: trajectories in the fit's base coordinates, or NUTS where those do not mix. Several:
+tempering between the fit and the target, with jumps between basins, and a second leg from a
+wide reference that knows little of the fit: what both say of the evidence must agree
+(Surjanovic, Syed, Bouchard-Cote and Campbell 2022, arXiv:2206.00080), since a fit without a mode
+gives chains without it, whatever R-hat says.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from stanrovi.errors import DensityError
+from stanrovi.modes.basins import basin_labels
+from stanrovi.samplers.adaptation import NutsChains
+from stanrovi.samplers.base_chains import BaseChains
+from stanrovi.samplers.bridge import LogRatio, bridge, mean_error
+from stanrovi.samplers.legs import LegReport, fit_leg, look_from_afar
+from stanrovi.samplers.mixing import Goal, Mixed, Mixing, mixed
+from stanrovi.samplers.tempering import Tempering
+from stanrovi.samplers.trace import Trace, chained
+from stanrovi.scalars import Scalars
+from stanrovi.target import Array, BudgetExhausted, Density, Target
+from stanrovi.vi.checks.basins import lost_modes
+from stanrovi.vi.methods.driver import fit_density
+from stanrovi.vi.result import FitResult
+
+_FIT_DRAWS = 1000
+_REPAIRS = 2  # times that a fit is made anew with the modes it lacks
+_WARM_UP = 30  # trajectories that set the step in base coordinates
+_NUTS_WARM_UP, _NUTS_ACCEPTANCE = 1000, 0.9
+_FIRST, _GROWTH = 100, 1.15  # draws of a chain before the first look, and from look to look
+_HOPELESS = 0.05  # effective draws a draw, below which base coordinates do not serve
+_DIVERGENT = 0.01  # share of divergent trajectories above which they do not either
+_SPENT = "The budget is spent before the first draws; allow more gradients or seconds."
+
+Report = Callable[[str], None]
+Sampler = Callable[[int], Trace]
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Draws with all that is known of them.
+
+    Attributes
+    ----------
+    kernel : {"base", "nuts", "tempering"}
+        What moved the chains: trajectories in base coordinates, NUTS, or the first with
+        tempering.
+    trace : Trace
+    fit : FitResult
+        That the chains moved by; its ``absent`` are modes known to be missing still.
+    mixed : Mixed
+        R-hat and ESS of every quantity.
+    legs : tuple of LegReport
+        Of tempering.
+    evidence : LogRatio
+        Log of the target's normalising constant.
+    masses, mass_errors : ndarray, shape (K,)
+        Share of the draws in each of the fit's basins, with its Monte Carlo error.
+    gradients_by_stage : mapping of str to int
+    seconds : float
+    """
+
+    kernel: str
+    trace: Trace
+    fit: FitResult
+    mixed: Mixed
+    legs: tuple[LegReport, ...]
+    evidence: LogRatio
+    masses: Array
+    mass_errors: Array
+    gradients_by_stage: dict[str, int]
+    seconds: float
+
+    @property
+    def n_gradients(self) -> int:
+        """Everything evaluated: fits, checks, warm-up, legs, draws."""
+        return sum(self.gradients_by_stage.values())
+
+
+def sample_density(
+    density: Density,
+    *,
+    seed: int,
+    goal: Goal,
+    mixing: Mixing,
+    pareto_k: Callable[[Array], float],
+    names: Sequence[str] | None = None,
+    scalars: Scalars | None = None,
+    init: FitResult | None = None,
+    wide_leg: bool = False,
+    report: Report | None = None,
+) -> Sampled:
+    """Sample a density until its draws can be trusted, or a budget is spent.
+
+    Parameters
+    ----------
+    density : Density
+        Log density on unconstrained space.
+    seed : int
+        Same seed, same draws.
+    goal : Goal
+    mixing : callable
+        Rank R-hat, bulk and tail ESS of values (chain, draw, k), shape (k,) each.
+    pareto_k : callable
+        Pareto shape of log importance ratios (n,).
+    names : sequence of str, optional
+        Unconstrained parameters.
+    scalars : Scalars, optional
+        Quantities that the goal is about; the unconstrained parameters if not given.
+    init : FitResult, optional
+        A fit to begin from, instead of one by method ``auto``.
+    wide_leg : bool
+        Whether to look for unseen modes by tempering from a wide reference also where one
+        basin is known.
+    report : callable, optional
+        Takes a few words on what is done now.
+
+    Returns
+    -------
+    Sampled
+
+    Raises
+    ------
+    DensityError
+        If the density is finite nowhere, or the budget is spent before the first draws.
+    """
+    tell = report or (lambda _: None)
+    run = _Run(density, goal, tell, time.perf_counter())
+    streams = [np.random.default_rng(s) for s in np.random.SeedSequence([seed, 1]).spawn(3)]
+
+    def fitted(known: FitResult | None, attempt: int) -> FitResult:
+        tell("fitting" if known is None else "fitting again, with modes that the fit lacked")
+        left, seconds = run.left()
+        result = fit_density(
+            density,
+            "auto",
+            seed=seed + attempt,
+            n_draws=_FIT_DRAWS,
+            max_gradients=left,
+            max_seconds=seconds,
+            pareto_k=pareto_k,
+            names=names,
+            scalars=scalars,
+            known=known,
+            probe=False,
+        )
+        run.add("fit", result.gradients_by_stage)
+        return result
+
+    result = fitted(None, 0) if init is None else init
+    wide: LegReport | None = None
+    for attempt in range(1, _REPAIRS + 1):
+        if len(result.absent) or lost_modes(result.modes):
+            result = fitted(result, attempt)
+        if len(result.absent) or not (wide_leg or len(result.modes) > 1):
+            continue
+        tell("tempering from a wide reference")
+        wide, absent = run.look(result, streams[0])
+        if not len(absent):
+            break
+        result = replace(result, absent=absent)
+    of = scalars or Scalars.coordinates(density.dim, names)
+    kernel, trace, tempering = _Chains(run, result, of, mixing, streams[1]).draw()
+    evidence = _bridged(result, trace) if tempering is None else tempering.evidence()
+    legs = () if tempering is None else (LegReport.of("fit", tempering, evidence),)
+    masses, errors = _masses(result, trace)
+    return Sampled(
+        kernel=kernel,
+        trace=trace,
+        fit=result,
+        mixed=mixed(of, trace.x, mixing),
+        legs=legs if wide is None else (*legs, wide),
+        evidence=evidence,
+        masses=masses,
+        mass_errors=errors,
+        gradients_by_stage=run.stages,
+        seconds=time.perf_counter() - run.began,
+    )
+
+
+@dataclass
+class _Run:
+    """What has been spent, and what is left."""
+
+    density: Density
+    goal: Goal
+    tell: Report
+    began: float
+
+    def __post_init__(self) -> None:
+        self.stages: dict[str, int] = {}
+
+    def add(self, prefix: str, stages: Mapping[str, int]) -> None:
+        """Count the gradients of something finished."""
+        for stage, n in stages.items():
+            name = f"{prefix}: {stage}"
+            self.stages[name] = self.stages.get(name, 0) + n
+
+    def left(self) -> tuple[int | None, float | None]:
+        """Give the gradients and seconds that are left.
+
+        Raises
+        ------
+        DensityError
+            If none are.
+        """
+        gradients, seconds = self.goal.max_gradients, self.goal.max_seconds
+        if gradients is not None:
+            gradients -= sum(self.stages.values())
+        if seconds is not None:
+            seconds -= time.perf_counter() - self.began
+        if (gradients is not None and gradients <= 0) or (seconds is not None and seconds <= 0):
+            raise DensityError(_SPENT)
+        return gradients, seconds
+
+    def target(self) -> Target:
+        """Give a target that what is left suffices for."""
+        gradients, seconds = self.left()
+        deadline = None if seconds is None else time.perf_counter() + seconds
+        return Target(self.density, max_gradients=gradients, deadline=deadline)
+
+    def look(self, fit: FitResult, rng: np.random.Generator) -> tuple[LegReport | None, Array]:
+        """Look from afar for what a fit lacks."""
+        target = self.target()
+        try:
+            return look_from_afar(target, fit, rng)
+        except BudgetExhausted:
+            raise DensityError(_SPENT) from None
+        finally:
+            self.add("wide leg", {"all": target.n_gradients})
+
+
+class _Chains:
+    """Chains by a fit, in the way that serves."""
+
+    def __init__(
+        self,
+        run: _Run,
+        fit: FitResult,
+        scalars: Scalars,
+        mixing: Mixing,
+        rng: np.random.Generator,
+    ) -> None:
+        self._run, self._fit, self._scalars, self._mixing = run, fit, scalars, mixing
+        self._rng, self._target = rng, run.target()
+
+    def draw(self) -> tuple[str, Trace, Tempering | None]:
+        """Draw until the goal is reached or the budget spent; tells by what."""
+        try:
+            with self._target.stage("draws"):
+                return self._draw()
+        finally:
+            self._run.add("chains", self._target.by_stage)
+
+    def _draw(self) -> tuple[str, Trace, Tempering | None]:
+        start = self._starts()
+        try:
+            if len(self._fit.modes) > 1:
+                tempering = self._tempering(start)
+                if not tempering.dead:
+                    return "tempering", self._until(tempering.sample), tempering
+            chains = BaseChains(self._target, self._fit.family, start, self._rng)
+            with self._target.stage("warm-up"):
+                chains.warm_up(_WARM_UP)
+            trace = self._until(chains.sample, demanding=True)
+            if not self._hopeless(trace):
+                return "base", trace, None
+            nuts = NutsChains(self._target, trace.x[:, -1], self._rng, aim=_NUTS_ACCEPTANCE)
+        except BudgetExhausted:
+            raise DensityError(_SPENT) from None
+        self._run.tell("warming NUTS up")
+        try:
+            with self._target.stage("warm-up"):
+                nuts.warm_up(_NUTS_WARM_UP)
+            return "nuts", self._until(nuts.sample), None
+        except BudgetExhausted:
+            return "base", trace, None
+
+    def _starts(self) -> Array:
+        """Draws of the fit, by their importance weights as far as those carry, shape (m, dim)."""
+        ratio = self._fit.log_p - self._fit.log_q
+        weight = np.exp(ratio - ratio.max())
+        weight = np.minimum(weight, np.sqrt(len(weight)) * weight.mean())
+        rows = self._rng.choice(
+            len(weight), self._run.goal.chains, replace=False, p=weight / weight.sum()
+        )
+        return np.asarray(self._fit.draws[rows])
+
+    def _tempering(self, start: Array) -> Tempering:
+        self._run.tell("tempering from the fit")
+        with self._target.stage("warm-up"):
+            return Tempering(self._target, fit_leg(self._fit), start, self._rng)
+
+    def _until(self, sample: Sampler, *, demanding: bool = False) -> Trace:
+        """Sample until the goal is reached, the budget spent, or there is no hope."""
+        traces, n = [sample(_FIRST)], _FIRST
+        while True:
+            trace = chained(traces)
+            found = mixed(self._scalars, trace.x, self._mixing)
+            self._run.tell(
+                f"{trace.n_draws} draws a chain, R-hat {found.rhat_max:.3f}, ESS at least "
+                f"{found.ess_min:.0f}"
+            )
+            if not found.lacking(self._run.goal).any() or (demanding and self._hopeless(trace)):
+                return trace
+            n = int(np.ceil(trace.n_draws * (_GROWTH - 1)))
+            try:
+                traces.append(sample(n))
+            except BudgetExhausted:
+                return trace
+
+    def _hopeless(self, trace: Trace) -> bool:
+        found = mixed(self._scalars, trace.x, self._mixing)
+        few = found.ess_min < _HOPELESS * trace.log_p.size
+        return few or bool(trace.diverged.mean() > _DIVERGENT)
+
+
+def _bridged(fit: FitResult, trace: Trace) -> LogRatio:
+    """Bridge between the fit's draws and the chains'."""
+    below = (fit.log_p - fit.log_q)[:, None]  # independent: chains of one draw
+    x = trace.x.reshape(-1, trace.x.shape[2])
+    above = trace.log_p - fit.family.log_density(x).reshape(trace.log_p.shape)
+    return bridge(below, above).ratio
+
+
+def _masses(fit: FitResult, trace: Trace) -> tuple[Array, Array]:
+    """Share of each basin among the draws, with its Monte Carlo error."""
+    if not fit.modes:
+        return np.empty(0), np.empty(0)
+    labels = basin_labels(fit.modes, trace.x.reshape(-1, trace.x.shape[2]))
+    inside = [(labels == k).reshape(trace.log_p.shape).astype(float) for k in range(len(fit.modes))]
+    masses = np.array([i.mean() for i in inside])
+    return masses, np.array([mean_error(i) if 0 < i.mean() < 1 else 0.0 for i in inside])
