@@ -25,6 +25,8 @@ if _TYPE_CHECKING:
     from stanrovi.runs.fit import Fit, fit
     from stanrovi.runs.nuts import nuts, nuts_from_csv
     from stanrovi.runs.nuts_run import NutsRun
+    from stanrovi.runs.sample_run import SampleRun
+    from stanrovi.runs.sampling import sample
     from stanrovi.stan.model import Model
 
     __version__: str
@@ -35,6 +37,7 @@ _HOME = {
     "Fit": "runs.fit",
     "Model": "stan.model",
     "NutsRun": "runs.nuts_run",
+    "SampleRun": "runs.sample_run",
     "compare": "comparison.comparison",
     "find_modes": "runs.find_modes",
     "fit": "runs.fit",
@@ -42,6 +45,7 @@ _HOME = {
     "nuts": "runs.nuts",
     "nuts_from_csv": "runs.nuts",
     "read_draws": "io.netcdf",
+    "sample": "runs.sampling",
     "sbc": "calibration.sbc",
     "to_arviz": "io.arviz",
     "write_netcdf": "io.netcdf",
@@ -54,6 +58,7 @@ __all__ = [
     "Fit",
     "Model",
     "NutsRun",
+    "SampleRun",
     "compare",
     "find_modes",
     "fit",
@@ -61,6 +66,7 @@ __all__ = [
     "nuts",
     "nuts_from_csv",
     "read_draws",
+    "sample",
     "sbc",
     "to_arviz",
     "write_netcdf",

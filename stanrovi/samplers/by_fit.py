@@ -22,7 +22,7 @@ from stanrovi.samplers.base_chains import BaseChains
 from stanrovi.samplers.bridge import LogRatio, bridge, mean_error
 from stanrovi.samplers.legs import LegReport, fit_leg, look_from_afar
 from stanrovi.samplers.mixing import Goal, Mixed, Mixing, mixed
-from stanrovi.samplers.tempering import Tempering
+from stanrovi.samplers.tempering import TUNING, Tempering
 from stanrovi.samplers.trace import Trace, chained
 from stanrovi.scalars import Scalars
 from stanrovi.target import Array, BudgetExhausted, Density, Target
@@ -77,6 +77,11 @@ class Sampled:
     mass_errors: Array
     gradients_by_stage: dict[str, int]
     seconds: float
+
+    @property
+    def n_warm_up(self) -> int:
+        """Iterations of every chain that are not among the draws."""
+        return {"base": _WARM_UP, "nuts": _NUTS_WARM_UP, "tempering": sum(TUNING)}[self.kernel]
 
     @property
     def n_gradients(self) -> int:
@@ -154,7 +159,11 @@ def sample_density(
         run.add("fit", result.gradients_by_stage)
         return result
 
-    result = fitted(None, 0) if init is None else init
+    if init is None:
+        result = fitted(None, 0)
+    else:
+        result = init
+        run.add("fit", init.gradients_by_stage)
     wide: LegReport | None = None
     for attempt in range(1, _REPAIRS + 1):
         if len(result.absent) or lost_modes(result.modes):

@@ -27,7 +27,7 @@ _ACCEPTANCE = 0.8
 _FIRST_RUNGS = 6
 _MOST_RUNGS = 40
 _SUPPLY = 256
-_TUNING = 10, 20, 40  # scans of the rounds that tune schedule and steps
+TUNING = 10, 20, 40  # scans of the rounds that tune schedule and steps
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Tempering:
         self._supply = Walkers.at(target, np.empty((0, target.dim)))
         self._begin()
         self._settle(Walkers.at(target, np.repeat(start, len(self.powers) - 1, axis=0)))
-        for scans in _TUNING:
+        for scans in TUNING:
             self._tune(scans)
 
     @property

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _HASH = 16  # letters
+_TRIES = 20  # points at which a constant is asked for
 
 
 class Model:
@@ -115,6 +116,7 @@ class Model:
             self.name = client.name().removesuffix("_model")
         if client.param_unc_num() == 0:
             raise ModelError(f"{self.name} has no parameters, so there is nothing to infer")
+        self._client = client
         self._evaluator = BatchEvaluator(client)
         self._constrainer = Constrainer(client, self._reduced if self.engine == "stanli" else None)
         self.dim = client.param_unc_num()
@@ -247,6 +249,27 @@ class Model:
             name: hashlib.sha256(what).hexdigest()[:_HASH]
             for name, what in (("program_hash", code), ("data_hash", values))
         }
+
+    @cached_property
+    def dropped_constant(self) -> tuple[float, str]:
+        """What to add to log densities to make them those of the program, and what is known of it.
+
+        Stan leaves out of ``~`` statements what does not depend on parameters. A compiled
+        library can be asked for it; the embedded engine cannot, and then it is zero, rightly
+        where the program says ``target +=`` throughout.
+        """
+        if self.engine == "bridgestan":
+            for x in np.random.default_rng(0).uniform(-1, 1, (_TRIES, self.dim)):
+                try:
+                    whole = self._client.log_density(x, propto=False)
+                    part = self._client.log_density(x, propto=True)
+                except RuntimeError:
+                    continue
+                if np.isfinite(whole - part):
+                    return float(whole - part), "with all constants, by the compiled library"
+        elif isinstance(self.source, Program) and self.source.keeps_constants:
+            return 0.0, "with all constants, since the program says target += throughout"
+        return 0.0, "up to the constant that Stan drops from ~ statements"
 
     @property
     def scalars(self) -> Scalars:

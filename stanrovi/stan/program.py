@@ -136,6 +136,11 @@ class Program:
         return tuple(item for item in found if item.base in _CONTAINER_DIMS)
 
     @property
+    def keeps_constants(self) -> bool:
+        """Whether no statement leaves out what does not depend on parameters."""
+        return not re.search(r"~|_lup[dm]f\b", self._bare)
+
+    @property
     def has_random_data(self) -> bool:
         """Whether transformed data are drawn at random, so that the seed changes the posterior."""
         return re.search(r"_rng\s*\(", self.block("transformed data")) is not None

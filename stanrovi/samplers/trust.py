@@ -1,0 +1,128 @@
+"""Whether sampled draws may be trusted, and what they lack where not."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stanrovi.samplers.by_fit import Sampled
+from stanrovi.samplers.legs import LegReport
+from stanrovi.samplers.mixing import Goal
+
+_DIVERGENT = 0.01  # share of trajectories
+_SEEN = 0.02  # share of the local evidence from which on a mode counts
+_VISITED = 0.2  # share of that share below which chains have hardly been there
+_APART = 3.0  # standard errors between the evidences of two legs
+_BLIND = 0.2  # standard error (nats) at which legs do not see that half of the mass is missing
+_TOLD = 5
+
+
+def doubts(sampled: Sampled, goal: Goal) -> tuple[str, ...]:
+    """Say what is against draws, a sentence each; nothing where they may be trusted.
+
+    Parameters
+    ----------
+    sampled : Sampled
+    goal : Goal
+    """
+    return (
+        *_lacking(sampled, goal),
+        *_divergences(sampled),
+        *_modes(sampled),
+        *_legs(sampled),
+    )
+
+
+def support(sampled: Sampled, goal: Goal) -> str:
+    """Say what speaks for draws that may be trusted."""
+    chains = f"{goal.chains} chains agree" if goal.chains > 1 else "One chain"
+    text = (
+        f"{chains}: R-hat at most {sampled.mixed.rhat_max:.3f}, bulk and tail ESS at least "
+        f"{sampled.mixed.ess_min:.0f} over {len(sampled.mixed.names)} parameters, "
+        f"{_counted(int(sampled.trace.diverged.sum()), 'divergence')}"
+    )
+    modes = len(sampled.fit.modes)
+    text += f"; {_counted(modes, 'basin')} found, and no other on a second look"
+    if len(sampled.legs) > 1:
+        first, second = (leg.evidence for leg in sampled.legs)
+        text += (
+            f"; the evidence from the fit and from a wide reference agree ({first.value:.2f} ± "
+            f"{first.se:.2f} and {second.value:.2f} ± {second.se:.2f})"
+        )
+    return text + "."
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n or 'no'} {what}{'' if n == 1 else 's'}"
+
+
+def _lacking(sampled: Sampled, goal: Goal) -> list[str]:
+    found = sampled.mixed
+    lacking = np.flatnonzero(found.lacking(goal))
+    if not len(lacking):
+        return []
+    order = lacking[np.argsort(found.ess[lacking])][:_TOLD]
+    told = [f"{found.names[i]} (R-hat {found.rhat[i]:.3f}, ESS {found.ess[i]:.0f})" for i in order]
+    more = f" and {len(lacking) - len(told)} more" if len(lacking) > len(told) else ""
+    return [
+        f"{len(lacking)} of {len(found.names)} parameters have not reached R-hat below "
+        f"{goal.rhat:g} and bulk and tail ESS of {goal.ess:g}: {', '.join(told)}{more}. Allow more "
+        "gradients or seconds, or reparameterise."
+    ]
+
+
+def _divergences(sampled: Sampled) -> list[str]:
+    diverged = sampled.trace.diverged
+    if diverged.mean() <= _DIVERGENT:
+        return []
+    return [
+        f"{diverged.sum()} of {diverged.size} trajectories diverged: parts of the posterior are "
+        "too narrow for the steps. Reparameterise what rules their width."
+    ]
+
+
+def _modes(sampled: Sampled) -> list[str]:
+    out = []
+    if n := len(sampled.fit.absent):
+        out.append(
+            f"{_counted(n, 'mode')} found that the fit could not be given: draws there are "
+            "missing, or come by luck. Another seed may do."
+        )
+    for k, (mode, mass) in enumerate(zip(sampled.fit.modes, sampled.masses, strict=True), 1):
+        if mode.weight > _SEEN and mass < _VISITED * mode.weight:
+            out.append(
+                f"Mode {k} has {mode.weight:.1%} of the local evidence and {mass:.1%} of the draws."
+            )
+    return out
+
+
+def _legs(sampled: Sampled) -> list[str]:
+    legs: dict[str, LegReport] = {leg.name: leg for leg in sampled.legs}
+    several = len(sampled.fit.modes) > 1
+    if not several and "wide" not in legs:
+        return []
+    dim = sampled.trace.x.shape[2]
+    blind = "a mode that the search missed would go unseen"
+    if several and "fit" not in legs:
+        return [f"The fit is too far from the posterior to temper from it in {dim} dimensions."]
+    if "wide" not in legs:
+        return [f"No wide reference reaches a posterior of {dim} dimensions: {blind}."]
+    wide = legs["wide"]
+    if not wide.alive:
+        return [
+            f"Tempering from a wide reference made {_counted(wide.round_trips, 'round trip')} in "
+            f"{dim} dimensions (barrier {wide.barrier:.1f}): {blind}."
+        ]
+    own = legs["fit"].evidence if "fit" in legs else sampled.evidence
+    error = float(np.hypot(own.se, wide.evidence.se))
+    if not abs(own.value - wide.evidence.value) <= _APART * error:
+        return [
+            f"The log evidence is {own.value:.2f} ± {own.se:.2f} from the fit and "
+            f"{wide.evidence.value:.2f} ± {wide.evidence.se:.2f} from a wide reference: one of "
+            "them misses part of the posterior."
+        ]
+    if error > _BLIND:
+        return [
+            f"The log evidences from the fit and from a wide reference have an error of "
+            f"{error:.2f}: {blind}. Allow more gradients."
+        ]
+    return []
