@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,8 +20,10 @@ from stanrovi.runs.guard import guarded
 from stanrovi.runs.record import constrained, record
 from stanrovi.runs.resample import Resampled, resampled
 from stanrovi.runs.summary import summary_frame
+from stanrovi.runs.warm_start import WarmStart, warm_start, write_warm_start
 from stanrovi.stan.data import DataSource
 from stanrovi.stan.model import Model, ModelSource, as_model
+from stanrovi.target import Array
 from stanrovi.vi.facts import Verdict
 from stanrovi.vi.fit_run import TraceListener
 from stanrovi.vi.methods.driver import fit_density
@@ -98,6 +102,68 @@ class Fit:
             The weights rest on too few draws, as k-hat says.
         """
         return resampled(self.draws, draws, seed=seed)
+
+    def inits(self, chains: int = 4, *, seed: int | None = None) -> list[dict[str, Any]]:
+        """Give starts for chains, as cmdstanpy takes them (``inits=``).
+
+        Parameters
+        ----------
+        chains : int
+        seed : int, optional
+            By default that of the fit.
+
+        Returns
+        -------
+        list of dict
+            Parameters under their Stan names, constrained, one mapping for each chain.
+        """
+        return list(self._warm_start(chains, seed).inits)
+
+    def inv_metric(self) -> Array:
+        """Give the covariance for NUTS to move by, as cmdstanpy takes it (``inv_metric=``).
+
+        Returns
+        -------
+        ndarray, shape (dim, dim) or (dim,)
+            Unconstrained space: within basins where there are several; variances alone (with
+            ``metric="diag_e"``) where the dimension is high. Warm up for fewer than 150
+            iterations: in more Stan adapts a metric of its own.
+        """
+        return self._warm_start(1, None).inv_metric
+
+    def write_warm_start(
+        self,
+        folder: str | os.PathLike[str],
+        chains: int = 4,
+        *,
+        seed: int | None = None,
+        overwrite: bool = False,
+    ) -> tuple[Path, ...]:
+        """Write starts and metric as the JSON files that CmdStan reads.
+
+        Parameters
+        ----------
+        folder : path-like
+            Gets ``init_1.json`` and so on, and ``inv_metric.json``.
+        chains, seed
+            See `inits`.
+        overwrite : bool
+            Whether the folder may hold files, and those be replaced.
+
+        Returns
+        -------
+        tuple of Path
+            The metric last.
+
+        Raises
+        ------
+        OutputError
+            If a file exists or cannot be written.
+        """
+        return write_warm_start(self._warm_start(chains, seed), folder, overwrite=overwrite)
+
+    def _warm_start(self, chains: int, seed: int | None) -> WarmStart:
+        return warm_start(self.draws, chains, seed=self.result.seed if seed is None else seed)
 
     def to_arviz(self) -> Any:
         """Convert to ArviZ's container (InferenceData or DataTree)."""

@@ -14,10 +14,11 @@ from typing import Literal, get_args
 import numpy as np
 
 from stanrovi.arguments import check_choice, checked_count, checked_seed
-from stanrovi.draws import nan_variables, require_finite
+from stanrovi.draws import Run, as_draws, nan_variables, require_finite
 from stanrovi.errors import DrawsError, ModelError, SamplerError, StanroviError, UsageError
 from stanrovi.runs.nuts_run import NutsEngine, NutsRun
 from stanrovi.runs.record import record
+from stanrovi.runs.warm_start import WarmStart, warm_start
 from stanrovi.stan.cmdstan import cmdstan_folder, compile_cmdstan
 from stanrovi.stan.data import DataSource
 from stanrovi.stan.model import Model, ModelSource, as_model
@@ -34,6 +35,8 @@ NutsChoice = Literal["auto", "cmdstan", "stanli"]
 
 # Beyond this, warm-up iterations are not kept just to count their gradients.
 _MAX_SAVED_BYTES = 500_000_000
+_ITER_WARMUP, _ITER_WARMUP_GIVEN = 1000, 75
+_WINDOWS = 150  # iterations of warm-up from which on Stan adapts the metric in windows
 _MAX_COUNT = 2**31 - 1  # engines count in C's int, and wrap around
 
 
@@ -43,9 +46,10 @@ def nuts(
     *,
     engine: NutsChoice = "auto",
     chains: int = 4,
-    iter_warmup: int = 1000,
+    iter_warmup: int | None = None,
     iter_sampling: int = 1000,
     seed: int | None = None,
+    init: Run | None = None,
     adapt_delta: float = 0.8,
     max_treedepth: int = 10,
     exe: str | os.PathLike[str] | None = None,
@@ -62,10 +66,16 @@ def nuts(
     engine : {"auto", "cmdstan", "stanli"}
         ``"auto"``: CmdStan where cmdstanpy finds an install or ``exe`` is
         given, else the embedded engine.
-    chains, iter_warmup, iter_sampling : int
+    chains, iter_sampling : int
         Iterations are per chain.
+    iter_warmup : int, optional
+        1000, or 75 with ``init``.
     seed : int, optional
         Below 2**32; random when not given. The run records it.
+    init : Fit or Draws, optional
+        A fit of the same model: chains start from its draws and move by its covariance, and
+        warm-up adapts the step size alone. Where its verdict is not ``ok`` NUTS starts and
+        warms up as usual, and says so.
     adapt_delta : float
         Target acceptance rate.
     max_treedepth : int
@@ -83,14 +93,29 @@ def nuts(
     ------
     UsageError
         If a setting makes no sense.
+    DrawsError
+        If ``init`` is no fit, or one of another program.
     ModelError
         If the engine cannot run or compile the program.
     SamplerError
         If the run fails, or draws of a parameter are NaN or infinite.
     """
     check_choice("NUTS engine", engine, get_args(NutsChoice))
-    settings = _settings(chains, iter_warmup, iter_sampling, seed, adapt_delta, max_treedepth)
     model = as_model(model, data)
+    seed = checked_seed(seed)
+    chains = checked_count("chains", chains, 1, _MAX_COUNT)
+    warm, doubts = _warm_start(model, init, chains, seed)
+    if iter_warmup is None:
+        iter_warmup = _ITER_WARMUP if warm is None else _ITER_WARMUP_GIVEN
+    settings = _settings(chains, iter_warmup, iter_sampling, seed, adapt_delta, max_treedepth)
+    if warm is not None:
+        doubts += _long_warm_up(iter_warmup)
+        settings = replace(
+            settings,
+            starts=warm.unconstrained,
+            inits=warm.inits,
+            inv_metric=warm.inv_metric,
+        )
     settings = replace(settings, save_warmup=_saves_warmup(settings, model.n_columns))
     chosen, executable, notes = _choose(model, engine, exe)
     start = time.perf_counter()
@@ -101,6 +126,7 @@ def nuts(
         result = _sample_embedded(model, settings, progress)
     seconds = time.perf_counter() - start
     require_finite(result.variables, model.parameters, SamplerError, "the NUTS draws")
+    notes += doubts
     notes += _seed_note(model, settings.seed)
     notes += _sampler_notes(result, settings.max_treedepth)
     return _run(model, result, chosen, settings.seed, seconds, notes)
@@ -148,19 +174,56 @@ def _settings(
     chains: int,
     iter_warmup: int,
     iter_sampling: int,
-    seed: int | None,
+    seed: int,
     adapt_delta: float,
     max_treedepth: int,
 ) -> NutsSettings:
     if not 0 < adapt_delta < 1:
         raise UsageError(f"adapt_delta must lie between 0 and 1, not {adapt_delta}.")
     return NutsSettings(
-        chains=checked_count("chains", chains, 1, _MAX_COUNT),
+        chains=chains,
         iter_warmup=checked_count("iter_warmup", iter_warmup, 0, _MAX_COUNT),
         iter_sampling=checked_count("iter_sampling", iter_sampling, 1, _MAX_COUNT),
-        seed=checked_seed(seed),
+        seed=seed,
         adapt_delta=adapt_delta,
         max_treedepth=checked_count("max_treedepth", max_treedepth, 1, _MAX_COUNT),
+    )
+
+
+def _warm_start(
+    model: Model, init: Run | None, chains: int, seed: int
+) -> tuple[WarmStart | None, tuple[str, ...]]:
+    """Take starts and metric from a fit that is near the posterior; else say why not."""
+    if init is None:
+        return None, ()
+    draws = as_draws(init)
+    start = warm_start(draws, chains, seed=seed)
+    shapes = {name: draws.posterior[name].shape[2:] for name in draws.parameters}
+    if shapes != model.shapes or start.unconstrained.shape[1] != model.dim:
+        raise DrawsError(
+            f"The fit to start from is not of {model.name} with these data: its parameters are "
+            f"{_told(shapes)}, the model's {_told(model.shapes)}."
+        )
+    verdict = draws.facts.verdict if draws.facts is not None else None
+    if verdict is None or verdict.name != "ok":
+        said = "has no verdict" if verdict is None else f"is {verdict.name}"
+        return None, (
+            f"the fit to start from {said}, so NUTS starts and warms up as usual; fit by another "
+            "method, or draw by stanrovi sample",
+        )
+    return start, ()
+
+
+def _told(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name}{list(shape) if shape else ''}" for name, shape in shapes.items())
+
+
+def _long_warm_up(iter_warmup: int) -> tuple[str, ...]:
+    if iter_warmup < _WINDOWS:
+        return ()
+    return (
+        f"{iter_warmup} iterations of warm-up are more than the step size needs, and the embedded "
+        f"engine throws the fit's metric away; give fewer than {_WINDOWS}, or none",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,12 @@ class NutsSettings:
     max_treedepth : int
     save_warmup : bool
         Keep warm-up iterations, so that their gradients can be counted.
+    starts : ndarray, shape (chain, dim), optional
+        Unconstrained space.
+    inits : tuple of mapping, optional
+        The same, constrained, one for each chain.
+    inv_metric : ndarray, shape (dim, dim) or (dim,), optional
+        What the chains move by; warm-up then adapts the step size alone.
     """
 
     chains: int
@@ -44,6 +51,15 @@ class NutsSettings:
     adapt_delta: float
     max_treedepth: int
     save_warmup: bool = True
+    starts: Array | None = None
+    inits: tuple[Mapping[str, Any], ...] | None = None
+    inv_metric: Array | None = None
+
+    @property
+    def metric(self) -> Literal["diag_e", "dense_e"]:
+        """Stan's name of the metric."""
+        dense = self.inv_metric is not None and self.inv_metric.ndim == 2
+        return "dense_e" if dense else "diag_e"
 
     @property
     def iterations(self) -> int:

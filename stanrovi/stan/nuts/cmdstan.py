@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -144,11 +144,24 @@ def _sample(
         save_warmup=settings.save_warmup,
         adapt_engaged=adapts,
         adapt_delta=settings.adapt_delta if adapts else None,
+        inits=None if settings.inits is None else list(settings.inits),
+        **_metric(settings),
         max_treedepth=settings.max_treedepth,
         output_dir=output,
         sig_figs=SIGNIFICANT_DIGITS,
         show_progress=False,
     )
+
+
+def _metric(settings: NutsSettings) -> dict[str, Any]:
+    """Options for a metric that is given: all of warm-up is for the step size."""
+    if settings.inv_metric is None:
+        return {}
+    options = {"metric": settings.metric, "inv_metric": settings.inv_metric}
+    if settings.iter_warmup == 0:
+        return options
+    phases = {"adapt_init_phase": 0, "adapt_metric_window": 0}
+    return options | phases | {"adapt_step_size": settings.iter_warmup}
 
 
 @contextmanager

@@ -78,6 +78,9 @@ def _sample(model: stanli.Model, settings: NutsSettings) -> stanli.Fit:
             save_warmup=settings.save_warmup,
             adapt_engaged=settings.iter_warmup > 0,
             refresh=max(1, settings.iterations // _REPORTS),
+            inits=settings.starts,
+            metric=settings.metric,
+            inv_metric=settings.inv_metric,
         )
     except MemoryError as error:
         raise SamplerError(f"{error}; ask for fewer chains or iterations") from error
