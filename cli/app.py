@@ -17,7 +17,7 @@ from stanrovi_cli.signals import outcome, raise_if_stopped
 
 # One module each, which holds its command as ``command``.
 COMMANDS = (
-    "models", "check", "fit", "nuts", "modes", "compare", "report", "bench", "sbc", "demo"
+    "models", "check", "fit", "sample", "nuts", "modes", "compare", "report", "bench", "sbc", "demo"
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from stanrovi_cli.options import (
     json_option,
     method_option,
     model_options,
+    path_option,
     seed_option,
     strict_option,
 )
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Also resample the draws by importance weights; --output then holds those.",
 )
+@path_option("--inits", help="Folder for starts and metric as the JSON files that CmdStan reads.")
 @engine_option
 @file_options
 @strict_option
@@ -50,6 +52,7 @@ def command(
     max_gradients: int | None,
     max_seconds: float | None,
     resample: bool,
+    inits: Path | None,
     engine: str,
     output: Path | None,
     overwrite: bool,
@@ -78,13 +81,15 @@ def command(
         write_netcdf(
             fit.draws if corrected is None else corrected.draws, output, overwrite=overwrite
         )
+    if inits is not None:
+        fit.write_warm_start(inits, overwrite=overwrite)
     if as_json:
         told = _as_dict(fit, output)
         if resample:
             told["resampled"] = _resampled_dict(corrected, refusal)
         console.print_json(told)
     else:
-        _show(fit, output, corrected)
+        _show(fit, output, inits, corrected)
     if strict and (fit.verdict.name != "ok" or refusal):
         click.get_current_context().exit(3)
 
@@ -141,7 +146,7 @@ def _as_dict(fit: Fit, output: Path | None) -> dict[str, Any]:
     }
 
 
-def _show(fit: Fit, output: Path | None, corrected: Resampled | None) -> None:
+def _show(fit: Fit, output: Path | None, inits: Path | None, corrected: Resampled | None) -> None:
     from stanrovi_cli.summary import print_summary
 
     result = fit.result
@@ -168,8 +173,9 @@ def _show(fit: Fit, output: Path | None, corrected: Resampled | None) -> None:
         print_summary(corrected.draws)
     if len(result.modes) > 1:
         _show_modes(fit)
-    if output is not None:
-        console.wrote(output)
+    written = [path for path in (output, inits) if path is not None]
+    if written:
+        console.wrote(*written)
 
 
 def _checking(fit: Fit) -> str:

@@ -16,6 +16,7 @@ from stanrovi_cli.options import (
     json_option,
     model_options,
     nuts_options,
+    path_option,
     seed_option,
     strict_option,
 )
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
     help="Sampler: CmdStan where it is installed, else the embedded engine.",
 )
 @nuts_options
+@path_option(
+    "--init-from",
+    exists=True,
+    help="NetCDF of a fit with verdict ok: chains start from its draws and move by its covariance.",
+)
 @seed_option
 @file_options
 @strict_option
@@ -43,6 +49,7 @@ def command(
     model: str,
     data: Path | None,
     engine: str,
+    init_from: Path | None,
     seed: int | None,
     output: Path | None,
     overwrite: bool,
@@ -56,11 +63,13 @@ def command(
     and the sampler's statistics are written as NetCDF, which ArviZ reads.
     """
     from stanrovi.io.files import check_output
-    from stanrovi.io.netcdf import write_netcdf
+    from stanrovi.io.netcdf import read_draws, write_netcdf
     from stanrovi_cli.running import run_nuts
 
     if output is not None:
         check_output(output, overwrite=overwrite)
+    if init_from is not None:
+        settings["init"] = read_draws(init_from)
     run, name = run_nuts(model, data, checked_seed(seed), engine=engine, **settings)
     found = run.check
     if output is not None:

@@ -13,7 +13,7 @@ from stanrovi.methods import METHODS, SUMMARIES
 
 # The library's own lists, spelt out: loading them would load NumPy for --help.
 MODEL_ENGINES = ("auto", "stanli", "bridgestan")
-NUTS_ENGINES = ("auto", "cmdstan", "stanli")
+NUTS_ENGINES = ("auto", "cmdstan", "stanli", "numpy")
 
 # What is asked for here but has a command of its own.
 _ELSEWHERE = {"nuts": " To sample, use stanrovi nuts; stanrovi compare compares fits with it."}
@@ -145,9 +145,15 @@ file_options = together(
     ),
     overwrite_option,
 )
+chains_option = click.option("--chains", type=click.IntRange(min=1), default=4, show_default=True)
 nuts_options = together(
-    click.option("--chains", type=click.IntRange(min=1), default=4, show_default=True),
-    click.option("--iter-warmup", type=click.IntRange(min=0), default=1000, show_default=True),
+    chains_option,
+    click.option(
+        "--iter-warmup",
+        type=click.IntRange(min=0),
+        show_default="1000, or 75 from a fit",
+        help="Iterations that adapt the sampler, of each chain.",
+    ),
     click.option("--iter-sampling", type=click.IntRange(min=1), default=1000, show_default=True),
     click.option(
         "--adapt-delta",

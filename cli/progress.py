@@ -52,6 +52,20 @@ def fit_progress(method: str) -> Iterator[Callable[[TracePoint], None] | None]:
 
 
 @contextmanager
+def told_progress(text: str) -> Iterator[Callable[[str], None] | None]:
+    """Show what a run says of itself in words; give what it says that to."""
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with _bars(*columns) as bars:
+        if bars is None:
+            yield None
+            return
+        task = bars.add_task(text, total=None)
+        yield lambda said: bars.update(task, description=said)
+
+
+@contextmanager
 def steps_progress(text: str) -> Iterator[Callable[[int, int], None] | None]:
     """Show a bar of steps done; give what is called with their number, and that of all."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stanrovi_cli import console
-from stanrovi_cli.progress import fit_progress, nuts_progress, working
+from stanrovi_cli.progress import fit_progress, nuts_progress, told_progress, working
 
 if TYPE_CHECKING:
     from stanrovi.comparison.comparison import Comparison
     from stanrovi.draws import Draws
     from stanrovi.runs.fit import Fit
     from stanrovi.runs.nuts_run import NutsRun
+    from stanrovi.runs.sample_run import SampleRun
     from stanrovi.stan.model import Model
 
 
@@ -47,6 +48,20 @@ def run_nuts(model: Any, data: Path | None, seed: int, **settings: Any) -> tuple
             model = Model(model, data, seed=seed)
     with nuts_progress(settings.get("chains", 4)) as progress:
         return nuts(model, seed=seed, progress=progress, **settings), model.name
+
+
+def run_sample(
+    model: Any, data: Path | None, seed: int, engine: Any = "auto", **settings: Any
+) -> SampleRun:
+    """Sample until draws can be trusted, with progress on standard error."""
+    from stanrovi.runs.sampling import sample
+    from stanrovi.stan.model import Model
+
+    if not isinstance(model, Model):
+        with working(f"loading {model}"):
+            model = Model(model, data, engine=engine, seed=seed)
+    with told_progress("sampling") as progress:
+        return sample(model, seed=seed, progress=progress, **settings)
 
 
 def run_comparison(

@@ -14,6 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from stanrovi.arguments import check_choice, checked_count, checked_seed
+from stanrovi.determinism import one_blas_thread
 from stanrovi.draws import Run, as_draws, nan_variables, require_finite
 from stanrovi.errors import DrawsError, ModelError, SamplerError, StanroviError, UsageError
 from stanrovi.runs.nuts_run import NutsEngine, NutsRun
@@ -22,6 +23,7 @@ from stanrovi.runs.warm_start import WarmStart, warm_start
 from stanrovi.stan.cmdstan import cmdstan_folder, compile_cmdstan
 from stanrovi.stan.data import DataSource
 from stanrovi.stan.model import Model, ModelSource, as_model
+from stanrovi.stan.nuts.any_density import sample_any
 from stanrovi.stan.nuts.chains import ChainListener, Chains, NutsSettings
 from stanrovi.stan.nuts.cmdstan import chains_of, sample_cmdstan
 from stanrovi.stan.nuts.csv_files import csv_files, read_cmdstan, require_nuts
@@ -31,7 +33,7 @@ from stanrovi.target import Array
 
 logger = logging.getLogger(__name__)
 
-NutsChoice = Literal["auto", "cmdstan", "stanli"]
+NutsChoice = Literal["auto", "cmdstan", "stanli", "numpy"]
 
 # Beyond this, warm-up iterations are not kept just to count their gradients.
 _MAX_SAVED_BYTES = 500_000_000
@@ -63,9 +65,10 @@ def nuts(
         A model, or what `Model` takes.
     data : path, str, mapping or None
         Data, when ``model`` is not a `Model` yet.
-    engine : {"auto", "cmdstan", "stanli"}
+    engine : {"auto", "cmdstan", "stanli", "numpy"}
         ``"auto"``: CmdStan where cmdstanpy finds an install or ``exe`` is
-        given, else the embedded engine.
+        given, else the embedded engine; for a compiled library ``"numpy"``, which runs on
+        the model's own log density.
     chains, iter_sampling : int
         Iterations are per chain.
     iter_warmup : int, optional
@@ -122,6 +125,9 @@ def nuts(
     if executable is not None:
         result = sample_cmdstan(executable, model.data_json, settings, progress)
         _require_same_program(result.variables, model, SamplerError, str(executable))
+    elif chosen == "numpy":
+        with one_blas_thread():
+            result = sample_any(model, settings, progress)
     else:
         result = _sample_embedded(model, settings, progress)
     seconds = time.perf_counter() - start
@@ -237,14 +243,19 @@ def _choose(
 ) -> tuple[NutsEngine, Path | None, tuple[str, ...]]:
     """Engine, CmdStan executable if that is the engine, and notes for the user."""
     if exe is not None:
-        if engine == "stanli":
-            raise UsageError(f"engine 'stanli' runs no executable, but exe is {exe}; drop one")
+        if engine in ("stanli", "numpy"):
+            raise UsageError(f"engine '{engine}' runs no executable, but exe is {exe}; drop one")
         return "cmdstan", Path(exe), ()
-    if not isinstance(model.source, Program):
+    library = not isinstance(model.source, Program)
+    if engine == "numpy" or (engine == "auto" and library):
+        return "numpy", None, ()
+    if library:
         raise UsageError(
-            f"NUTS cannot run the library {model.source}; give the .stan file as the model, or a "
-            "CmdStan executable of the same program (exe; --exe on the command line)"
+            f"engine '{engine}' cannot run the library {model.source}; leave the engine out, give "
+            "the .stan file as the model, or a CmdStan executable of the same program (exe; --exe "
+            "on the command line)"
         )
+    assert isinstance(model.source, Program)
     if engine == "stanli":
         return "stanli", None, ()
 

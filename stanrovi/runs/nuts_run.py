@@ -11,7 +11,7 @@ from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError
 from stanrovi.io.arviz import to_arviz
 
-NutsEngine = Literal["cmdstan", "stanli"]
+NutsEngine = Literal["cmdstan", "stanli", "numpy"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,7 +22,7 @@ class NutsRun:
     ----------
     draws : Draws
         Method ``"nuts"``; draws after warm-up with sampler statistics.
-    engine : {"cmdstan", "stanli"}
+    engine : {"cmdstan", "stanli", "numpy"}
     seed : int
     seconds : float
         Wall time of the run, compilation not included; NaN when read from files.

@@ -1,0 +1,104 @@
+"""NUTS in NumPy, over whatever a model's log density comes from: a compiled library, too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from stanrovi.errors import DensityError, SamplerError
+from stanrovi.samplers.adaptation import NutsChains, starts
+from stanrovi.samplers.trace import Trace
+from stanrovi.stan.model import Model
+from stanrovi.stan.nuts.chains import ChainListener, Chains, NutsSettings
+from stanrovi.target import Array, Target
+
+
+def sample_any(model: Model, settings: NutsSettings, progress: ChainListener | None) -> Chains:
+    """Run NUTS on a model's own log density.
+
+    Parameters
+    ----------
+    model : Model
+    settings : NutsSettings
+    progress : callable, optional
+        Called with chain (from 1), iterations done and iterations in all.
+
+    Returns
+    -------
+    Chains
+
+    Raises
+    ------
+    SamplerError
+        If no start is found.
+    """
+    target, rng = Target(model), np.random.default_rng(settings.seed)
+    first = settings.starts
+    began = time.perf_counter()
+    try:
+        # Trajectories that diverge leave the numbers; that is no news.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            first = starts(target, rng, settings.chains) if first is None else first
+            chains = NutsChains(
+                target,
+                first,
+                rng,
+                aim=settings.adapt_delta,
+                max_depth=settings.max_treedepth,
+                root=_root(settings.inv_metric),
+            )
+            chains.warm_up(settings.iter_warmup, _listener(settings, progress, 0))
+            warm = time.perf_counter()
+            trace = chains.sample(
+                settings.iter_sampling, _listener(settings, progress, settings.iter_warmup)
+            )
+    except DensityError as error:
+        raise SamplerError(f"NUTS (NumPy) failed: {error}") from error
+    values = model.constrain(trace.x.reshape(-1, model.dim), seed=settings.seed)
+    lead = trace.log_p.shape
+    return Chains(
+        variables={
+            name: np.asarray(v, float).reshape(*lead, *v.shape[1:]) for name, v in values.items()
+        },
+        sampler=_columns(trace),
+        n_gradients=target.n_gradients,
+        includes_warmup=True,
+        seconds_warmup=warm - began,
+        seconds_sampling=time.perf_counter() - warm,
+    )
+
+
+def _root(inv_metric: Array | None) -> Array | None:
+    if inv_metric is None:
+        return None
+    root = np.linalg.cholesky(inv_metric) if inv_metric.ndim == 2 else np.sqrt(inv_metric)
+    return np.asarray(root, dtype=np.float64)
+
+
+def _listener(
+    settings: NutsSettings, progress: ChainListener | None, before: int
+) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+
+    def tell(done: int, _total: int) -> None:
+        for chain in range(1, settings.chains + 1):
+            progress(chain, before + done, settings.iterations)
+
+    return tell
+
+
+def _columns(trace: Trace) -> dict[str, Array]:
+    """Stan's sampler columns."""
+    columns = {
+        "lp__": trace.log_p,
+        "divergent__": trace.diverged,
+        "treedepth__": trace.depth,
+        "n_leapfrog__": trace.n_steps,
+        "energy__": trace.energy,
+        "stepsize__": trace.step,
+        "accept_stat__": trace.acceptance,
+    }
+    return {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
