@@ -30,9 +30,8 @@ from stanrovi.vi.checks.basins import lost_modes
 from stanrovi.vi.methods.driver import fit_density
 from stanrovi.vi.result import FitResult
 
-_FIT_DRAWS = 1000
+_FIT_DRAWS = 512
 _REPAIRS = 2  # times that a fit is made anew with the modes it lacks
-_WARM_UP = 30  # trajectories that set the step in base coordinates
 _NUTS_WARM_UP, _NUTS_ACCEPTANCE = 1000, 0.9
 _FIRST, _GROWTH = 100, 1.15  # draws of a chain before the first look, and from look to look
 _HOPELESS = 0.05  # effective draws a draw, below which base coordinates do not serve
@@ -81,7 +80,9 @@ class Sampled:
     @property
     def n_warm_up(self) -> int:
         """Iterations of every chain that are not among the draws."""
-        return {"base": _WARM_UP, "nuts": _NUTS_WARM_UP, "tempering": sum(TUNING)}[self.kernel]
+        return {"base": BaseChains.n_warm_up, "nuts": _NUTS_WARM_UP, "tempering": sum(TUNING)}[
+            self.kernel
+        ]
 
     @property
     def n_gradients(self) -> int:
@@ -275,9 +276,16 @@ class _Chains:
                 tempering = self._tempering(start)
                 if not tempering.dead:
                     return "tempering", self._until(tempering.sample), tempering
-            chains = BaseChains(self._target, self._fit.family, start, self._rng)
+            chains = BaseChains(
+                self._target,
+                self._fit.family,
+                start,
+                self._rng,
+                log_ratio=self._fit.log_p - self._fit.log_q,
+                khat=self._fit.khat,
+            )
             with self._target.stage("warm-up"):
-                chains.warm_up(_WARM_UP)
+                chains.warm_up()
             trace = self._until(chains.sample, demanding=True)
             if not self._hopeless(trace):
                 return "base", trace, None

@@ -174,6 +174,27 @@ class Charts:
         accepted = rng.random(len(z)) < chance
         return Turned(new.where(accepted, walkers), chance, -start, gain < -DIVERGENT)
 
+    def leap(self, walkers: Walkers, rng: np.random.Generator) -> tuple[Walkers, Array]:
+        """Propose to every walker a draw of the fit, whatever it was before.
+
+        Returns
+        -------
+        walkers : Walkers
+        acceptance : ndarray, shape (n,)
+            Probability with which each proposal was accepted.
+        """
+        n, dim = walkers.x.shape
+        k = np.asarray(rng.choice(len(self.parts), size=n, p=self.weights), dtype=np.intp)
+        z, x = rng.standard_normal((n, dim)), np.empty((n, dim))
+        for j, rows in _groups(k):
+            x[rows] = self.parts[j].from_base(z[rows])
+        new = Walkers.at(self.target, x)
+        log_q = self.family.log_density(np.concatenate([x, walkers.x])).reshape(2, n)
+        with np.errstate(invalid="ignore"):
+            gain = (new.log_p - log_q[0]) - (walkers.log_p - log_q[1])
+        chance = np.exp(np.minimum(np.where(np.isnan(gain), -np.inf, gain), 0.0))
+        return new.where(rng.random(n) < chance, walkers), chance
+
     def jump(self, walkers: Walkers, path: Path, rng: np.random.Generator) -> Walkers:
         """Propose to every walker the same base point under another component."""
         n = len(walkers.x)

@@ -15,6 +15,7 @@ from stanrovi.vi.checks.evidence import Evidence
 from stanrovi.vi.checks.marginals import marginal_errors
 from stanrovi.vi.facts import MarginalErrors
 
+_LOOK, _SHORT_LOOK = 3, 6  # parts of the gradients allowed, one of which a look for modes takes
 _LEAST = 1000  # gradients that checks may take however few the fit took
 
 
@@ -74,7 +75,7 @@ def examine(
     n_gradients : int
         That the fit took; each check takes as many at most.
     probe : bool
-        Whether to spend gradients on the errors of marginals.
+        Whether to spend gradients on the errors of marginals, and a longer look for modes.
     search : bool
         Whether to look for modes that are not known, should none of the known ones be lost.
 
@@ -90,5 +91,6 @@ def examine(
     if search and modes and not lost:
         found = orbits(evidence, modes, names)
         if not found.missing:
-            absent = absent_modes(evidence, modes, most // 3, rng)
+            share = _LOOK if probe else _SHORT_LOOK
+            absent = absent_modes(evidence, modes, most // share, rng)
     return Checks(errors, lost, shifts(modes, weighted), found, absent)

@@ -113,7 +113,7 @@ def fit_density(
     run = FitRun(target, streams[1], progress)
     search, outcome = _search_and_fit(run, streams[0], method, settings, known)
     seconds = time.perf_counter() - began
-    draws = outcome.family.sample(max(n_draws, _JUDGED_DRAWS), streams[2])
+    draws = outcome.family.sample(max(n_draws, _JUDGED_DRAWS if probe else 0), streams[2])
     log_p, gradient = Target(density).log_density_gradient(draws)
     log_q = outcome.family.log_density(draws)
     modes = _with_masses(search.modes, draws)
