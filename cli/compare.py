@@ -35,11 +35,12 @@ if TYPE_CHECKING:
 @methods_option
 @seed_option
 @draws_option
-@path_option(
+@click.option(
     "--reference",
-    exists=True,
-    help="Draws to compare with, instead of a fresh NUTS run: NetCDF, or a file of "
-    "posteriordb's reference draws.",
+    metavar="nuts|sample|FILE",
+    help="What to compare with: a fresh run of NUTS or of stanrovi sample, or draws in a file, "
+    "NetCDF or posteriordb's reference draws. By default NUTS, and where that is refused for "
+    "several basins, sample.",
 )
 @click.option("--nuts-csv", metavar="PATTERN", help="CmdStan's CSV files of an earlier NUTS run.")
 @click.option(
@@ -61,7 +62,7 @@ def command(
     methods: tuple[str, ...],
     seed: int | None,
     draws: int,
-    reference: Path | None,
+    reference: str | None,
     nuts_csv: str | None,
     output: Path | None,
     overwrite: bool,
@@ -72,8 +73,10 @@ def command(
     """Compare fits with NUTS.
 
     Fits the model by each method, samples by NUTS or reads a reference, and tells how
-    far the fits lie from it and whether they can be trusted. With --output DIR the
-    draws (NetCDF), plots (PNG, SVG) and report.html are written.
+    far the fits lie from it and whether they can be trusted. Where NUTS cannot be
+    trusted since there are several basins, the reference is what stanrovi sample
+    draws. With --output DIR the draws (NetCDF), plots (PNG, SVG) and report.html are
+    written.
     """
     from stanrovi.comparison.folder import write_comparison
     from stanrovi.io.folders import filled_folder
@@ -85,14 +88,15 @@ def command(
     if reference is not None and nuts_csv is not None:
         raise click.UsageError("--reference and --nuts-csv exclude each other; give one.")
     seed = checked_seed(seed)
-    kept = [reference] if reference else []
+    file, sampler = _reference(reference)
+    kept = [file] if file else []
     with (
         filled_folder(output, overwrite=overwrite, keep=kept) if output else nullcontext()
     ) as folder:
         with working(f"loading {model}"):
             loaded = Model(model, data, seed=seed)
-            stored = _stored_reference(loaded, reference, nuts_csv)
-        comparison = run_comparison(loaded, methods, seed, draws, stored, **nuts_settings)
+            stored = _stored_reference(loaded, file, nuts_csv)
+        comparison = run_comparison(loaded, methods, seed, draws, stored, sampler, **nuts_settings)
         if folder is not None:
             with working("drawing plots"):
                 write_comparison(comparison, folder, commands=[_this_command(seed)])
@@ -104,6 +108,18 @@ def command(
             console.wrote(output / "report.html")
     if strict and not comparison.passed:
         click.get_current_context().exit(3)
+
+
+def _reference(given: str | None) -> tuple[Path | None, Any]:
+    """Tell a file from the name of a sampler."""
+    if given is None or given in ("nuts", "sample"):
+        return None, given or "auto"
+    if not Path(given).is_file():
+        raise click.BadParameter(
+            f"{given!r} is neither nuts nor sample, nor a file that exists.",
+            param_hint="'--reference'",
+        )
+    return Path(given), "auto"
 
 
 def _stored_reference(model: Model, path: Path | None, nuts_csv: str | None) -> Draws | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stanrovi_cli import console
 from stanrovi_cli.progress import fit_progress, nuts_progress, told_progress, working
+
+_REFERENCE_ESS = 1000
 
 if TYPE_CHECKING:
     from stanrovi.comparison.comparison import Comparison
@@ -70,19 +72,40 @@ def run_comparison(
     seed: int,
     draws: int = 4000,
     reference: Draws | None = None,
+    sampler: Literal["nuts", "sample", "auto"] = "auto",
     **nuts_settings: Any,
 ) -> Comparison:
-    """Fit by each method, sample unless there is a reference, and compare."""
+    """Fit by each method, sample unless there is a reference, and compare.
+
+    The sampler is NUTS; where that is refused and there are several basins, `auto` takes what
+    `stanrovi.sample` draws, if that is trusted.
+    """
     from stanrovi.comparison.comparison import compare
 
     fits = {method: run_fit(model, None, method, seed, draws) for method in methods}
     _warn_once({method: fit.result.warnings for method, fit in fits.items()})
-    if reference is None:
+    if reference is None and sampler == "sample":
+        reference = _sampled(model, seed).draws
+    elif reference is None:
         run, _ = run_nuts(model, None, seed, **nuts_settings)
         console.warn(run.warnings)
-        reference = run.draws
+        found = compare(fits, run.draws, model=model.name)
+        modes = 0 if found.modes is None else len(found.modes.weight)
+        if sampler == "nuts" or found.reference.trusted or modes < 2:
+            return found
+        console.warn([f"NUTS is no reference here: {found.reference.reason}"])
+        sampled = _sampled(model, seed)
+        if not sampled.trusted:
+            console.warn([f"Nor are draws of stanrovi sample: {sampled.reason}"])
+            return found
+        reference = sampled.draws
     with working("comparing"):
         return compare(fits, reference, model=model.name)
+
+
+def _sampled(model: Model, seed: int) -> SampleRun:
+    """Draw a reference: with a look for modes that no chain visited."""
+    return run_sample(model, None, seed, ess=_REFERENCE_ESS, wide_leg=True)
 
 
 def _warn_once(warnings: Mapping[str, Sequence[str]]) -> None:

@@ -9,9 +9,9 @@ from typing import Literal, get_args
 
 Method = Literal["gaussian", "mfvi", "rovi", "structured", "mixture", "auto"]
 METHODS: tuple[Method, ...] = get_args(Method)
-# What can be calibrated: the methods, and the reference.
-SbcMethod = Literal[Method, "nuts"]
-SBC_METHODS: tuple[SbcMethod, ...] = (*METHODS, "nuts")
+# What can be calibrated: the methods, and the samplers.
+SbcMethod = Literal[Method, "sample", "nuts"]
+SBC_METHODS: tuple[SbcMethod, ...] = (*METHODS, "sample", "nuts")
 SUMMARIES: dict[Method, str] = {
     "gaussian": "full-rank Gaussian",
     "mfvi": "mean field, a product on the parameters' own axes",

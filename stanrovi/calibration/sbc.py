@@ -28,6 +28,7 @@ from stanrovi.methods import SBC_METHODS, Method, SbcMethod
 from stanrovi.runs.fit import fit
 from stanrovi.runs.nuts import nuts
 from stanrovi.runs.nuts_run import NutsRun
+from stanrovi.runs.sampling import sample
 from stanrovi.stan.data import DataSource
 from stanrovi.stan.model import Model, ModelSource, as_model
 from stanrovi.stan.program import Program
@@ -40,6 +41,8 @@ SimulationListener = Callable[[int, int], None]
 _FIT_FACTOR = 16
 # NUTS runs until it has twice the effective draws that are kept; iterations per kept draw.
 _NUTS_ESS, _NUTS_FIRST, _NUTS_MOST = 2, 8, 200
+
+_SAMPLE_ESS = 4  # effective draws for each that is kept
 
 _OR_PYTHON = "; or, in Python, give stanrovi.sbc a function that simulates (simulate)"
 
@@ -68,8 +71,8 @@ def sbc(
     ----------
     model, data
         See `stanrovi.fit`.
-    method : {"gaussian", "mfvi", "rovi", "structured", "mixture", "auto", "nuts"}
-        A method of `stanrovi.fit`, or NUTS of the embedded engine.
+    method : {"gaussian", "mfvi", "rovi", "structured", "mixture", "auto", "sample", "nuts"}
+        A method of `stanrovi.fit`, `stanrovi.sample`, or NUTS of the embedded engine.
     simulations : int
         Fits to make.
     draws : int
@@ -166,7 +169,12 @@ def _simulation(
     seed = int(child.generate_state(1)[0] >> 1)
     truth, data = (None, None) if simulate is None else simulate(np.random.default_rng(child))
     model = base.rebuild(seed=seed, data=data)
-    run = _nuts(model, draws, seed) if method == "nuts" else _fit(model, method, draws, seed)
+    if method == "nuts":
+        run = _nuts(model, draws, seed)
+    elif method == "sample":
+        run = _sample(model, draws, seed)
+    else:
+        run = _fit(model, method, draws, seed)
     below = _below_own_truth(run.draws) if truth is None else _below_truth(run.draws, truth)
     ranks = {name: int(is_below.sum()) for name, is_below in below.items()}
     return _Simulation(ranks, run.n_gradients, run.doubted)
@@ -190,6 +198,19 @@ def _nuts(model: Model, draws: int, seed: int) -> _Run:
         length = min(math.ceil(1.5 * lacking * length), _NUTS_MOST * draws)
     keep = np.linspace(0, length - 1, draws).round().astype(int)
     return _Run(_kept(run.draws, keep), n_gradients, lacking > 1 or run.divergences > 0)
+
+
+def _sample(model: Model, draws: int, seed: int) -> _Run:
+    """Sample as a user would, and take draws at equal distances from all chains."""
+    run = sample(model, ess=_SAMPLE_ESS * draws, seed=seed)
+    chains, length = run.draws.n_chains, run.draws.n_draws
+    keep = np.linspace(0, chains * length - 1, draws).round().astype(int)
+    joined = {
+        name: values.reshape(1, -1, *values.shape[2:])
+        for name, values in run.draws.posterior.items()
+    }
+    one = Draws(run.draws.method, joined, run.draws.parameters)
+    return _Run(_kept(one, keep), run.n_gradients, not run.trusted)
 
 
 def _smallest_ess(run: NutsRun) -> float:

@@ -99,6 +99,7 @@ def check_reference(
         *([] if few else mixing or _ess_problems(effective, names)),
         *_divergence_problems(divergences, values.shape[0] * values.shape[1]),
         *([basins] if basins else []),
+        *_own_doubts(reference),
     ]
     rhat_max, ess_min = float(_nanmax(scale)), float(effective.min())
     known = ~unknown
@@ -123,7 +124,7 @@ def check_reference(
         seconds=reference.number("seconds"),
         n_gradients=reference.number("n_gradients"),
         trusted=not problems,
-        reason=" ".join(problems) if problems else good,
+        reason=" ".join(problems) if problems else _own_support(reference) or good,
         unknown=() if problems else tuple(names[i] for i in ungraded),
     )
 
@@ -151,6 +152,16 @@ def check_draws(draws: Draws) -> ReferenceCheck:
         raise DrawsError("Every parameter is constant over the draws; run more iterations.")
     names = tuple(name for name, keep in zip(scalars, varies, strict=True) if keep)
     return check_reference(draws, values[..., varies], names, partly=False)
+
+
+def _own_doubts(reference: Draws) -> list[str]:
+    """Say what a run of `stanrovi.sample` itself holds against its draws."""
+    return [str(reference.attrs["reason"])] if reference.attrs.get("trusted") == 0 else []
+
+
+def _own_support(reference: Draws) -> str:
+    """Say what such a run tells for its draws: more than chains can."""
+    return str(reference.attrs["reason"]) if reference.attrs.get("trusted") == 1 else ""
 
 
 def _unknown(scale: Array, effective: Array) -> NDArray[np.bool_]:
