@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 
@@ -11,7 +12,6 @@ from stanrovi.diagnostics.statistics import ess as effective_size
 from stanrovi.diagnostics.statistics import psis_khat, rhat
 from stanrovi.draws import Draws, nan_variables, require_finite
 from stanrovi.errors import DensityError, UsageError
-from stanrovi.runs.fit import Fit
 from stanrovi.runs.guard import guarded
 from stanrovi.runs.record import constrained, record
 from stanrovi.runs.sample_run import SampleRun
@@ -22,8 +22,19 @@ from stanrovi.samplers.trust import doubts, support
 from stanrovi.stan.data import DataSource
 from stanrovi.stan.model import Model, ModelSource, as_model
 from stanrovi.target import Array
+from stanrovi.vi.methods.driver import fit_density
+from stanrovi.vi.result import FitResult
 
 _MOST_GRADIENTS = 1_000_000
+_FIT_DRAWS = 512  # of the fit, which chains only start from
+
+
+class Fitted(Protocol):
+    """What `stanrovi.fit` returns, as far as it is needed here."""
+
+    @property
+    def result(self) -> FitResult:
+        """The fit on unconstrained space."""
 
 
 def sample(
@@ -33,7 +44,7 @@ def sample(
     chains: int = 4,
     ess: float = 400,
     seed: int | None = None,
-    init: Fit | None = None,
+    init: Fitted | None = None,
     wide_leg: bool = False,
     max_gradients: int = _MOST_GRADIENTS,
     max_seconds: float | None = None,
@@ -101,8 +112,7 @@ def sample(
         seed=seed,
         goal=goal,
         mixing=_mixing,
-        pareto_k=psis_khat,
-        names=built.unconstrained_names,
+        fitter=partial(_fitted, built, seed),
         scalars=built.scalars,
         init=None if init is None else init.result,
         wide_leg=wide_leg,
@@ -125,6 +135,30 @@ def sample(
         log_evidence=evidence,
         evidence_note=note,
         warnings=warnings,
+    )
+
+
+def _fitted(
+    model: Model,
+    seed: int,
+    known: FitResult | None,
+    attempt: int,
+    *,
+    max_gradients: int | None,
+    max_seconds: float | None,
+) -> FitResult:
+    return fit_density(
+        model,
+        "auto",
+        seed=seed + attempt,
+        n_draws=_FIT_DRAWS,
+        max_gradients=max_gradients,
+        max_seconds=max_seconds,
+        pareto_k=psis_khat,
+        names=model.unconstrained_names,
+        scalars=model.scalars,
+        known=known,
+        probe=False,
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stanrovi.errors import DensityError
+from stanrovi.families.axes import Axes
 from stanrovi.samplers.nuts import Move, Point, move
 from stanrovi.samplers.step_size import DualAveraging
 from stanrovi.samplers.trace import Trace
@@ -33,8 +34,8 @@ class NutsChains:
     aim : float
         Acceptance rate to adapt to (Stan's ``adapt_delta``).
     max_depth : int
-    root : ndarray, shape (dim, dim) or (dim,), optional
-        Root of a covariance (dense or diagonal) that the chains move by; adapted if not given.
+    axes : Axes, optional
+        Root of a covariance that all chains move by; adapted if not given.
 
     Attributes
     ----------
@@ -50,23 +51,20 @@ class NutsChains:
         *,
         aim: float = 0.8,
         max_depth: int = 10,
-        root: Array | None = None,
+        axes: Axes | None = None,
     ) -> None:
         chains, dim = start.shape
         self._target, self._rngs, self._max_depth = target, rng.spawn(chains), max_depth
-        self._adapts = root is None
-        self._dense = root if root is not None and root.ndim == 2 else None
-        scale = root if root is not None and root.ndim == 1 else np.ones(dim)
-        self._scale = np.tile(scale, (chains, 1))
+        self._axes, self._scale = axes, np.ones((chains, dim))
         self._x, self._aim = start, aim
         self._points = self._settled()
         self._step = np.full(chains, dim**-0.25)
         self.n_warmup = 0
 
     def warm_up(self, iterations: int, listener: IterationListener | None = None) -> None:
-        """Adapt step sizes and, unless a root is given, metrics."""
+        """Adapt step sizes and, unless axes are given, metrics."""
         averaging = DualAveraging(self._step, self._aim)
-        ends = window_ends(iterations) if self._adapts else ()
+        ends = window_ends(iterations) if self._axes is None else ()
         window: list[Array] = []
         for i in range(iterations):
             self._step = averaging.step
@@ -115,20 +113,17 @@ class NutsChains:
         return moves
 
     def _forward(self, chains: NDArray[np.intp], z: Array) -> Array:
-        return z @ self._dense.T if self._dense is not None else z * self._scale[chains]
+        return self._axes.apply(z) if self._axes is not None else z * self._scale[chains]
 
     def _evaluate(self, chains: NDArray[np.intp], z: Array) -> tuple[Array, Array]:
         value, gradient = self._target.log_density_gradient(self._forward(chains, z))
-        if self._dense is not None:
-            return value, gradient @ self._dense
+        if self._axes is not None:
+            return value, self._axes.apply_transposed(gradient)
         return value, gradient * self._scale[chains]
 
     def _settled(self) -> list[Point]:
         """Take the chains where they are, under the metric of now."""
-        if self._dense is not None:
-            z = np.asarray(np.linalg.solve(self._dense, self._x.T).T, dtype=np.float64)
-        else:
-            z = self._x / self._scale
+        z = self._axes.solve(self._x) if self._axes is not None else self._x / self._scale
         value, gradient = self._evaluate(np.arange(len(z)), z)
         return [Point(*each) for each in zip(z, map(float, value), gradient, strict=True)]
 

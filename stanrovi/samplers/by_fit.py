@@ -10,8 +10,9 @@ gives chains without it, whatever R-hat says.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from stanrovi.errors import DensityError
 from stanrovi.modes.basins import basin_labels
 from stanrovi.samplers.adaptation import NutsChains
 from stanrovi.samplers.base_chains import BaseChains
-from stanrovi.samplers.bridge import LogRatio, bridge, mean_error
+from stanrovi.samplers.bridge import LogRatio, bridge
 from stanrovi.samplers.legs import LegReport, fit_leg, look_from_afar
 from stanrovi.samplers.mixing import Goal, Mixed, Mixing, mixed
 from stanrovi.samplers.tempering import TUNING, Tempering
@@ -27,10 +28,8 @@ from stanrovi.samplers.trace import Trace, chained
 from stanrovi.scalars import Scalars
 from stanrovi.target import Array, BudgetExhausted, Density, Target
 from stanrovi.vi.checks.basins import lost_modes
-from stanrovi.vi.methods.driver import fit_density
 from stanrovi.vi.result import FitResult
 
-_FIT_DRAWS = 512
 _REPAIRS = 2  # times that a fit is made anew with the modes it lacks
 _NUTS_WARM_UP, _NUTS_ACCEPTANCE = 1000, 0.9
 _FIRST, _GROWTH = 100, 1.15  # draws of a chain before the first look, and from look to look
@@ -39,6 +38,32 @@ _DIVERGENT = 0.01  # share of divergent trajectories above which they do not eit
 _SPENT = "The budget is spent before the first draws; allow more gradients or seconds."
 
 Report = Callable[[str], None]
+
+
+class Fitter(Protocol):
+    """Fits the density that is sampled."""
+
+    def __call__(
+        self,
+        known: FitResult | None,
+        attempt: int,
+        *,
+        max_gradients: int | None,
+        max_seconds: float | None,
+    ) -> FitResult:
+        """Fit.
+
+        Parameters
+        ----------
+        known : FitResult or None
+            An earlier fit, whose modes are taken with those that it lacks, instead of a search.
+        attempt : int
+            From zero; every one with a seed of its own.
+        max_gradients, max_seconds
+            What is left.
+        """
+
+
 Sampler = Callable[[int], Trace]
 
 
@@ -96,8 +121,7 @@ def sample_density(
     seed: int,
     goal: Goal,
     mixing: Mixing,
-    pareto_k: Callable[[Array], float],
-    names: Sequence[str] | None = None,
+    fitter: Fitter,
     scalars: Scalars | None = None,
     init: FitResult | None = None,
     wide_leg: bool = False,
@@ -114,14 +138,11 @@ def sample_density(
     goal : Goal
     mixing : callable
         Rank R-hat, bulk and tail ESS of values (chain, draw, k), shape (k,) each.
-    pareto_k : callable
-        Pareto shape of log importance ratios (n,).
-    names : sequence of str, optional
-        Unconstrained parameters.
+    fitter : Fitter
     scalars : Scalars, optional
         Quantities that the goal is about; the unconstrained parameters if not given.
     init : FitResult, optional
-        A fit to begin from, instead of one by method ``auto``.
+        A fit to begin from, instead of one by ``fitter``.
     wide_leg : bool
         Whether to look for unseen modes by tempering from a wide reference also where one
         basin is known.
@@ -144,19 +165,7 @@ def sample_density(
     def fitted(known: FitResult | None, attempt: int) -> FitResult:
         tell("fitting" if known is None else "fitting again, with modes that the fit lacked")
         left, seconds = run.left()
-        result = fit_density(
-            density,
-            "auto",
-            seed=seed + attempt,
-            n_draws=_FIT_DRAWS,
-            max_gradients=left,
-            max_seconds=seconds,
-            pareto_k=pareto_k,
-            names=names,
-            scalars=scalars,
-            known=known,
-            probe=False,
-        )
+        result = fitter(known, attempt, max_gradients=left, max_seconds=seconds)
         run.add("fit", result.gradients_by_stage)
         return result
 
@@ -176,11 +185,11 @@ def sample_density(
         if not len(absent):
             break
         result = replace(result, absent=absent)
-    of = scalars or Scalars.coordinates(density.dim, names)
+    of = scalars or Scalars.coordinates(density.dim)
     kernel, trace, tempering = _Chains(run, result, of, mixing, streams[1]).draw()
     evidence = _bridged(result, trace) if tempering is None else tempering.evidence()
     legs = () if tempering is None else (LegReport.of("fit", tempering, evidence),)
-    masses, errors = _masses(result, trace)
+    masses, errors = _masses(result, trace, mixing)
     return Sampled(
         kernel=kernel,
         trace=trace,
@@ -347,11 +356,14 @@ def _bridged(fit: FitResult, trace: Trace) -> LogRatio:
     return bridge(below, above).ratio
 
 
-def _masses(fit: FitResult, trace: Trace) -> tuple[Array, Array]:
+def _masses(fit: FitResult, trace: Trace, mixing: Mixing) -> tuple[Array, Array]:
     """Share of each basin among the draws, with its Monte Carlo error."""
-    if not fit.modes:
-        return np.empty(0), np.empty(0)
+    if len(fit.modes) < 2:
+        return np.ones(len(fit.modes)), np.zeros(len(fit.modes))
     labels = basin_labels(fit.modes, trace.x.reshape(-1, trace.x.shape[2]))
-    inside = [(labels == k).reshape(trace.log_p.shape).astype(float) for k in range(len(fit.modes))]
-    masses = np.array([i.mean() for i in inside])
-    return masses, np.array([mean_error(i) if 0 < i.mean() < 1 else 0.0 for i in inside])
+    inside = np.stack([labels == k for k in range(len(fit.modes))], axis=1).astype(float)
+    masses = inside.mean(axis=0)
+    effective = mixing(inside.reshape(*trace.log_p.shape, -1))[1]
+    # A basin that none visits, or all the time, has no effective draws to tell.
+    effective = np.where(np.isfinite(effective), effective, 1.0)
+    return masses, np.sqrt(masses * (1 - masses) / np.maximum(effective, 1.0))

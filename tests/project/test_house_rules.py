@@ -83,6 +83,7 @@ DENSE = {
     "stanrovi.modes.lattice",
     "stanrovi.modes.local",  # the Hessian
     "stanrovi.modes.separateness",
+    "stanrovi.samplers.legs",  # the metric between a wide reference and the modes
     "stanrovi.vi.checks.scores",  # every score on every coordinate
     "stanrovi.vi.axis_search",  # pairs of axes, turned
     "stanrovi.vi.conditional",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from stanrovi.errors import DensityError, SamplerError
+from stanrovi.families.axes import Axes, DenseAxes, DiagonalAxes
 from stanrovi.samplers.adaptation import NutsChains, starts
 from stanrovi.samplers.trace import Trace
 from stanrovi.stan.model import Model
@@ -47,7 +48,7 @@ def sample_any(model: Model, settings: NutsSettings, progress: ChainListener | N
                 rng,
                 aim=settings.adapt_delta,
                 max_depth=settings.max_treedepth,
-                root=_root(settings.inv_metric),
+                axes=_axes(settings.inv_metric),
             )
             chains.warm_up(settings.iter_warmup, _listener(settings, progress, 0))
             warm = time.perf_counter()
@@ -70,11 +71,12 @@ def sample_any(model: Model, settings: NutsSettings, progress: ChainListener | N
     )
 
 
-def _root(inv_metric: Array | None) -> Array | None:
+def _axes(inv_metric: Array | None) -> Axes | None:
     if inv_metric is None:
         return None
-    root = np.linalg.cholesky(inv_metric) if inv_metric.ndim == 2 else np.sqrt(inv_metric)
-    return np.asarray(root, dtype=np.float64)
+    if inv_metric.ndim == 2:
+        return DenseAxes.of_covariance(inv_metric)
+    return DiagonalAxes(np.sqrt(inv_metric))
 
 
 def _listener(
