@@ -31,6 +31,7 @@ from stanrovi.vi.checks.basins import lost_modes
 from stanrovi.vi.result import FitResult
 
 _REPAIRS = 2  # times that a fit is made anew with the modes it lacks
+_FIT_SHARE = _LOOK_SHARE = 0.5  # of what is left of a budget, that a fit, or a leg, may take
 _NUTS_WARM_UP, _NUTS_ACCEPTANCE = 1000, 0.9
 _FIRST, _GROWTH = 100, 1.15  # draws of a chain before the first look, and from look to look
 _HOPELESS = 0.05  # effective draws a draw, below which base coordinates do not serve
@@ -165,7 +166,12 @@ def sample_density(
     def fitted(known: FitResult | None, attempt: int) -> FitResult:
         tell("fitting" if known is None else "fitting again, with modes that the fit lacked")
         left, seconds = run.left()
-        result = fitter(known, attempt, max_gradients=left, max_seconds=seconds)
+        result = fitter(
+            known,
+            attempt,
+            max_gradients=None if left is None else max(1, int(_FIT_SHARE * left)),
+            max_seconds=None if seconds is None else _FIT_SHARE * seconds,
+        )
         run.add("fit", result.gradients_by_stage)
         return result
 
@@ -239,19 +245,20 @@ class _Run:
             raise DensityError(_SPENT)
         return gradients, seconds
 
-    def target(self) -> Target:
-        """Give a target that what is left suffices for."""
+    def target(self, share: float = 1.0) -> Target:
+        """Give a target that may spend a share of what is left."""
         gradients, seconds = self.left()
-        deadline = None if seconds is None else time.perf_counter() + seconds
-        return Target(self.density, max_gradients=gradients, deadline=deadline)
+        deadline = None if seconds is None else time.perf_counter() + share * seconds
+        most = None if gradients is None else max(1, int(share * gradients))
+        return Target(self.density, max_gradients=most, deadline=deadline)
 
     def look(self, fit: FitResult, rng: np.random.Generator) -> tuple[LegReport | None, Array]:
         """Look from afar for what a fit lacks."""
-        target = self.target()
+        target = self.target(_LOOK_SHARE)
         try:
             return look_from_afar(target, fit, rng)
         except BudgetExhausted:
-            raise DensityError(_SPENT) from None
+            return LegReport.unfinished("wide"), np.empty((0, target.dim))
         finally:
             self.add("wide leg", {"all": target.n_gradients})
 

@@ -19,7 +19,7 @@ _MOST_DIM = 200  # a wide leg from there on would have more rungs than it can ha
 _SYSTEMS = 4
 _SCANS = 100  # from look to look
 _PRECISE = 0.15  # nats; legs this precise tell that half of the mass is missing
-_MOST = 40_000  # gradients for it
+_MOST = 40_000  # gradients for it; half of them where nothing travels
 _TRIPS = 8  # round trips from which on points travel
 _BEYOND = 2.0  # nats of log ratio above all draws of the fit, where it has no mass to speak of
 _CLIMBS = 16
@@ -56,6 +56,11 @@ class LegReport:
         """Tell what a run of a leg came to."""
         trips = tempering.round_trips
         return cls(name, len(tempering.powers), tempering.barrier, trips, evidence, trips >= _TRIPS)
+
+    @classmethod
+    def unfinished(cls, name: str) -> LegReport:
+        """Tell of a leg that the budget did not suffice for."""
+        return cls(name, 0, float("nan"), 0, LogRatio(float("nan"), float("inf")), alive=False)
 
 
 def fit_leg(fit: FitResult) -> Leg:
@@ -137,7 +142,8 @@ def look_from_afar(
         evidence = tempering.evidence()
         if evidence.se <= _PRECISE and tempering.round_trips >= _TRIPS:
             break
-        if target.n_gradients - before > _MOST:
+        spent = target.n_gradients - before
+        if spent > _MOST or (spent > _MOST / 2 and tempering.round_trips == 0):
             break
     report = LegReport.of("wide", tempering, tempering.evidence())
     x = np.concatenate([t.x for t in traces], axis=1).reshape(-1, target.dim)

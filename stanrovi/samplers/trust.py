@@ -107,6 +107,8 @@ def _legs(sampled: Sampled) -> list[str]:
     if "wide" not in legs:
         return [f"No wide reference reaches a posterior of {dim} dimensions: {blind}."]
     wide = legs["wide"]
+    if not wide.rungs:
+        return [f"The budget did not suffice to temper from a wide reference: {blind}."]
     if not wide.alive:
         return [
             f"Tempering from a wide reference made {_counted(wide.round_trips, 'round trip')} in "

@@ -197,3 +197,13 @@ def finite_difference(function, x, step=1e-6):
 def standard(dim):
     """Standard normal `Product`."""
     return Product.gaussian(np.zeros(dim), np.eye(dim))
+
+
+def fitter_of(density, seed=0):
+    """What `stanrovi.samplers.by_fit.sample_density` fits by."""
+
+    def fitter(known, attempt, **budget):
+        options = {"n_draws": 512, "known": known, "probe": False, **budget}
+        return fit(density, "auto", seed + attempt, **options)
+
+    return fitter
