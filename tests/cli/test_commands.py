@@ -225,6 +225,51 @@ def test_nuts_single_chain_has_no_rhat():
     assert found["trusted"] is False
 
 
+def test_nuts_starts_from_the_file_of_a_fit(tmp_path):
+    fit, starts = tmp_path / "fit.nc", tmp_path / "starts"
+    text = run("fit", "kidscore", "--seed", 1, "--output", fit, "--inits", starts).stdout
+    assert f"Wrote {starts}" in text
+    assert len(list(starts.iterdir())) == 5
+    found = run_json("nuts", "kidscore", "--init-from", fit, "--engine", "numpy", "--seed", 1)
+    assert found["engine"] == "numpy"
+    assert found["trusted"] is True
+    assert found["n_gradients"] < 60_000
+    result = run("nuts", "eight_schools", "--init-from", fit, code=1)
+    assert "is not of eight_schools" in result.stderr
+
+
+def test_sample_json_and_files(tmp_path):
+    draws, csv = tmp_path / "draws.nc", tmp_path / "csv"
+    found = run_json(
+        "sample", "bimodal_gaussian", "--seed", 1, "--output", draws, "--csv", csv, "--strict"
+    )
+    assert found["trusted"] is True
+    assert found["kernel"] == "tempering"
+    assert [leg["name"] for leg in found["legs"]] == ["fit", "wide"]
+    assert sum(found["gradients_by_stage"].values()) == found["n_gradients"]
+    assert sum(mode["mass"] for mode in found["modes"]) == pytest.approx(1)
+    assert sr.read_draws(draws).n_chains == 4
+    assert len(list(csv.glob("bimodal_gaussian_*.csv"))) == 4
+
+
+def test_sample_text(tmp_path):
+    result = run("sample", "eight_schools", "--seed", 1, "--ess", 100)
+    assert "trusted   yes. 4 chains agree" in result.stdout
+    assert "up to the constant" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    both = run("sample", "bimodal_gaussian", "--seed", 1, "--csv", tmp_path / "c").stdout
+    assert "Monte Carlo error" in both
+    assert f"Wrote {tmp_path / 'c'}" in both
+
+
+def test_strict_sample_of_a_budget_too_small():
+    args = ("eight_schools", "--seed", 1, "--ess", 9000, "--max-gradients", 9000)
+    result = run("sample", *args, "--strict", code=3)
+    assert "NO. 10 of 10 parameters have not reached" in result.stdout
+    result = run("sample", "eight_schools", "--seed", 1, "--max-gradients", 300, code=1)
+    assert "budget" in result.stderr
+
+
 @pytest.mark.cmdstan
 def test_nuts_by_a_cmdstan_executable(prophet_folder, prophet_data, tmp_path):
     data = tmp_path / "prophet.json"
@@ -288,6 +333,27 @@ def test_compare_with_fresh_nuts_prints_verdicts():
     assert "mfvi: collapsed" in text
     assert "evidence" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_compare_takes_draws_of_sample_where_nuts_is_refused_for_several_basins():
+    args = ("three_modes", "--methods", "gaussian", "--seed", 1, "--iter-sampling", 200)
+    result = run("compare", *args)
+    assert "NUTS is no reference here" in result.stderr
+    assert "reference  sample, engine stanli" in result.stdout
+    assert "a wide reference agree" in " ".join(result.stdout.split())
+    left = run_json("compare", *args, "--reference", "nuts")
+    assert left["reference"]["method"] == "nuts"
+    assert left["reference"]["trusted"] is False
+
+
+def test_compare_with_sample_and_with_what_is_nothing():
+    found = run_json(
+        "compare", "kidscore", "--methods", "gaussian", "--seed", 1, "--reference", "sample"
+    )
+    assert found["reference"]["method"] == "sample"
+    assert found["reference"]["trusted"] is True
+    result = run("compare", "kidscore", "--reference", "sampel", code=2)
+    assert "neither nuts nor sample" in result.stderr
 
 
 def test_a_warning_of_several_methods_is_printed_once_and_names_them(capsys):
@@ -401,7 +467,10 @@ def test_demo(tmp_path):
         assert (output / name / "report.html").is_file()
         assert (output / name / "plots" / "marginals.png").is_file()
         assert sr.read_draws(output / name / "rovi.nc").method == "rovi"
-        assert sr.read_draws(output / name / "nuts.nc").method == "nuts"
+    for name, reference in (("bimodal_gaussian", "sample"), ("eight_schools", "nuts")):
+        found = sr.read_draws(output / name / f"{reference}.nc")
+        assert found.method == reference
+    assert "a wide reference" in (output / "bimodal_gaussian" / "report.html").read_text()
     run("demo", "--output", output, code=2)
 
 
