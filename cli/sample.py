@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 @click.option(
     "--max-gradients",
     type=click.IntRange(min=1),
-    default=1_000_000,
+    default=500_000,
     show_default=True,
     help="Gradients to spend, the fit included.",
 )

@@ -96,8 +96,8 @@ def resampled(draws: Draws, n: int | None = None, *, seed: int | None = None) ->
     if not khat <= limit:
         raise DrawsError(
             f"Importance resampling would rest on a few draws: Pareto k-hat is {khat:.2f}, above "
-            f"{limit:.2f} for {len(ratios)} draws. Fit by method auto or draw by NUTS instead; "
-            "where k-hat is little above the limit, more draws may do."
+            f"{limit:.2f} for {len(ratios)} draws. Fit by method auto, or sample instead "
+            "(stanrovi.sample); where k-hat is little above the limit, more draws may do."
         )
     rng = np.random.default_rng([seed, len(ratios), n])
     rows = _stratified(weights, n, rng)

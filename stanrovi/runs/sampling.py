@@ -25,7 +25,7 @@ from stanrovi.target import Array
 from stanrovi.vi.methods.driver import fit_density
 from stanrovi.vi.result import FitResult
 
-_MOST_GRADIENTS = 1_000_000
+_MOST_GRADIENTS = 500_000
 _FIT_DRAWS = 512  # of the fit, which chains only start from
 
 

@@ -23,7 +23,7 @@ from stanrovi.vi.outcome import Outcome
 _ERROR = 0.105  # sds at which a marginal is wrong: W1 of 0.1, beyond the noise of the draws
 _UNSURE = 0.05  # Monte Carlo error of an estimate that says nothing
 _LAPLACE = 0.10  # error of a mode's weight, where only local evidence tells it
-_NUTS = "Draw by NUTS instead (`stanrovi nuts`, stanrovi.nuts)."
+_SAMPLE = "Sample instead, which starts from such a fit (`stanrovi sample`, stanrovi.sample)."
 _AUTO = "Fit by method auto, which looks for a richer family."
 _SOURCES = {
     "weights": "importance weights",
@@ -118,7 +118,7 @@ def _ghosts(case: Case) -> list[Doubt]:
 
 def _more_components(case: Case) -> str:
     if case.method in ("auto", "mixture"):
-        return "Another seed may keep every mode; NUTS rarely moves from one to another."
+        return "Sample instead (`stanrovi sample`): chains that jump from mode to mode."
     return "Fit by method auto, which gives each mode a component where one family has no room."
 
 
@@ -185,9 +185,9 @@ def _richer(case: Case) -> str:
         many = f" and {len(ruled) - 1} more" if len(ruled) > 1 else ""
         return (
             f"Try the other form of {ruled[0]}{many}, whose spread {root.name} rules: non-centred "
-            f"where it is centred, centred where it is not. Or draw by NUTS (`stanrovi nuts`)."
+            f"where it is centred, centred where it is not. Or sample (`stanrovi sample`)."
         )
-    return _NUTS
+    return _SAMPLE
 
 
 def _weights(case: Case) -> list[Doubt]:
