@@ -30,6 +30,7 @@ from stanrovi.target import Array
 from stanrovi.vi.methods.driver import fit_density
 from stanrovi.vi.result import FitResult
 
+TEMPLATE = Path(__file__).parent / "sampling.template.md"
 OUTPUT = Path(__file__).parents[1] / "docs" / "sampling.md"
 SEEDS = range(5)
 MANY_SEEDS = range(20)
@@ -246,76 +247,9 @@ def modes() -> str:
 
 
 def main() -> None:
-    text = TEXT.format(costs=costs(), modes=modes())
+    text = TEMPLATE.read_text(encoding="utf-8").format(costs=costs(), modes=modes())
     OUTPUT.write_text(text, encoding="utf-8")
 
-
-TEXT = """\
-# Draws to trust
-
-Written by `python benchmarks/sampling.py`, which measures everything below.
-
-## fit, sample or nuts
-
-| you want | take | it costs | what tells you whether it is right |
-| --- | --- | --- | --- |
-| to look at a model, to iterate, to fit many | `stanrovi fit` | 1,000 to 5,000 gradients | its verdict, with the error of every marginal |
-| draws to publish | `stanrovi sample` | 4,000 to 20,000 | R-hat and ESS of every parameter; several modes: two legs of tempering that agree |
-| Stan's own sampler, where it is good | `stanrovi nuts` | 40,000 to 1,000,000 | R-hat, ESS and divergences, which do not see a mode that no chain is in |
-| that, from a fit | `stanrovi nuts --init-from FIT.nc` | 6,000 to 15,000 | the same |
-
-`sample` fits first, by method `auto`. Where the fit knows one basin, four chains move in its base
-coordinates, in which the posterior is nearly standard normal: draws of the fit are proposed, and
-accepted or not by Metropolis and Hastings, where its weights allow it; every sixth draw, or all where
-they do not, is the end of a Hamiltonian trajectory of a quarter turn. Where neither mixes, NUTS goes on
-from where they are. Where the fit knows several basins, four systems of non-reversible parallel
-tempering move between fit and posterior, and jump from basin to basin at the same base point; and four
-more start from a normal three times as wide as all that is known. Their log evidences must agree, and
-where the wide ones are where the fit has nothing, climbs look for the mode that it lacks; then it is
-fitted anew with that mode.
-
-It stops when every parameter has rank R-hat below 1.01 and bulk and tail ESS of 400, or when the budget
-is spent; then it says which parameters lack what, and is not trusted.
-
-## Costs
-
-Defaults, seeds 0 to 4, none left out. Gradients are all evaluations of the log density: search, fit,
-checks, warm-up, legs, draws. A cell shows the median and, in parentheses, the worst. NUTS is Stan's (the
-embedded engine), 4 chains of 1000 + 1000; *ratio* is what `sample` takes of its gradients. *Least ESS* is
-that of the worst parameter, bulk or tail, over all seeds. *Worst z* is the largest difference of a mean
-or standard deviation of any parameter from independent reference draws, in standard errors of both;
-over a hundred parameters the largest of so many is about 3 where nothing is wrong.
-
-{costs}
-
-## Several modes
-
-Densities with exact weights; label switching on Stan programs, where every order of the labels has the
-same weight. Right means: every weight within 0.02 or three standard errors. The last rows begin from a
-mean-field fit that has collapsed into one mode (`init`), 20 seeds.
-
-{modes}
-
-## NUTS from a fit
-
-Real CmdStan (2.37) on a production program (10 parameters with Laplace priors), 1,000 draws of 4
-chains: 261,000 to 273,000 gradients by itself, 65,000 to 70,000 from a fit that took 8,000, with a larger
-least ESS: a fifth of the gradients for every effective draw. The embedded engine, 250 draws of 4
-chains: `kidscore` 6,300 for 766,000, `ar` 7,700 for 247,000, `eight_schools` 10,800 for 70,000.
-
-## What it cannot do
-
-- **A horseshoe**, and whatever else no fit comes near: NUTS goes on, at NUTS's cost, and the answer is
-  an honest no.
-- **Modes that nobody finds.** Where one basin is known the only looks for another are the climbs of the
-  fit's checks; `--wide-leg` adds tempering, at several times the cost. A needle in ten dimensions escapes
-  both.
-- **Many modes in many dimensions.** A wide reference dies with dimension: from 200 on there is none, and
-  before that it may make no round trips. Several basins without that leg are never called trusted.
-- **Every draw is a draw, none is free**: with the default goal a mean has a standard error of a
-  twentieth of a standard deviation, and a mode's weight of one half an error of 0.025. Ask for more by
-  `--ess`.
-"""
 
 if __name__ == "__main__":
     main()
