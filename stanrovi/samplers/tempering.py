@@ -13,20 +13,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
 from stanrovi.families.base import Family
 from stanrovi.samplers.bridge import LogRatio, bridge, mean_error
 from stanrovi.samplers.charts import QUARTER_TURN, Charts, Path, Turned, Walkers, trajectory_steps
 from stanrovi.samplers.step_size import DualAveraging
+from stanrovi.samplers.swaps import Swaps
 from stanrovi.samplers.trace import Trace
 from stanrovi.target import Array, Target
 
 _ACCEPTANCE = 0.8
 _FIRST_RUNGS = 6
-_MOST_RUNGS = 40
-_SUPPLY = 256
+_LEAST_RUNGS, _MOST_RUNGS = 3, 40
+_LEAST_REJECTION = 1e-3  # so that powers stay distinct where nobody refuses
+_SUPPLY = 256  # draws of the reference at a time
 TUNING = 10, 20, 40  # scans of the rounds that tune schedule and steps
 
 
@@ -68,15 +69,14 @@ class Tempering:
 
     def __init__(self, target: Target, leg: Leg, start: Array, rng: np.random.Generator) -> None:
         self._target, self._leg, self._rng = target, leg, rng
-        self._start = start
         self._systems = len(start)
-        self._steps_per_scan = trajectory_steps(target.dim)
-        self._longest = QUARTER_TURN / self._steps_per_scan
-        self.powers = np.linspace(0.0, 1.0, _FIRST_RUNGS) ** 2
-        self.barrier = float("nan")
+        self._n_steps = trajectory_steps(target.dim)
+        self._longest = QUARTER_TURN / self._n_steps
         self._supply = Walkers.at(target, np.empty((0, target.dim)))
-        self._begin()
-        self._settle(Walkers.at(target, np.repeat(start, len(self.powers) - 1, axis=0)))
+        self.barrier = float("nan")
+        powers = np.linspace(0.0, 1.0, _FIRST_RUNGS) ** 2
+        walkers = Walkers.at(target, np.repeat(start, _FIRST_RUNGS - 1, axis=0))
+        self._settle(powers, walkers, np.full(_FIRST_RUNGS - 1, 1.1 * target.dim**-0.25))
         for scans in TUNING:
             self._tune(scans)
 
@@ -85,162 +85,33 @@ class Tempering:
         """Whether the barrier is too high for any schedule of reasonable length."""
         return bool(2 * self.barrier > _MOST_RUNGS)
 
-    def _begin(self) -> None:
-        """Forget what happened."""
-        pairs = len(self.powers) - 1
-        self._ratios: list[Array] = []
-        self._rejected, self._tried = np.zeros(pairs), np.zeros(pairs)
-        self.round_trips = 0
-        self._scan = 0
-        # Which replica is at each rung of each system, and whether it was last at the bottom.
-        self._replica = np.tile(np.arange(pairs + 1), (self._systems, 1))
-        self._upward = np.zeros((self._systems, pairs + 1), dtype=bool)
-        self._visited = np.zeros((self._systems, pairs + 1), dtype=bool)
-
-    def _settle(self, walkers: Walkers) -> None:
-        """Take walkers, those of one system side by side, at the rungs above the lowest."""
-        self._walkers = walkers
-        inner = self.powers[1:]
-        families = [self._leg.coordinates(float(b)) for b in inner]
-        if self._leg.common:
-            rows = np.arange(len(walkers.x))
-            self._charts = [(Charts(self._target, families[0]), rows)]
-        else:
-            rows = np.arange(self._systems) * len(inner)
-            self._charts = [
-                (Charts(self._target, family), rows + i) for i, family in enumerate(families)
-            ]
-        first = 1.1 * self._target.dim**-0.25
-        self._adapting = DualAveraging(np.full(len(inner), first), _ACCEPTANCE)
-        self._step = np.full(len(inner), first)
-
-    def _tune(self, scans: int) -> None:
-        """Run some scans that adapt steps, then spread the powers anew."""
-        self._begin()
-        for _ in range(scans):
-            self._step = self._adapting.step
-            acceptance = self._explore().acceptance.reshape(self._systems, -1)
-            self._adapting.update(acceptance.mean(axis=0))
-            self._swap(*self._log_ratios(self._fresh()))
-        self._step = np.minimum(self._adapting.final_step, self._longest)
-        self._respace()
-
-    def _respace(self) -> None:
-        rejection = np.clip(self._rejected / np.maximum(self._tried, 1), 1e-3, 1.0)
-        cumulated = np.concatenate([[0.0], np.cumsum(rejection)])
-        self.barrier = float(cumulated[-1])
-        count = int(np.clip(np.ceil(2 * self.barrier) + 1, 3, _MOST_RUNGS))
-        levels = np.linspace(0.0, self.barrier, count)
-        powers = np.clip(PchipInterpolator(cumulated, self.powers)(levels), 0.0, 1.0)
-        powers[0], powers[-1] = 0.0, 1.0
-        old = self.powers
-        self.powers = np.asarray(powers)
-        nearest = np.abs(old[1:, None] - self.powers[1:]).argmin(axis=0)
-        rows = np.arange(self._systems)[:, None] * (len(old) - 1) + nearest
-        step = np.interp(self.powers[1:], old[1:], self._step)
-        self._settle(self._walkers.take(rows.ravel()))
-        self._adapting = DualAveraging(step, _ACCEPTANCE)
-        self._step = step
+    @property
+    def round_trips(self) -> int:
+        """Points that went from the reference to the target and back, all systems together."""
+        return self._swaps.round_trips
 
     def sample(self, scans: int) -> Trace:
         """Make scans that count; gives what the highest rung saw."""
-        if not self._ratios:
-            self._begin()
-        x, log_p, energy, acceptance, diverged = [], [], [], [], []
+        turns = []
         for _ in range(scans):
-            turned = self._explore()
-            fresh = self._fresh()
-            everyone, ratio = self._log_ratios(fresh)
+            turned = self._explore(np.minimum(self._step, self._longest))
+            everyone, ratio = self._with_fresh()
             self._ratios.append(ratio)
-            x.append(turned.walkers.x)
-            log_p.append(turned.walkers.log_p)
-            energy.append(turned.energy)
-            acceptance.append(turned.acceptance)
-            diverged.append(turned.diverged)
             self._swap(everyone, ratio)
-        self.barrier = float((self._rejected / np.maximum(self._tried, 1)).sum())
-        top, inner = slice(len(self.powers) - 2, None, len(self.powers) - 1), self._steps_per_scan
-        shape = (self._systems, scans)
-        return Trace(
-            x=np.stack([each[top] for each in x], axis=1),
-            log_p=np.stack([each[top] for each in log_p], axis=1),
-            energy=np.stack([each[top] for each in energy], axis=1),
-            acceptance=np.stack([each[top] for each in acceptance], axis=1),
-            step=np.full(shape, min(self._step[-1], self._longest)),
-            n_steps=np.full(shape, inner),
-            depth=np.full(shape, inner.bit_length()),
-            diverged=np.stack([each[top] for each in diverged], axis=1),
-        )
-
-    def _fresh(self) -> Walkers:
-        """Draw the lowest rung anew."""
-        n = self._systems
-        if len(self._supply.x) < n:
-            self._supply = Walkers.at(self._target, self._leg.reference.sample(_SUPPLY, self._rng))
-        rows = np.arange(len(self._supply.x))
-        taken, self._supply = self._supply.take(rows[:n]), self._supply.take(rows[n:])
-        return taken
-
-    def _explore(self) -> Turned:
-        """Move the walkers of every rung."""
-        power = np.tile(self.powers[1:], self._systems)
-        step = np.tile(np.minimum(self._step, self._longest), self._systems)
-        out, none = self._walkers, np.empty(len(power))
-        turned = Turned(out, none, none.copy(), np.zeros(len(power), dtype=bool))
-        for charts, rows in self._charts:
-            path = Path(self._leg.reference.log_density_gradient, power[rows])
-            part = charts.turn(out.take(rows), path, step[rows], self._steps_per_scan, self._rng)
-            moved = part.walkers
-            if len(charts.parts) > 1:
-                moved = charts.jump(moved, path, self._rng)
-            out = out.put(rows, moved)
-            for name in ("acceptance", "energy", "diverged"):
-                getattr(turned, name)[rows] = getattr(part, name)
-        self._walkers = out
-        return replace(turned, walkers=out)
-
-    def _log_ratios(self, fresh: Walkers) -> tuple[Walkers, Array]:
-        """All walkers, the lowest rung included, with log p - log reference (system, rungs)."""
+            turns.append(turned)
+        self.barrier = float(self._swaps.rejection.sum())
         inner = len(self.powers) - 1
-        order = np.arange(len(self._walkers.x)).reshape(self._systems, inner)
-        low = len(self._walkers.x) + np.arange(self._systems)[:, None]
-        everyone = self._walkers.joined(fresh).take(np.concatenate([low, order], axis=1).ravel())
-        reference = self._leg.reference.log_density(everyone.x)
-        ratio = np.where(np.isfinite(everyone.log_p), everyone.log_p - reference, -np.inf)
-        return everyone, ratio.reshape(self._systems, inner + 1)
-
-    def _swap(self, everyone: Walkers, ratio: Array) -> None:
-        """Let neighbours swap, and count it."""
-        rungs = len(self.powers)
-        first = np.arange(self._scan % 2, rungs - 1, 2)
-        self._scan += 1
-        width = np.diff(self.powers)[first]
-        with np.errstate(invalid="ignore"):
-            gain = width * (ratio[:, first] - ratio[:, first + 1])
-        gain = np.where(np.isnan(gain), -np.inf, gain)
-        chance = np.exp(np.minimum(gain, 0.0))
-        self._rejected[first] += (1 - chance).mean(axis=0)
-        self._tried[first] += 1
-        accepted = self._rng.random(chance.shape) < chance
-        order = np.tile(np.arange(rungs), (self._systems, 1))
-        system, pair = np.nonzero(accepted)
-        low = first[pair]
-        order[system, low], order[system, low + 1] = low + 1, low
-        offset = np.arange(self._systems)[:, None] * rungs
-        self._walkers = everyone.take((order + offset)[:, 1:].ravel())
-        self._count_trips(order)
-
-    def _count_trips(self, order: NDArray[np.intp]) -> None:
-        self._replica = np.take_along_axis(self._replica, order, axis=1)
-        system = np.arange(self._systems)
-        bottom, top = self._replica[:, 0], self._replica[:, -1]
-        # A round trip: from the bottom to the top and back.
-        self.round_trips += int((self._visited[system, bottom]).sum())
-        self._visited[system, bottom] = False
-        self._upward[system, bottom] = True
-        arrived = self._upward[system, top]
-        self._visited[system[arrived], top[arrived]] = True
-        self._upward[system, top] = False
+        top, shape = slice(inner - 1, None, inner), (self._systems, scans)
+        return Trace(
+            x=np.stack([t.walkers.x[top] for t in turns], axis=1),
+            log_p=np.stack([t.walkers.log_p[top] for t in turns], axis=1),
+            energy=np.stack([t.energy[top] for t in turns], axis=1),
+            acceptance=np.stack([t.acceptance[top] for t in turns], axis=1),
+            step=np.full(shape, min(self._step[-1], self._longest)),
+            n_steps=np.full(shape, self._n_steps),
+            depth=np.full(shape, self._n_steps.bit_length()),
+            diverged=np.stack([t.diverged[top] for t in turns], axis=1),
+        )
 
     def evidence(self) -> LogRatio:
         """Log of the target's normalising constant, by a bridge between every two rungs."""
@@ -251,3 +122,80 @@ class Tempering:
             total += step.value
             error += step.below + step.above  # of the same scan, hence not independent
         return LogRatio(total, mean_error(error))
+
+    def _settle(self, powers: Array, walkers: Walkers, step: Array) -> None:
+        """Take walkers, those of one system side by side, at the rungs above the lowest."""
+        self.powers, self._walkers, self._step = powers, walkers, step
+        self._swaps = Swaps(powers, self._systems)
+        self._ratios: list[Array] = []
+        inner = len(powers) - 1
+        rows = np.arange(self._systems * inner)
+        groups = [rows] if self._leg.common else [rows[i::inner] for i in range(inner)]
+        self._charts = [
+            (Charts(self._target, self._leg.coordinates(float(b))), group)
+            for b, group in zip(powers[1:], groups, strict=False)
+        ]
+
+    def _tune(self, scans: int) -> None:
+        """Make some scans that adapt steps, then spread the powers anew."""
+        averaging = DualAveraging(self._step, _ACCEPTANCE)
+        for _ in range(scans):
+            turned = self._explore(np.minimum(averaging.step, self._longest))
+            averaging.update(turned.acceptance.reshape(self._systems, -1).mean(axis=0))
+            self._swap(*self._with_fresh())
+        self._respace(np.minimum(averaging.final_step, self._longest))
+
+    def _respace(self, step: Array) -> None:
+        """Choose powers between which swaps are refused equally often, and begin there."""
+        old = self.powers
+        rejection = np.clip(self._swaps.rejection, _LEAST_REJECTION, 1.0)
+        cumulated = np.concatenate([[0.0], np.cumsum(rejection)])
+        self.barrier = float(cumulated[-1])
+        count = int(np.clip(np.ceil(2 * self.barrier) + 1, _LEAST_RUNGS, _MOST_RUNGS))
+        powers = PchipInterpolator(cumulated, old)(np.linspace(0.0, self.barrier, count))
+        powers[0], powers[-1] = 0.0, 1.0
+        # Walkers come from the nearest rung of before.
+        nearest = np.abs(old[1:, None] - powers[1:]).argmin(axis=0)
+        rows = np.arange(self._systems)[:, None] * (len(old) - 1) + nearest
+        step = np.interp(powers[1:], old[1:], step)
+        self._settle(np.asarray(powers), self._walkers.take(rows.ravel()), step)
+
+    def _explore(self, step: Array) -> Turned:
+        """Move the walkers of every rung by its step, shape (rungs - 1,)."""
+        power, size = np.tile(self.powers[1:], self._systems), np.tile(step, self._systems)
+        out, none = self._walkers, np.empty(len(power))
+        turned = Turned(out, none, none.copy(), np.zeros(len(power), dtype=bool))
+        for charts, rows in self._charts:
+            path = Path(self._leg.reference.log_density_gradient, power[rows])
+            part = charts.turn(out.take(rows), path, size[rows], self._n_steps, self._rng)
+            moved = part.walkers
+            if len(charts.parts) > 1:
+                moved = charts.jump(moved, path, self._rng)
+            out = out.put(rows, moved)
+            for name in ("acceptance", "energy", "diverged"):
+                getattr(turned, name)[rows] = getattr(part, name)
+        self._walkers = out
+        return replace(turned, walkers=out)
+
+    def _with_fresh(self) -> tuple[Walkers, Array]:
+        """All walkers with fresh ones at the lowest rung, and log p - log reference there.
+
+        Those of one system side by side; the ratios have shape (system, rungs).
+        """
+        n, inner = self._systems, len(self.powers) - 1
+        if len(self._supply.x) < n:
+            self._supply = Walkers.at(self._target, self._leg.reference.sample(_SUPPLY, self._rng))
+        rows = np.arange(len(self._supply.x))
+        fresh, self._supply = self._supply.take(rows[:n]), self._supply.take(rows[n:])
+        own = np.arange(n * inner).reshape(n, inner)
+        order = np.concatenate([n * inner + np.arange(n)[:, None], own], axis=1)
+        everyone = self._walkers.joined(fresh).take(order.ravel())
+        reference = self._leg.reference.log_density(everyone.x)
+        ratio = np.where(np.isfinite(everyone.log_p), everyone.log_p - reference, -np.inf)
+        return everyone, ratio.reshape(n, inner + 1)
+
+    def _swap(self, everyone: Walkers, ratio: Array) -> None:
+        """Let neighbours swap."""
+        order = self._swaps.draw(ratio, self._rng)
+        offset = np.arange(self._systems)[:, None] * len(self.powers)
+        self._walkers = everyone.take((order + offset)[:, 1:].ravel())
