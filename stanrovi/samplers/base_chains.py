@@ -65,9 +65,12 @@ class BaseChains:
         self._step = min(step, QUARTER_TURN / self._n_steps)
 
     def warm_up(self) -> None:
-        """Adapt the step size."""
+        """Adapt the step size, with half of what is left of a budget at most."""
         averaging = DualAveraging(np.array([self._step]), _ACCEPTANCE)
+        enough = self._charts.target.n_left // 2
         for _ in range(_WARM_UP):
+            if 0 < self._charts.target.n_left < enough:
+                break
             self._set_step(float(averaging.step[0]))
             averaging.update(np.array([self._turn().acceptance.mean()]))
         self._set_step(float(averaging.final_step[0]))

@@ -23,7 +23,7 @@ from stanrovi.samplers.base_chains import BaseChains
 from stanrovi.samplers.bridge import LogRatio, bridge
 from stanrovi.samplers.legs import LegReport, fit_leg, look_from_afar
 from stanrovi.samplers.mixing import Goal, Mixed, Mixing, mixed
-from stanrovi.samplers.tempering import TUNING, Tempering
+from stanrovi.samplers.tempering import TUNING, Tempering, tuning_gradients
 from stanrovi.samplers.trace import Trace, chained
 from stanrovi.scalars import Scalars
 from stanrovi.target import Array, BudgetExhausted, Density, Target
@@ -31,9 +31,11 @@ from stanrovi.vi.checks.basins import lost_modes
 from stanrovi.vi.result import FitResult
 
 _REPAIRS = 2  # times that a fit is made anew with the modes it lacks
-_FIT_SHARE = _LOOK_SHARE = 0.5  # of what is left of a budget, that a fit, or a leg, may take
+# Of what is left of a budget, that the first fit may take, and each further one or look.
+_FIT_SHARE, _SHARE = 0.5, 0.25
 _NUTS_WARM_UP, _NUTS_ACCEPTANCE = 1000, 0.9
 _FIRST, _GROWTH = 100, 1.15  # draws of a chain before the first look, and from look to look
+_PIECE = 10  # draws of a chain that are lost, at most, where a budget ends
 _HOPELESS = 0.05  # effective draws a draw, below which base coordinates do not serve
 _DIVERGENT = 0.01  # share of divergent trajectories above which they do not either
 _SPENT = "The budget is spent before the first draws; allow more gradients or seconds."
@@ -166,11 +168,12 @@ def sample_density(
     def fitted(known: FitResult | None, attempt: int) -> FitResult:
         tell("fitting" if known is None else "fitting again, with modes that the fit lacked")
         left, seconds = run.left()
+        share = _FIT_SHARE if known is None else _SHARE
         result = fitter(
             known,
             attempt,
-            max_gradients=None if left is None else max(1, int(_FIT_SHARE * left)),
-            max_seconds=None if seconds is None else _FIT_SHARE * seconds,
+            max_gradients=None if left is None else max(1, int(share * left)),
+            max_seconds=None if seconds is None else share * seconds,
         )
         run.add("fit", result.gradients_by_stage)
         return result
@@ -254,7 +257,7 @@ class _Run:
 
     def look(self, fit: FitResult, rng: np.random.Generator) -> tuple[LegReport | None, Array]:
         """Look from afar for what a fit lacks."""
-        target = self.target(_LOOK_SHARE)
+        target = self.target(_SHARE)
         try:
             return look_from_afar(target, fit, rng)
         except BudgetExhausted:
@@ -288,7 +291,7 @@ class _Chains:
     def _draw(self) -> tuple[str, Trace, Tempering | None]:
         start = self._starts()
         try:
-            if len(self._fit.modes) > 1:
+            if len(self._fit.modes) > 1 and self._affords_tempering():
                 tempering = self._tempering(start)
                 if not tempering.dead:
                     return "tempering", self._until(tempering.sample), tempering
@@ -326,6 +329,11 @@ class _Chains:
         )
         return np.asarray(self._fit.draws[rows])
 
+    def _affords_tempering(self) -> bool:
+        """Whether half of what is left suffices to begin."""
+        needed = tuning_gradients(self._target.dim, self._run.goal.chains)
+        return self._run.goal.max_gradients is None or self._target.n_left > 2 * needed
+
     def _tempering(self, start: Array) -> Tempering:
         self._run.tell("tempering from the fit")
         with self._target.stage("warm-up"):
@@ -333,8 +341,16 @@ class _Chains:
 
     def _until(self, sample: Sampler, *, demanding: bool = False) -> Trace:
         """Sample until the goal is reached, the budget spent, or there is no hope."""
-        traces, n = [sample(_FIRST)], _FIRST
+        traces: list[Trace] = []
+        wanted = _FIRST
         while True:
+            try:
+                while sum(t.n_draws for t in traces) < wanted:
+                    traces.append(sample(_PIECE))
+            except BudgetExhausted:
+                if not traces:
+                    raise
+                return chained(traces)
             trace = chained(traces)
             found = mixed(self._scalars, trace.x, self._mixing)
             self._run.tell(
@@ -343,11 +359,7 @@ class _Chains:
             )
             if not found.lacking(self._run.goal).any() or (demanding and self._hopeless(trace)):
                 return trace
-            n = int(np.ceil(trace.n_draws * (_GROWTH - 1)))
-            try:
-                traces.append(sample(n))
-            except BudgetExhausted:
-                return trace
+            wanted = int(np.ceil(_GROWTH * trace.n_draws))
 
     def _hopeless(self, trace: Trace) -> bool:
         found = mixed(self._scalars, trace.x, self._mixing)

@@ -49,6 +49,11 @@ class Leg:
     common: bool
 
 
+def tuning_gradients(dim: int, systems: int) -> int:
+    """Gradients that tuning takes before anything counts, at least."""
+    return sum(TUNING) * systems * _FIRST_RUNGS * (trajectory_steps(dim) + 1)
+
+
 class Tempering:
     """Several independent systems of tempered chains on one leg.
 

@@ -103,7 +103,10 @@ def _legs(sampled: Sampled) -> list[str]:
     dim = sampled.trace.x.shape[2]
     blind = "a mode that the search missed would go unseen"
     if several and "fit" not in legs:
-        return [f"The fit is too far from the posterior to temper from it in {dim} dimensions."]
+        return [
+            f"No tempering from the fit: it is too far from the posterior in {dim} dimensions, "
+            "or the budget did not suffice."
+        ]
     if "wide" not in legs:
         return [f"No wide reference reaches a posterior of {dim} dimensions: {blind}."]
     wide = legs["wide"]

@@ -55,7 +55,7 @@ def test_a_funnel_is_sampled_to_its_narrow_end_for_a_few_thousand_gradients():
     assert "1 basin found" in support(run, Goal())
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_two_modes_have_their_weights_and_both_legs_agree(seed):
     run = sample(two_gaussians(8.0, 0.3, np.eye(3)), seed)
     assert doubts(run, Goal()) == ()
@@ -67,7 +67,7 @@ def test_two_modes_have_their_weights_and_both_legs_agree(seed):
     assert "agree" in support(run, Goal())
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_begun_from_a_collapsed_fit_it_mends_that(seed):
     density = two_gaussians(12.0, 0.5, np.eye(2))
     collapsed = fit(density, "mfvi", seed, n_draws=512)
@@ -93,7 +93,7 @@ def ring(x):
 
 
 def test_a_ring_is_sampled_and_no_more_is_claimed_than_is_known():
-    goal = Goal(max_gradients=60_000)
+    goal = Goal(max_gradients=25_000)
     run = sample(FunctionDensity(ring, 2), goal=goal)
     assert run.n_gradients <= goal.max_gradients
     radius = np.sqrt((run.trace.x**2).sum(axis=2))
@@ -158,7 +158,7 @@ def test_legs_that_disagree_die_or_lack_are_told(good):
     dead = with_wide(good, alive=False, round_trips=0)
     assert "made no round trips in 2 dimensions" in reason(dead)
     assert "No wide reference reaches" in reason(replace(good, legs=good.legs[:1]))
-    assert "too far from the posterior" in reason(replace(good, legs=good.legs[1:]))
+    assert "No tempering from the fit" in reason(replace(good, legs=good.legs[1:]))
 
 
 def test_what_else_is_against_draws_is_told(good):
