@@ -11,6 +11,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ _MODES = 12  # whose pairs are tried
 _DIMENSIONS = 40  # up to which every single coordinate is turned
 _ORBIT = 256
 _FEW = 4
+_VARIABLES = 6  # whose signs are turned in all combinations
 _INDEX = re.compile(r"(?P<name>.*?)[.\[](?P<first>\d+)(?P<rest>[.,\d]*)\]?")
 
 
@@ -175,6 +177,7 @@ def _guesses(modes: Sequence[Mode], names: Sequence[str]) -> Iterator[Symmetry]:
     dim = len(modes[0].position)
     still = _identity(dim)
     yield from _exchanged_indices(names)
+    yield from _turned_variables(names)
     for i, first in enumerate(modes[:_MODES]):
         for second in modes[i + 1 : _MODES]:
             guess = _between(first, second)
@@ -222,6 +225,21 @@ def _exchanged_indices(names: Sequence[str]) -> Iterator[Symmetry]:
             for group in alike:
                 sign[list(group.get(i, {}).values())] = -1
             yield Symmetry(np.arange(dim), sign)
+
+
+def _turned_variables(names: Sequence[str]) -> Iterator[Symmetry]:
+    """Turn the signs of whole variables, in all combinations where those are few."""
+    variables: dict[str, list[int]] = {}
+    for at, name in enumerate(names):
+        match = _INDEX.fullmatch(name)
+        variables.setdefault(match["name"] if match else name, []).append(at)
+    if len(variables) > _VARIABLES:
+        return
+    for size in range(1, len(variables) + 1):
+        for turned in combinations(variables.values(), size):
+            sign = np.ones(len(names))
+            sign[np.concatenate(turned)] = -1
+            yield Symmetry(np.arange(len(names)), sign)
 
 
 def _subsets(items: list[int]) -> list[list[int]]:

@@ -113,6 +113,7 @@ def sample(
         goal=goal,
         mixing=_mixing,
         fitter=partial(_fitted, built, seed),
+        names=built.unconstrained_names,
         scalars=built.scalars,
         init=None if init is None else init.result,
         wide_leg=wide_leg,

@@ -10,14 +10,16 @@ gives chains without it, whatever R-hat says.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from stanrovi.errors import DensityError
-from stanrovi.modes.basins import basin_labels
+from stanrovi.families.axes import DiagonalAxes
+from stanrovi.modes.basins import Mode, basin_labels
+from stanrovi.modes.symmetry import symmetries
 from stanrovi.samplers.adaptation import NutsChains
 from stanrovi.samplers.base_chains import BaseChains
 from stanrovi.samplers.bridge import LogRatio, bridge
@@ -90,6 +92,8 @@ class Sampled:
         Log of the target's normalising constant.
     masses, mass_errors : ndarray, shape (K,)
         Share of the draws in each of the fit's basins, with its Monte Carlo error.
+    unvisited : tuple of str
+        Where no mode is known: symmetries of the target that take the draws to where none is.
     gradients_by_stage : mapping of str to int
     seconds : float
     """
@@ -102,6 +106,7 @@ class Sampled:
     evidence: LogRatio
     masses: Array
     mass_errors: Array
+    unvisited: tuple[str, ...]
     gradients_by_stage: dict[str, int]
     seconds: float
 
@@ -125,6 +130,7 @@ def sample_density(
     goal: Goal,
     mixing: Mixing,
     fitter: Fitter,
+    names: Sequence[str] | None = None,
     scalars: Scalars | None = None,
     init: FitResult | None = None,
     wide_leg: bool = False,
@@ -142,6 +148,8 @@ def sample_density(
     mixing : callable
         Rank R-hat, bulk and tail ESS of values (chain, draw, k), shape (k,) each.
     fitter : Fitter
+    names : sequence of str, optional
+        Unconstrained parameters.
     scalars : Scalars, optional
         Quantities that the goal is about; the unconstrained parameters if not given.
     init : FitResult, optional
@@ -194,10 +202,12 @@ def sample_density(
         if not len(absent):
             break
         result = replace(result, absent=absent)
-    of = scalars or Scalars.coordinates(density.dim)
+    coordinates = Scalars.coordinates(density.dim, names)
+    of = scalars or coordinates
     kernel, trace, tempering = _Chains(run, result, of, mixing, streams[1]).draw()
     evidence = _bridged(result, trace) if tempering is None else tempering.evidence()
     legs = () if tempering is None else (LegReport.of("fit", tempering, evidence),)
+    unvisited = () if result.modes else run.images(trace, coordinates.names, streams[2])
     masses, errors = _masses(result, trace, mixing)
     return Sampled(
         kernel=kernel,
@@ -208,6 +218,7 @@ def sample_density(
         evidence=evidence,
         masses=masses,
         mass_errors=errors,
+        unvisited=unvisited,
         gradients_by_stage=run.stages,
         seconds=time.perf_counter() - run.began,
     )
@@ -264,6 +275,17 @@ class _Run:
             return LegReport.unfinished("wide"), np.empty((0, target.dim))
         finally:
             self.add("wide leg", {"all": target.n_gradients})
+
+    def images(
+        self, trace: Trace, names: Sequence[str], rng: np.random.Generator
+    ) -> tuple[str, ...]:
+        """Tell symmetries of the target that take the draws to where none is."""
+        x = rng.permutation(trace.x.reshape(-1, trace.x.shape[2]))
+        around = Mode(position=x.mean(axis=0), log_density=0.0, axes=DiagonalAxes(x.std(axis=0)))
+        target = Target(self.density)
+        found = symmetries(target, (around,), x, names)
+        self.add("checks", {"symmetries": target.n_gradients})
+        return tuple(g.told(names) for g in found)
 
 
 class _Chains:

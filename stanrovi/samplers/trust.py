@@ -41,7 +41,11 @@ def support(sampled: Sampled, goal: Goal) -> str:
         f"{_counted(int(sampled.trace.diverged.sum()), 'divergence')}"
     )
     modes = len(sampled.fit.modes)
-    text += f"; {_counted(modes, 'basin')} found, and no other on a second look"
+    if modes:
+        text += f"; {_counted(modes, 'basin')} found, and no other on a second look"
+    else:
+        text += "; the density has no mode of its own, as that of a funnel, and no symmetry takes "
+        text += "the draws to where none is"
     if len(sampled.legs) > 1:
         first, second = (leg.evidence for leg in sampled.legs)
         text += (
@@ -82,6 +86,16 @@ def _divergences(sampled: Sampled) -> list[str]:
 
 def _modes(sampled: Sampled) -> list[str]:
     out = []
+    if sampled.unvisited:
+        out.append(
+            f"The density is the same with {sampled.unvisited[0]}, and no draw is there. Break the "
+            "symmetry in the program (a sign that is fixed, an ordered vector)."
+        )
+    elif not sampled.fit.modes and sampled.kernel == "nuts":
+        out.append(
+            "No proper mode was found, so there was no look for others: all chains may be in one "
+            "of several."
+        )
     if n := len(sampled.fit.absent):
         out.append(
             f"{_counted(n, 'mode')} found that the fit could not be given: draws there are "

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 from targets import gaussian_mixture
 
+from stanrovi.densities import FunctionDensity
+from stanrovi.families.axes import DiagonalAxes
+from stanrovi.modes.basins import Mode
 from stanrovi.modes.search import search_modes
 from stanrovi.modes.symmetry import exchanged, images, symmetries
 from stanrovi.target import Target
@@ -85,3 +88,21 @@ def test_two_labels_and_the_logit_of_their_share_turn_together(names):
 
 def test_without_modes_there_is_nothing_to_find():
     assert found_in(labels(), (), np.zeros((5, 3))) == ()
+
+
+def test_the_signs_of_whole_variables_are_turned_together():
+    """Loadings and factors: all of both change their sign, not the scale beside them."""
+    names = ("l.1", "l.2", "f.1", "f.2", "f.3", "s")
+
+    def function(x):
+        table = x[:, :2, None] * x[:, None, 2:5]
+        off = table - np.outer([1.0, -0.5], [0.8, 1.2, -1.0])
+        value = -0.5 * (off**2).sum(axis=(1, 2)) - 0.5 * (x[:, 5] - 1) ** 2
+        return value, np.zeros_like(x)
+
+    place = np.array([1.0, -0.5, 0.8, 1.2, -1.0, 1.0])
+    mode = Mode(position=place, log_density=0.0, axes=DiagonalAxes(np.full(6, 0.1)))
+    points = place + 0.1 * np.random.default_rng(0).standard_normal((5, 6))
+    (found,) = symmetries(Target(FunctionDensity(function, 6)), (mode,), points, names)
+    assert found.sign.tolist() == [-1, -1, -1, -1, -1, 1]
+    assert found.order.tolist() == list(range(6))

@@ -175,6 +175,27 @@ def test_what_else_is_against_draws_is_told(good):
     assert "1 mode found that the fit could not be given" in said(absent)
 
 
+def test_draws_on_one_side_of_a_density_without_modes_are_not_trusted():
+    """A product of two signs, and a spike at zero where no climb ends."""
+
+    def function(x):
+        product = x[:, 0] * x[:, 1]
+        value = -0.5 * ((product - 4) / 0.3) ** 2 - 0.5 * (x**2).sum(axis=1) / 4
+        pull = -(product - 4) / 0.09
+        slope = np.stack([pull * x[:, 1], pull * x[:, 0]], axis=1) - x / 4
+        return value, slope
+
+    density = FunctionDensity(function, 2)
+    found = sample(density, names=("a", "b"))
+    side = np.sign(found.trace.x[..., 0]).mean()
+    assert abs(side) < 0.5 or doubts(found, Goal())
+    lost = replace(found, fit=replace(found.fit, modes=()), masses=np.empty(0), legs=())
+    said = doubts(replace(lost, unvisited=("the sign of a, b turned",)), Goal())
+    assert any("the same with the sign of a, b turned, and no draw is there" in s for s in said)
+    assert any("no look for others" in s for s in doubts(replace(lost, kernel="nuts"), Goal()))
+    assert "no mode of its own" in support(lost, Goal())
+
+
 def test_a_leg_is_alive_by_its_round_trips(good):
     assert all(isinstance(leg, LegReport) and leg.alive for leg in good.legs)
     assert good.kernel != "base"
