@@ -169,39 +169,9 @@ def sample_density(
     DensityError
         If the density is finite nowhere, or the budget is spent before the first draws.
     """
-    tell = report or (lambda _: None)
-    run = _Run(density, goal, tell, time.perf_counter())
+    run = _Run(density, goal, report or (lambda _: None), time.perf_counter())
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence([seed, 1]).spawn(3)]
-
-    def fitted(known: FitResult | None, attempt: int) -> FitResult:
-        tell("fitting" if known is None else "fitting again, with modes that the fit lacked")
-        left, seconds = run.left()
-        share = _FIT_SHARE if known is None else _SHARE
-        result = fitter(
-            known,
-            attempt,
-            max_gradients=None if left is None else max(1, int(share * left)),
-            max_seconds=None if seconds is None else share * seconds,
-        )
-        run.add("fit", result.gradients_by_stage)
-        return result
-
-    if init is None:
-        result = fitted(None, 0)
-    else:
-        result = init
-        run.add("fit", init.gradients_by_stage)
-    wide: LegReport | None = None
-    for attempt in range(1, _REPAIRS + 1):
-        if len(result.absent) or lost_modes(result.modes):
-            result = fitted(result, attempt)
-        if len(result.absent) or not (wide_leg or len(result.modes) > 1):
-            continue
-        tell("tempering from a wide reference")
-        wide, absent = run.look(result, streams[0])
-        if not len(absent):
-            break
-        result = replace(result, absent=absent)
+    result, wide = _fitted(run, fitter, init, streams[0], wide_leg=wide_leg)
     coordinates = Scalars.coordinates(density.dim, names)
     of = scalars or coordinates
     kernel, trace, tempering = _Chains(run, result, of, mixing, streams[1]).draw()
@@ -222,6 +192,28 @@ def sample_density(
         gradients_by_stage=run.stages,
         seconds=time.perf_counter() - run.began,
     )
+
+
+def _fitted(
+    run: _Run, fitter: Fitter, init: FitResult | None, rng: np.random.Generator, *, wide_leg: bool
+) -> tuple[FitResult, LegReport | None]:
+    """Fit, and again with modes that lacked; and temper from afar where there are several."""
+    if init is None:
+        result = run.fit(fitter, None, 0)
+    else:
+        result = init
+        run.add("fit", init.gradients_by_stage)
+    wide: LegReport | None = None
+    for attempt in range(1, _REPAIRS + 1):
+        if len(result.absent) or lost_modes(result.modes):
+            result = run.fit(fitter, result, attempt)
+        if len(result.absent) or not (wide_leg or len(result.modes) > 1):
+            continue
+        wide, absent = run.look(result, rng)
+        if not len(absent):
+            break
+        result = replace(result, absent=absent)
+    return result, wide
 
 
 @dataclass
@@ -266,8 +258,23 @@ class _Run:
         most = None if gradients is None else max(1, int(share * gradients))
         return Target(self.density, max_gradients=most, deadline=deadline)
 
+    def fit(self, fitter: Fitter, known: FitResult | None, attempt: int) -> FitResult:
+        """Fit with a share of what is left."""
+        self.tell("fitting" if known is None else "fitting again, with modes that the fit lacked")
+        gradients, seconds = self.left()
+        share = _FIT_SHARE if known is None else _SHARE
+        result = fitter(
+            known,
+            attempt,
+            max_gradients=None if gradients is None else max(1, int(share * gradients)),
+            max_seconds=None if seconds is None else share * seconds,
+        )
+        self.add("fit", result.gradients_by_stage)
+        return result
+
     def look(self, fit: FitResult, rng: np.random.Generator) -> tuple[LegReport | None, Array]:
         """Look from afar for what a fit lacks."""
+        self.tell("tempering from a wide reference")
         target = self.target(_SHARE)
         try:
             return look_from_afar(target, fit, rng)
