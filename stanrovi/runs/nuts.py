@@ -104,17 +104,16 @@ def nuts(
         If the run fails, or draws of a parameter are NaN or infinite.
     """
     check_choice("NUTS engine", engine, get_args(NutsChoice))
+    usual = _ITER_WARMUP if iter_warmup is None else iter_warmup
+    settings = _settings(chains, usual, iter_sampling, seed, adapt_delta, max_treedepth)
     model = as_model(model, data)
-    seed = checked_seed(seed)
-    chains = checked_count("chains", chains, 1, _MAX_COUNT)
-    warm, doubts = _warm_start(model, init, chains, seed)
-    if iter_warmup is None:
-        iter_warmup = _ITER_WARMUP if warm is None else _ITER_WARMUP_GIVEN
-    settings = _settings(chains, iter_warmup, iter_sampling, seed, adapt_delta, max_treedepth)
+    warm, doubts = _warm_start(model, init, settings)
     if warm is not None:
-        doubts += _long_warm_up(iter_warmup)
+        given = _ITER_WARMUP_GIVEN if iter_warmup is None else settings.iter_warmup
+        doubts += _long_warm_up(given)
         settings = replace(
             settings,
+            iter_warmup=given,
             starts=warm.unconstrained,
             inits=warm.inits,
             inv_metric=warm.inv_metric,
@@ -180,30 +179,30 @@ def _settings(
     chains: int,
     iter_warmup: int,
     iter_sampling: int,
-    seed: int,
+    seed: int | None,
     adapt_delta: float,
     max_treedepth: int,
 ) -> NutsSettings:
     if not 0 < adapt_delta < 1:
         raise UsageError(f"adapt_delta must lie between 0 and 1, not {adapt_delta}.")
     return NutsSettings(
-        chains=chains,
+        chains=checked_count("chains", chains, 1, _MAX_COUNT),
         iter_warmup=checked_count("iter_warmup", iter_warmup, 0, _MAX_COUNT),
         iter_sampling=checked_count("iter_sampling", iter_sampling, 1, _MAX_COUNT),
-        seed=seed,
+        seed=checked_seed(seed),
         adapt_delta=adapt_delta,
         max_treedepth=checked_count("max_treedepth", max_treedepth, 1, _MAX_COUNT),
     )
 
 
 def _warm_start(
-    model: Model, init: Run | None, chains: int, seed: int
+    model: Model, init: Run | None, settings: NutsSettings
 ) -> tuple[WarmStart | None, tuple[str, ...]]:
     """Take starts and metric from a fit that is near the posterior; else say why not."""
     if init is None:
         return None, ()
     draws = as_draws(init)
-    start = warm_start(draws, chains, seed=seed)
+    start = warm_start(draws, settings.chains, seed=settings.seed)
     shapes = {name: draws.posterior[name].shape[2:] for name in draws.parameters}
     if shapes != model.shapes or start.unconstrained.shape[1] != model.dim:
         raise DrawsError(

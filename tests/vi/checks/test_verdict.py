@@ -165,7 +165,7 @@ def test_a_misfit_outranks_everything_and_counts_ghosts():
 def test_the_cure_of_a_wrong_marginal_knows_the_method_and_the_roots():
     wrong = errors((0.3, 0.02))
     assert "method auto" in judged(errors=wrong, method="gaussian").cures[0]
-    assert "NUTS" in judged(errors=wrong).cures[0]
+    assert "stanrovi sample" in judged(errors=wrong).cures[0]
     root = Root("tau", {"theta[1]": 3.0, "theta[2]": 3.0})
     cure = judged(errors=wrong, roots=(root,)).cures[0]
     assert "theta[1] and 1 more, whose spread tau rules" in cure
