@@ -62,11 +62,17 @@ class NutsChains:
         self.n_warmup = 0
 
     def warm_up(self, iterations: int, listener: IterationListener | None = None) -> None:
-        """Adapt step sizes and, unless axes are given, metrics."""
+        """Adapt step sizes and, unless axes are given, metrics.
+
+        With half of what is left of a budget at most.
+        """
+        enough = self._target.n_left // 2
         averaging = DualAveraging(self._step, self._aim)
         ends = window_ends(iterations) if self._axes is None else ()
         window: list[Array] = []
         for i in range(iterations):
+            if 0 < self._target.n_left < enough:
+                break
             self._step = averaging.step
             moves = self._iterate()
             self.n_warmup += sum(m.n_steps for m in moves)

@@ -289,8 +289,11 @@ class _Run:
         """Tell symmetries of the target that take the draws to where none is."""
         x = rng.permutation(trace.x.reshape(-1, trace.x.shape[2]))
         around = Mode(position=x.mean(axis=0), log_density=0.0, axes=DiagonalAxes(x.std(axis=0)))
-        target = Target(self.density)
-        found = symmetries(target, (around,), x, names)
+        try:
+            target = self.target()
+            found = symmetries(target, (around,), x, names)
+        except (BudgetExhausted, DensityError):
+            return ()  # then the budget is what is said against the draws
         self.add("checks", {"symmetries": target.n_gradients})
         return tuple(g.told(names) for g in found)
 

@@ -398,6 +398,7 @@ def test_report_from_files(files, tmp_path):
     assert {path.name for path in output.glob("[!.]*")} == names
 
 
+@pytest.mark.slow
 def test_overwriting_leaves_nothing_of_an_earlier_run_and_all_that_is_foreign(files, tmp_path):
     output = tmp_path / "out"
     command = ("compare", "eight_schools", "--seed", 1, "--output", output, "--overwrite")

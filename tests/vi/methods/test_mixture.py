@@ -213,6 +213,7 @@ def test_a_component_far_from_all_mass_does_not_lower_the_elbo_of_the_mixture():
     assert done.check.elbo == pytest.approx(0.0, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_mixture_in_four_hundred_dimensions_takes_steps():
     centre = np.zeros(400)
     density = gaussian_mixture([0.5, 0.5], [centre - 5, centre + 5], [np.eye(400)] * 2)

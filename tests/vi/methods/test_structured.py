@@ -273,6 +273,7 @@ def test_more_roots_than_a_conditional_family_can_follow_are_told():
     assert structured.n_gradients < plain.n_gradients + 12 * 5 * 60
 
 
+@pytest.mark.slow
 def test_a_budget_that_ends_in_the_second_try_keeps_the_first():
     density = turned(funnel(5, scale=1.5), 1)
     whole = fit(density, "structured", 1)
