@@ -35,7 +35,6 @@ from stanrovi.vi.result import FitResult
 _REPAIRS = 2  # times that a fit is made anew with the modes it lacks
 # Of what is left of a budget, that the first fit may take, and each further one or look.
 _FIT_SHARE, _SHARE = 0.5, 0.25
-_PLENTY, _PLENTY_PER_DIM = 60_000, 600  # gradients that hardly any fit without a budget takes
 _NUTS_WARM_UP, _NUTS_ACCEPTANCE = 1000, 0.9
 _FIRST, _GROWTH = 100, 1.15  # draws of a chain before the first look, and from look to look
 _PIECE = 10  # draws of a chain that are lost, at most, where a budget ends
@@ -264,13 +263,12 @@ class _Run:
         self.tell("fitting" if known is None else "fitting again, with modes that the fit lacked")
         gradients, seconds = self.left()
         share = _FIT_SHARE if known is None else _SHARE
-        # A fit that is given a budget goes on for as long as it lasts; by itself it stops sooner.
-        plenty = _PLENTY + _PLENTY_PER_DIM * self.density.dim
-        most = None if gradients is None else max(1, int(share * gradients))
+        # A fit that is given a budget goes on while steps promise gains. That is worth it: chains
+        # through a fit that has not converged may not mix.
         result = fitter(
             known,
             attempt,
-            max_gradients=None if most is None or most > plenty else most,
+            max_gradients=None if gradients is None else max(1, int(share * gradients)),
             max_seconds=None if seconds is None else share * seconds,
         )
         self.add("fit", result.gradients_by_stage)
