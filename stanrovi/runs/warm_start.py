@@ -15,7 +15,8 @@ from stanrovi.arguments import checked_count
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError
 from stanrovi.io.files import output_folder, write_text
-from stanrovi.modes.basins import Labels, Mode, basin_labels
+from stanrovi.modes.basins import Mode, basin_labels
+from stanrovi.samplers.starts import chosen
 from stanrovi.target import Array
 
 # A dense metric of more dimensions costs more in every step than it saves, and needs more draws.
@@ -70,7 +71,9 @@ def warm_start(draws: Draws, chains: int, *, seed: int) -> WarmStart:
         )
     chains = checked_count("chains", chains, 1)
     x = draws.unconstrained.reshape(-1, draws.unconstrained.shape[2])
-    rows = _chosen(draws.log_ratios, len(x), chains, seed)
+    ratios = draws.log_ratios
+    assert ratios is not None  # draws of a fit tell both densities
+    rows = chosen(ratios, chains, np.random.default_rng([seed, len(x)]))
     inits = tuple(
         {name: draws.posterior[name][0, row].tolist() for name in draws.parameters} for row in rows
     )
@@ -109,16 +112,6 @@ def write_warm_start(
         write_text(where / name, json.dumps(values) + "\n", overwrite=overwrite)
         for name, values in files.items()
     )
-
-
-def _chosen(log_ratios: Array | None, n: int, chains: int, seed: int) -> Labels:
-    """Choose rows by their importance weights, truncated where a few would have all."""
-    rng = np.random.default_rng([seed, n])
-    weight = np.ones(n)
-    if log_ratios is not None:
-        weight = np.exp(log_ratios - log_ratios.max())
-        weight = np.minimum(weight, np.sqrt(n) * weight.mean())
-    return rng.choice(n, chains, replace=chains > n, p=weight / weight.sum())
 
 
 def _covariance(x: Array, draws: Draws) -> Array:

@@ -25,6 +25,7 @@ from stanrovi.samplers.base_chains import BaseChains
 from stanrovi.samplers.bridge import LogRatio, bridge
 from stanrovi.samplers.legs import LegReport, fit_leg, look_from_afar
 from stanrovi.samplers.mixing import Goal, Mixed, Mixing, mixed
+from stanrovi.samplers.starts import chosen
 from stanrovi.samplers.tempering import TUNING, Tempering, tuning_gradients
 from stanrovi.samplers.trace import Trace, chained
 from stanrovi.scalars import Scalars
@@ -323,7 +324,8 @@ class _Chains:
             self._run.add("chains", self._target.by_stage)
 
     def _draw(self) -> tuple[str, Trace, Tempering | None]:
-        start = self._starts()
+        ratio = self._fit.log_p - self._fit.log_q
+        start = self._fit.draws[chosen(ratio, self._run.goal.chains, self._rng)]
         try:
             if len(self._fit.modes) > 1 and self._affords_tempering():
                 tempering = self._tempering(start)
@@ -352,16 +354,6 @@ class _Chains:
             return "nuts", self._until(nuts.sample), None
         except BudgetExhausted:
             return "base", trace, None
-
-    def _starts(self) -> Array:
-        """Draws of the fit, by their importance weights as far as those carry, shape (m, dim)."""
-        ratio = self._fit.log_p - self._fit.log_q
-        weight = np.exp(ratio - ratio.max())
-        weight = np.minimum(weight, np.sqrt(len(weight)) * weight.mean())
-        rows = self._rng.choice(
-            len(weight), self._run.goal.chains, replace=False, p=weight / weight.sum()
-        )
-        return np.asarray(self._fit.draws[rows])
 
     def _affords_tempering(self) -> bool:
         """Whether half of what is left suffices to begin."""
