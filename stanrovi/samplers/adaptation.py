@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from stanrovi.errors import DensityError
 from stanrovi.families.axes import Axes
 from stanrovi.samplers.nuts import Move, Point, move
+from stanrovi.samplers.starts import uniform
 from stanrovi.samplers.step_size import DualAveraging
 from stanrovi.samplers.trace import Trace
 from stanrovi.target import Array, Target
@@ -17,7 +18,7 @@ from stanrovi.target import Array, Target
 # Stan's windows: a start, slow ones that double from the first, and an end for the step size.
 _START, _FIRST_WINDOW, _END = 75, 25, 50
 _SHRINK = 5.0  # draws' worth of a unit metric times a thousandth, as in Stan
-_MAX_START_ROUNDS = 100
+_RADIUS = 2.0  # of Stan's own starts
 
 IterationListener = Callable[[int, int], None]
 
@@ -164,7 +165,7 @@ def window_ends(iterations: int) -> tuple[int, ...]:
     return tuple(ends)
 
 
-def starts(target: Target, rng: np.random.Generator, chains: int, radius: float = 2.0) -> Array:
+def starts(target: Target, rng: np.random.Generator, chains: int) -> Array:
     """Draw starts uniformly in a cube, as Stan does, where the density is finite.
 
     Raises
@@ -172,13 +173,10 @@ def starts(target: Target, rng: np.random.Generator, chains: int, radius: float 
     DensityError
         Where none is found.
     """
-    x = rng.uniform(-radius, radius, (chains, target.dim))
-    for _ in range(_MAX_START_ROUNDS):
-        rejected = ~np.isfinite(target.log_density_gradient(x)[0])
-        if not rejected.any():
-            return x
-        x[rejected] = rng.uniform(-radius, radius, (int(rejected.sum()), target.dim))
+    found = uniform(target, rng, (chains, target.dim), _RADIUS)
+    if np.isfinite(found.log_p).all():
+        return found.x
     raise DensityError(
-        f"No start was found: the density is not finite at {_MAX_START_ROUNDS} points drawn "
-        f"uniformly between -{radius:g} and {radius:g} (unconstrained)."
+        "No start was found: the density is finite at none of many points drawn uniformly between "
+        f"-{_RADIUS:g} and {_RADIUS:g} (unconstrained)."
     )

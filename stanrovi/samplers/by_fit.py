@@ -40,7 +40,7 @@ _NUTS_WARM_UP, _NUTS_ACCEPTANCE = 1000, 0.9
 _FIRST, _GROWTH = 100, 1.15  # draws of a chain before the first look, and from look to look
 _PIECE = 10  # draws of a chain that are lost, at most, where a budget ends
 _HOPELESS = 0.05  # effective draws a draw, below which base coordinates do not serve
-_DIVERGENT = 0.01  # share of divergent trajectories above which they do not either
+DIVERGENT_SHARE = 0.01  # share of divergent trajectories above which they do not either
 _SPENT = "The budget is spent before the first draws; allow more gradients or seconds."
 
 Report = Callable[[str], None]
@@ -175,7 +175,7 @@ def sample_density(
     result, wide = _fitted(run, fitter, init, streams[0], wide_leg=wide_leg)
     coordinates = Scalars.coordinates(density.dim, names)
     of = scalars or coordinates
-    kernel, trace, tempering = _Chains(run, result, of, mixing, streams[1]).draw()
+    kernel, trace, found, tempering = _Chains(run, result, of, mixing, streams[1]).draw()
     evidence = _bridged(result, trace) if tempering is None else tempering.evidence()
     legs = () if tempering is None else (LegReport.of("fit", tempering, evidence),)
     unvisited = () if result.modes else run.images(trace, coordinates.names, streams[2])
@@ -184,7 +184,7 @@ def sample_density(
         kernel=kernel,
         trace=trace,
         fit=result,
-        mixed=mixed(of, trace.x, mixing),
+        mixed=found,
         legs=legs if wide is None else (*legs, wide),
         evidence=evidence,
         masses=masses,
@@ -315,7 +315,7 @@ class _Chains:
         self._run, self._fit, self._scalars, self._mixing = run, fit, scalars, mixing
         self._rng, self._target = rng, run.target()
 
-    def draw(self) -> tuple[str, Trace, Tempering | None]:
+    def draw(self) -> tuple[str, Trace, Mixed, Tempering | None]:
         """Draw until the goal is reached or the budget spent; tells by what."""
         try:
             with self._target.stage("draws"):
@@ -323,14 +323,14 @@ class _Chains:
         finally:
             self._run.add("chains", self._target.by_stage)
 
-    def _draw(self) -> tuple[str, Trace, Tempering | None]:
+    def _draw(self) -> tuple[str, Trace, Mixed, Tempering | None]:
         ratio = self._fit.log_p - self._fit.log_q
         start = self._fit.draws[chosen(ratio, self._run.goal.chains, self._rng)]
         try:
             if len(self._fit.modes) > 1 and self._affords_tempering():
                 tempering = self._tempering(start)
                 if not tempering.dead:
-                    return "tempering", self._until(tempering.sample), tempering
+                    return "tempering", *self._until(tempering.sample), tempering
             chains = BaseChains(
                 self._target,
                 self._fit.family,
@@ -341,19 +341,19 @@ class _Chains:
             )
             with self._target.stage("warm-up"):
                 chains.warm_up()
-            trace = self._until(chains.sample, demanding=True)
-            if not self._hopeless(trace):
-                return "base", trace, None
-            nuts = NutsChains(self._target, trace.x[:, -1], self._rng, aim=_NUTS_ACCEPTANCE)
+            trace, found = self._until(chains.sample, demanding=True)
+            if not _hopeless(trace, found):
+                return "base", trace, found, None
         except BudgetExhausted:
             raise DensityError(_SPENT) from None
         self._run.tell("warming NUTS up")
         try:
+            nuts = NutsChains(self._target, trace.x[:, -1], self._rng, aim=_NUTS_ACCEPTANCE)
             with self._target.stage("warm-up"):
                 nuts.warm_up(_NUTS_WARM_UP)
-            return "nuts", self._until(nuts.sample), None
+            return "nuts", *self._until(nuts.sample), None
         except BudgetExhausted:
-            return "base", trace, None
+            return "base", trace, found, None
 
     def _affords_tempering(self) -> bool:
         """Whether half of what is left suffices to begin."""
@@ -365,10 +365,13 @@ class _Chains:
         with self._target.stage("warm-up"):
             return Tempering(self._target, fit_leg(self._fit), start, self._rng)
 
-    def _until(self, sample: Sampler, *, demanding: bool = False) -> Trace:
-        """Sample until the goal is reached, the budget spent, or there is no hope."""
+    def _until(self, sample: Sampler, *, demanding: bool = False) -> tuple[Trace, Mixed]:
+        """Sample until the goal is reached, the budget spent, or there is no hope.
+
+        Gives the draws with how well they mix.
+        """
         traces: list[Trace] = []
-        wanted = _FIRST
+        wanted, spent = _FIRST, False
         while True:
             try:
                 while sum(t.n_draws for t in traces) < wanted:
@@ -376,21 +379,22 @@ class _Chains:
             except BudgetExhausted:
                 if not traces:
                     raise
-                return chained(traces)
+                spent = True
             trace = chained(traces)
             found = mixed(self._scalars, trace.x, self._mixing)
             self._run.tell(
                 f"{trace.n_draws} draws a chain, R-hat {found.rhat_max:.3f}, ESS at least "
                 f"{found.ess_min:.0f}"
             )
-            if not found.lacking(self._run.goal).any() or (demanding and self._hopeless(trace)):
-                return trace
+            reached = not found.lacking(self._run.goal).any()
+            if spent or reached or (demanding and _hopeless(trace, found)):
+                return trace, found
             wanted = int(np.ceil(_GROWTH * trace.n_draws))
 
-    def _hopeless(self, trace: Trace) -> bool:
-        found = mixed(self._scalars, trace.x, self._mixing)
-        few = found.ess_min < _HOPELESS * trace.log_p.size
-        return few or bool(trace.diverged.mean() > _DIVERGENT)
+
+def _hopeless(trace: Trace, found: Mixed) -> bool:
+    few = found.ess_min < _HOPELESS * trace.log_p.size
+    return few or bool(trace.diverged.mean() > DIVERGENT_SHARE)
 
 
 def _bridged(fit: FitResult, trace: Trace) -> LogRatio:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stanrovi.errors import DensityError, UsageError
+from stanrovi.samplers.starts import uniform
 from stanrovi.samplers.step_size import DualAveraging
 from stanrovi.target import Array, Target
 
@@ -27,7 +28,6 @@ LangevinMethod = Literal["lmc", "mala"]
 # the step whose proposals a Metropolis test would accept 99 times in 100, so that leaving the
 # test out costs little: 3% of the standard deviation of a Gaussian in the plane, less beyond.
 _ACCEPTANCE = {"lmc": 0.99, "mala": 0.574}
-_MAX_START_ROUNDS = 100
 _MAX_DOUBLINGS = 100
 
 
@@ -202,28 +202,14 @@ def _start(
             raise UsageError(f"start must have shape (chains, dim) = {shape}, got {x.shape}")
         state = _State(x, *target.log_density_gradient(x))
     else:
-        state = _random_start(target, rng, shape, settings.radius)
+        found = uniform(target, rng, shape, settings.radius)
+        state = _State(found.x, found.log_p, found.gradient)
     lost = np.flatnonzero(~np.isfinite(state.log_density))
     if len(lost):
         raise DensityError(
             f"The log density is not finite where chains {(lost + 1).tolist()} start; give "
             "start points inside the support, or a smaller radius."
         )
-    return state
-
-
-def _random_start(
-    target: Target, rng: np.random.Generator, shape: tuple[int, int], radius: float
-) -> _State:
-    """Uniform points, drawn again where the target rejects them."""
-    x = rng.uniform(-radius, radius, shape)
-    state = _State(x, *target.log_density_gradient(x))
-    for _ in range(_MAX_START_ROUNDS):
-        lost = ~np.isfinite(state.log_density)
-        if not lost.any():
-            break
-        x = rng.uniform(-radius, radius, shape)
-        state = state.replaced(_State(x, *target.log_density_gradient(x)), lost)
     return state
 
 

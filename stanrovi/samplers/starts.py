@@ -1,13 +1,31 @@
-"""Where chains by a fit start."""
+"""Where chains start."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stanrovi.target import Array
+from stanrovi.samplers.charts import Walkers
+from stanrovi.target import Array, Target
 
+_MAX_START_ROUNDS = 100
 _LEAST = 1e-9  # of the largest weight, so that there are always enough rows to choose from
+
+
+def uniform(
+    target: Target, rng: np.random.Generator, shape: tuple[int, int], radius: float
+) -> Walkers:
+    """Draw points (chain, dim) uniformly in a cube, and again where the target rejects them.
+
+    Those that it rejects every time come back with a log density of -inf.
+    """
+    found = Walkers.at(target, rng.uniform(-radius, radius, shape))
+    for _ in range(_MAX_START_ROUNDS):
+        lost = ~np.isfinite(found.log_p)
+        if not lost.any():
+            break
+        found = Walkers.at(target, rng.uniform(-radius, radius, shape)).where(lost, found)
+    return found
 
 
 def chosen(log_ratio: Array, chains: int, rng: np.random.Generator) -> NDArray[np.intp]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from stanrovi.samplers.by_fit import Sampled
+from stanrovi.samplers.by_fit import DIVERGENT_SHARE, Sampled
 from stanrovi.samplers.legs import LegReport
 from stanrovi.samplers.mixing import Goal
+from stanrovi.vi.checks.basins import lost_modes
 
-_DIVERGENT = 0.01  # share of trajectories
-_SEEN = 0.02  # share of the local evidence from which on a mode counts
-_VISITED = 0.2  # share of that share below which chains have hardly been there
 _APART = 3.0  # standard errors between the evidences of two legs
 _BLIND = 0.2  # standard error (nats) at which legs do not see that half of the mass is missing
 _TOLD = 5
@@ -76,7 +76,7 @@ def _lacking(sampled: Sampled, goal: Goal) -> list[str]:
 
 def _divergences(sampled: Sampled) -> list[str]:
     diverged = sampled.trace.diverged
-    if diverged.mean() <= _DIVERGENT:
+    if diverged.mean() <= DIVERGENT_SHARE:
         return []
     return [
         f"{diverged.sum()} of {diverged.size} trajectories diverged: parts of the posterior are "
@@ -101,11 +101,16 @@ def _modes(sampled: Sampled) -> list[str]:
             f"{_counted(n, 'mode')} found that the fit could not be given: draws there are "
             "missing, or come by luck. Another seed may do."
         )
-    for k, (mode, mass) in enumerate(zip(sampled.fit.modes, sampled.masses, strict=True), 1):
-        if mode.weight > _SEEN and mass < _VISITED * mode.weight:
-            out.append(
-                f"Mode {k} has {mode.weight:.1%} of the local evidence and {mass:.1%} of the draws."
-            )
+    visited = [
+        replace(mode, mass=float(mass))
+        for mode, mass in zip(sampled.fit.modes, sampled.masses, strict=True)
+    ]
+    for k in lost_modes(visited):
+        mode = visited[k]
+        out.append(
+            f"Mode {k + 1} has {mode.weight:.1%} of the local evidence and {mode.mass:.1%} of the "
+            "draws."
+        )
     return out
 
 

@@ -9,6 +9,7 @@ from targets import fit, fitter_of, two_gaussians
 from stanrovi.densities import FunctionDensity
 from stanrovi.diagnostics.statistics import ess, rhat
 from stanrovi.errors import DensityError
+from stanrovi.samplers import by_fit
 from stanrovi.samplers.bridge import LogRatio
 from stanrovi.samplers.by_fit import sample_density
 from stanrovi.samplers.legs import LegReport
@@ -92,8 +93,9 @@ def ring(x):
     return -0.5 * ((r - 5) / 0.3) ** 2, -((r - 5) / 0.09 / r)[:, None] * x
 
 
+@pytest.mark.slow
 def test_a_ring_is_sampled_and_no_more_is_claimed_than_is_known():
-    goal = Goal(max_gradients=25_000)
+    goal = Goal(max_gradients=60_000)
     run = sample(FunctionDensity(ring, 2), goal=goal)
     assert run.n_gradients <= goal.max_gradients
     radius = np.sqrt((run.trace.x**2).sum(axis=2))
@@ -127,6 +129,17 @@ def test_a_budget_that_ends_early_is_told():
         sample(density, goal=Goal(max_gradients=spent + 10), init=fitted)
     with pytest.raises(DensityError, match="spent before the first draws"):
         sample(density, goal=Goal(max_seconds=1e-9), init=fitted)
+
+
+def test_draws_are_kept_where_not_a_gradient_is_left_for_nuts(monkeypatch):
+    monkeypatch.setattr(by_fit, "_HOPELESS", 2.0)
+    density = FunctionDensity(funnel, 6)
+    fitted = fit(density, "auto", n_draws=512)
+    goal = Goal(max_gradients=sum(fitted.gradients_by_stage.values()) + 600)
+    run = sample(density, goal=goal, init=fitted)
+    assert run.kernel == "base"
+    assert run.trace.n_draws >= 10
+    assert run.n_gradients <= goal.max_gradients
 
 
 def test_one_seed_one_run():
