@@ -132,9 +132,9 @@ def test_a_budget_that_ends_early_is_told():
 
 
 def test_draws_are_kept_where_not_a_gradient_is_left_for_nuts(monkeypatch):
-    monkeypatch.setattr(by_fit, "_HOPELESS", 2.0)
     density = FunctionDensity(funnel, 6)
-    fitted = fit(density, "auto", n_draws=512)
+    fitted = sample(density).fit
+    monkeypatch.setattr(by_fit, "_HOPELESS", 2.0)
     goal = Goal(max_gradients=sum(fitted.gradients_by_stage.values()) + 600)
     run = sample(density, goal=goal, init=fitted)
     assert run.kernel == "base"
