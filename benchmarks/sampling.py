@@ -22,7 +22,7 @@ from tables import markdown
 
 import stanrovi as sr
 from stanrovi.densities import MixtureDensity, normal_mixture, two_normals
-from stanrovi.diagnostics.statistics import ess, psis_khat, rhat
+from stanrovi.diagnostics.statistics import ess, mixing, psis_khat
 from stanrovi.samplers.by_fit import Sampled, sample_density
 from stanrovi.samplers.mixing import Goal
 from stanrovi.samplers.trust import doubts
@@ -169,9 +169,6 @@ TARGETS: tuple[tuple[str, MixtureDensity], ...] = (
 
 def _sampled(density: MixtureDensity, seed: int, init: FitResult | None) -> tuple[Sampled, Goal]:
     goal = Goal(max_gradients=200_000)
-
-    def mixing(values: Array) -> tuple[Array, Array, Array]:
-        return rhat(values), ess(values, "bulk"), ess(values, "tail")
 
     def fitter(known: FitResult | None, attempt: int, **budget: Any) -> FitResult:
         options = {"pareto_k": psis_khat, "known": known, "probe": False, **budget}

@@ -162,6 +162,23 @@ def effective_sizes(values: Array) -> Array:
     return np.minimum(np.nan_to_num(worse, nan=1.0), values.shape[0] * values.shape[1])
 
 
+def mixing(values: Array) -> tuple[Array, Array, Array]:
+    """Rank R-hat, bulk and tail ESS of each quantity.
+
+    Parameters
+    ----------
+    values : ndarray, shape (chain, draw, k)
+        Draws of k quantities.
+
+    Returns
+    -------
+    rhat, bulk, tail : ndarray, shape (k,)
+        R-hat is NaN for a single chain.
+    """
+    apart = rhat(values) if len(values) > 1 else np.full(values.shape[-1], np.nan)
+    return apart, ess(values, "bulk"), ess(values, "tail")
+
+
 def kde(values: Array) -> tuple[Array, Array]:
     """Kernel density estimate of a scalar, by ArviZ.
 

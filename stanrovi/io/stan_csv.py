@@ -13,17 +13,16 @@ from stanrovi.errors import OutputError
 from stanrovi.io.files import output_folder, write_text
 from stanrovi.target import Array
 
-# CmdStan's columns of the sampler, from ArviZ's names.
-_SAMPLER = {
-    "lp__": "lp",
-    "accept_stat__": "acceptance_rate",
-    "stepsize__": "step_size",
-    "treedepth__": "tree_depth",
-    "n_leapfrog__": "n_steps",
-    "divergent__": "diverging",
-    "energy__": "energy",
+# Stan's columns of the sampler, in its order: ArviZ's names, and what they hold.
+SAMPLER_COLUMNS: dict[str, tuple[str, type]] = {
+    "lp__": ("lp", float),
+    "accept_stat__": ("acceptance_rate", float),
+    "stepsize__": ("step_size", float),
+    "treedepth__": ("tree_depth", int),
+    "n_leapfrog__": ("n_steps", int),
+    "divergent__": ("diverging", bool),
+    "energy__": ("energy", float),
 }
-_WHOLE = ("treedepth__", "n_leapfrog__", "divergent__")
 
 
 def write_stan_csv(
@@ -49,7 +48,7 @@ def write_stan_csv(
     OutputError
         If the draws lack those statistics, a file exists or cannot be written.
     """
-    lacking = [name for name in _SAMPLER.values() if name not in draws.sample_stats]
+    lacking = [name for name, _ in SAMPLER_COLUMNS.values() if name not in draws.sample_stats]
     if lacking:
         raise OutputError(
             f"The draws of {draws.method} lack {', '.join(lacking)}, which CmdStan's files hold; "
@@ -57,7 +56,7 @@ def write_stan_csv(
         )
     where, name = output_folder(folder, overwrite=overwrite), str(draws.attrs.get("model", "model"))
     columns = _columns(draws)
-    head = ",".join([*_SAMPLER, *(label for label, _ in columns)])
+    head = ",".join([*SAMPLER_COLUMNS, *(label for label, _ in columns)])
     paths = []
     for chain in range(draws.n_chains):
         lines = [*_header(draws, name, chain + 1), head, *_adaptation(draws, chain)]
@@ -128,8 +127,9 @@ def _columns(draws: Draws) -> list[tuple[str, Array]]:
 
 
 def _rows(draws: Draws, columns: list[tuple[str, Array]], chain: int) -> Iterator[str]:
-    table = [np.asarray(draws.sample_stats[key][chain], dtype=float) for key in _SAMPLER.values()]
-    whole = [key in _WHOLE for key in _SAMPLER] + [False] * len(columns)
+    kinds = SAMPLER_COLUMNS.values()
+    table = [np.asarray(draws.sample_stats[name][chain], dtype=float) for name, _ in kinds]
+    whole = [kind is not float for _, kind in kinds] + [False] * len(columns)
     table += [values[chain] for _, values in columns]
     for row in zip(*table, strict=True):
         yield ",".join(

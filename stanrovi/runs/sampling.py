@@ -5,11 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Protocol
 
-import numpy as np
-
 from stanrovi.arguments import checked_count, checked_seed
-from stanrovi.diagnostics.statistics import ess as effective_size
-from stanrovi.diagnostics.statistics import psis_khat, rhat
+from stanrovi.diagnostics.statistics import mixing, psis_khat
 from stanrovi.draws import Draws, nan_variables, require_finite
 from stanrovi.errors import DensityError, UsageError
 from stanrovi.runs.guard import guarded
@@ -21,7 +18,6 @@ from stanrovi.samplers.mixing import Goal
 from stanrovi.samplers.trust import doubts, support
 from stanrovi.stan.data import DataSource
 from stanrovi.stan.model import Model, ModelSource, as_model
-from stanrovi.target import Array
 from stanrovi.vi.methods.driver import fit_density
 from stanrovi.vi.result import FitResult
 
@@ -111,7 +107,7 @@ def sample(
         built,
         seed=seed,
         goal=goal,
-        mixing=_mixing,
+        mixing=mixing,
         fitter=partial(_fitted, built, seed),
         names=built.unconstrained_names,
         scalars=built.scalars,
@@ -161,12 +157,6 @@ def _fitted(
         known=known,
         probe=False,
     )
-
-
-def _mixing(values: Array) -> tuple[Array, Array, Array]:
-    unknown = np.full(values.shape[-1], np.nan)
-    apart = rhat(values) if len(values) > 1 else unknown
-    return apart, effective_size(values, "bulk"), effective_size(values, "tail")
 
 
 def _evidence(model: Model, result: Sampled) -> tuple[LogRatio, str]:

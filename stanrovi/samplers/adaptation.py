@@ -37,11 +37,6 @@ class NutsChains:
     max_depth : int
     axes : Axes, optional
         Root of a covariance that all chains move by; adapted if not given.
-
-    Attributes
-    ----------
-    n_warmup : int
-        Leapfrog steps of warm-up, all chains together.
     """
 
     def __init__(
@@ -60,7 +55,6 @@ class NutsChains:
         self._x, self._aim = start, aim
         self._points = self._settled()
         self._step = np.full(chains, dim**-0.25)
-        self.n_warmup = 0
 
     def warm_up(self, iterations: int, listener: IterationListener | None = None) -> None:
         """Adapt step sizes and, unless axes are given, metrics.
@@ -76,7 +70,6 @@ class NutsChains:
                 break
             self._step = averaging.step
             moves = self._iterate()
-            self.n_warmup += sum(m.n_steps for m in moves)
             averaging.update(np.array([m.acceptance for m in moves]))
             if ends and ends[0] <= i < ends[-1]:
                 window.append(self._x)

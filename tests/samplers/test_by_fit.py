@@ -7,7 +7,7 @@ import pytest
 from targets import fit, fitter_of, two_gaussians
 
 from stanrovi.densities import FunctionDensity
-from stanrovi.diagnostics.statistics import ess, rhat
+from stanrovi.diagnostics.statistics import ess, mixing
 from stanrovi.errors import DensityError
 from stanrovi.samplers import by_fit
 from stanrovi.samplers.bridge import LogRatio
@@ -15,10 +15,6 @@ from stanrovi.samplers.by_fit import sample_density
 from stanrovi.samplers.legs import LegReport
 from stanrovi.samplers.mixing import Goal
 from stanrovi.samplers.trust import doubts, support
-
-
-def mixing(values):
-    return rhat(values), ess(values, "bulk"), ess(values, "tail")
 
 
 def sample(density, seed=0, goal=None, **options):

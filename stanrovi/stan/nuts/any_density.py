@@ -9,8 +9,8 @@ import numpy as np
 
 from stanrovi.errors import DensityError, SamplerError
 from stanrovi.families.axes import Axes, DenseAxes, DiagonalAxes
+from stanrovi.io.stan_csv import SAMPLER_COLUMNS
 from stanrovi.samplers.adaptation import NutsChains, starts
-from stanrovi.samplers.trace import Trace
 from stanrovi.stan.model import Model
 from stanrovi.stan.nuts.chains import ChainListener, Chains, NutsSettings
 from stanrovi.target import Array, Target
@@ -58,12 +58,15 @@ def sample_any(model: Model, settings: NutsSettings, progress: ChainListener | N
     except DensityError as error:
         raise SamplerError(f"NUTS (NumPy) failed: {error}") from error
     values = model.constrain(trace.x.reshape(-1, model.dim), seed=settings.seed)
-    lead = trace.log_p.shape
+    lead, stats = trace.log_p.shape, trace.sample_stats()
     return Chains(
         variables={
             name: np.asarray(v, float).reshape(*lead, *v.shape[1:]) for name, v in values.items()
         },
-        sampler=_columns(trace),
+        sampler={
+            column: np.asarray(stats[name], dtype=np.float64)
+            for column, (name, _) in SAMPLER_COLUMNS.items()
+        },
         n_gradients=target.n_gradients,
         includes_warmup=True,
         seconds_warmup=warm - began,
@@ -90,17 +93,3 @@ def _listener(
             progress(chain, before + done, settings.iterations)
 
     return tell
-
-
-def _columns(trace: Trace) -> dict[str, Array]:
-    """Stan's sampler columns."""
-    columns = {
-        "lp__": trace.log_p,
-        "divergent__": trace.diverged,
-        "treedepth__": trace.depth,
-        "n_leapfrog__": trace.n_steps,
-        "energy__": trace.energy,
-        "stepsize__": trace.step,
-        "accept_stat__": trace.acceptance,
-    }
-    return {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}

@@ -9,20 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from stanrovi.io.stan_csv import SAMPLER_COLUMNS
 from stanrovi.target import Array
 
 ChainListener = Callable[[int, int, int], None]
-
-# Stan's sampler columns under ArviZ's names, with their types.
-_SAMPLE_STATS: dict[str, tuple[str, type]] = {
-    "lp__": ("lp", float),
-    "divergent__": ("diverging", bool),
-    "treedepth__": ("tree_depth", int),
-    "n_leapfrog__": ("n_steps", int),
-    "energy__": ("energy", float),
-    "stepsize__": ("step_size", float),
-    "accept_stat__": ("acceptance_rate", float),
-}
 
 
 @dataclass(frozen=True)
@@ -96,5 +86,5 @@ class Chains:
         """Sampler columns under ArviZ's names, ``(chain, draw)`` each."""
         return {
             name: np.asarray(self.sampler[column]).astype(kind)
-            for column, (name, kind) in _SAMPLE_STATS.items()
+            for column, (name, kind) in SAMPLER_COLUMNS.items()
         }
