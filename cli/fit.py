@@ -65,11 +65,13 @@ def command(
     Pareto k-hat and a verdict on the fit. With --output the draws are written as
     NetCDF, which ArviZ reads.
     """
-    from stanrovi.io.files import check_output
+    from stanrovi.io.files import check_output, check_output_folder
     from stanrovi_cli.running import run_fit
 
     if output is not None:
         check_output(output, overwrite=overwrite)
+    if inits is not None:
+        check_output_folder(inits, overwrite=overwrite)
     budget = {"max_gradients": max_gradients, "max_seconds": max_seconds}
     fit = run_fit(model, data, method, checked_seed(seed), draws, engine, **budget)
     corrected, refusal = _resampled(fit) if resample else (None, "")

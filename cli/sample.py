@@ -74,12 +74,14 @@ def command(
     there are several. Prints whether the draws can be trusted and why, what they cost,
     and a summary. With --output they are written as NetCDF, which ArviZ reads.
     """
-    from stanrovi.io.files import check_output
+    from stanrovi.io.files import check_output, check_output_folder
     from stanrovi.io.netcdf import write_netcdf
     from stanrovi_cli.running import run_sample
 
     if output is not None:
         check_output(output, overwrite=overwrite)
+    if csv is not None:
+        check_output_folder(csv, overwrite=overwrite)
     run = run_sample(model, data, checked_seed(seed), engine, **settings)
     if output is not None:
         write_netcdf(run.draws, output, overwrite=overwrite)

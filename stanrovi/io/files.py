@@ -78,6 +78,26 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
     return target
 
 
+def check_output_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Refuse a folder that `output_folder` would refuse, without making it.
+
+    For before a long run, whose results it is to hold.
+
+    Raises
+    ------
+    OutputError
+        The path is a file, or a folder with content unless ``overwrite``.
+    """
+    folder = usable_path(path)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{path} is a file, and a folder is needed; choose another path.")
+    if not overwrite and folder.is_dir() and any(folder.iterdir()):
+        raise OutputError(
+            f"The folder {path} is not empty; choose another one or ask to overwrite (--overwrite)."
+        )
+    return folder
+
+
 def output_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Create a folder for output, with its parents.
 
@@ -97,20 +117,13 @@ def output_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> P
     OutputError
         The path is a file, a folder with content, or cannot be created.
     """
-    folder = usable_path(path)
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{path} is a file, and a folder is needed; choose another path.")
     try:
+        folder = check_output_folder(path, overwrite=overwrite)
         folder.mkdir(parents=True, exist_ok=True)
-        occupied = any(folder.iterdir())
     except OSError as error:
         raise OutputError(
             f"The folder {path} cannot be used ({error.strerror}); choose another path."
         ) from error
-    if occupied and not overwrite:
-        raise OutputError(
-            f"The folder {path} is not empty; choose another one or ask to overwrite (--overwrite)."
-        )
     _check_folder(folder)
     return folder
 

@@ -203,3 +203,16 @@ def test_unexpected_errors_keep_their_traceback(monkeypatch):
     monkeypatch.setattr(stanrovi_stan_models, "names", broken)
     result = CliRunner().invoke(cli, ["models"])
     assert isinstance(result.exception, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(("command", "option"), [("sample", "--csv"), ("fit", "--inits")])
+def test_a_folder_that_is_in_use_is_refused_before_the_run(command, option, tmp_path, monkeypatch):
+    from stanrovi_cli import running
+
+    (tmp_path / "mine.txt").write_text("mine")
+    for name in ("run_fit", "run_sample"):
+        monkeypatch.setattr(running, name, lambda *_, **__: pytest.fail("it ran"))
+    result = CliRunner().invoke(cli, [command, "eight_schools", option, str(tmp_path)])
+    assert result.exit_code == 2
+    assert "is not empty; choose another one" in result.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
