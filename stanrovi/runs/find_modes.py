@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stanrovi.arguments import checked_seed
-from stanrovi.modes.search import SearchSettings, search_modes
+from stanrovi.modes.search import search_modes
 from stanrovi.modes.separateness import ModeReport, mode_report
 from stanrovi.runs.guard import guarded
 from stanrovi.stan.data import DataSource
@@ -47,7 +47,7 @@ def find_modes(
     names = tuple(built.unconstrained_names)
 
     def work() -> ModeReport:
-        search = search_modes(target, rng, SearchSettings())
+        search = search_modes(target, rng)
         return mode_report(search, target.n_gradients, built.name, names)
 
     return guarded(built, work)

@@ -19,12 +19,12 @@ from stanrovi.densities import FunctionDensity
 from stanrovi.errors import DensityError
 from stanrovi.modes.basins import basin_labels, basin_shares, local_evidence
 from stanrovi.modes.local import hessian, local_mode
-from stanrovi.modes.search import SearchSettings, search_modes
+from stanrovi.modes.search import search_modes
 from stanrovi.target import BudgetExhausted, Target
 
 
-def search(density, seed=0, settings=None, **budget):
-    return search_modes(Target(density, **budget), np.random.default_rng(seed), settings)
+def search(density, seed=0, **budget):
+    return search_modes(Target(density, **budget), np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("dim", [1, 2, 10, 50])
@@ -153,12 +153,6 @@ def test_the_same_seed_gives_the_same_modes():
     for a, b in zip(first.modes, second.modes, strict=True):
         np.testing.assert_array_equal(a.position, b.position)
         np.testing.assert_array_equal(a.covariance, b.covariance)
-
-
-def test_without_outward_starts_one_round_is_made():
-    settings = SearchSettings(n_starts=4, n_outward=0)
-    result = search(gaussian(np.zeros(2), np.eye(2)), settings=settings)
-    assert result.n_starts == result.n_usable == 4
 
 
 def test_hessian_matches_the_closed_form():

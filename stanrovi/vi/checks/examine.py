@@ -15,7 +15,7 @@ from stanrovi.vi.checks.evidence import Evidence
 from stanrovi.vi.checks.marginals import marginal_errors
 from stanrovi.vi.facts import MarginalErrors
 
-_LOOK, _SHORT_LOOK = 3, 6  # parts of the gradients allowed, one of which a look for modes takes
+_LOOK, _SHORT_LOOK = 2, 6  # parts of the gradients allowed, one of which a look for modes takes
 _LEAST = 1000  # gradients that checks may take however few the fit took
 
 

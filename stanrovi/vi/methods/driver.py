@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from stanrovi.arguments import check_choice
 from stanrovi.errors import DensityError
+from stanrovi.families.base import Family
 from stanrovi.methods import METHODS, Method
 from stanrovi.modes.basins import Mode, basin_shares
 from stanrovi.modes.search import SearchResult, extended_search, search_modes
 from stanrovi.scalars import Scalars
 from stanrovi.target import Array, BudgetExhausted, Density, Target
 from stanrovi.vi.checks.evidence import Evidence
-from stanrovi.vi.checks.examine import examine
+from stanrovi.vi.checks.examine import Checks, examine
 from stanrovi.vi.checks.verdict import Case, judge
 from stanrovi.vi.conditional import told_roots
 from stanrovi.vi.fit_run import FitRun, TraceListener
@@ -35,6 +36,8 @@ from stanrovi.vi.warnings import warnings
 MethodFunction = Callable[[FitRun, SearchResult, FamilySettings], Outcome]
 
 _JUDGED_DRAWS = 1000  # a verdict from fewer would be a matter of luck
+_SEVERAL: tuple[Method, ...] = ("rovi", "mixture", "auto")  # which can hold several modes
+_REPAIRS = 3  # fits with modes that the checks of the fit before have found
 
 _FUNCTIONS: dict[Method, MethodFunction] = {
     "gaussian": fit_full_rank,
@@ -111,102 +114,149 @@ def fit_density(
     target = Target(density, max_gradients=max_gradients, deadline=deadline)
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)]
     run = FitRun(target, streams[1], progress)
-    search, outcome = _search_and_fit(run, streams[0], method, settings, known)
-    seconds = time.perf_counter() - began
-    draws = outcome.family.sample(max(n_draws, _JUDGED_DRAWS if probe else 0), streams[2])
-    log_p, gradient = Target(density).log_density_gradient(draws)
-    log_q = outcome.family.log_density(draws)
-    modes = _with_masses(search.modes, draws)
-    # What a family itself cannot tell of a draw counts as rejected, too.
-    log_p = np.where(np.isfinite(log_q), log_p, -np.inf)
-    ratio = log_p[np.isfinite(log_p)] - log_q[np.isfinite(log_p)]
-    if not len(ratio):
-        raise DensityError(
-            "The target rejects every draw of the fit, so nothing can be said of it. Check the "
-            "constraints of the program: the density is not finite where its mass should be."
-        )
-    khat = pareto_k(ratio)
-    roots = told_roots(outcome.family, draws, names)
-    rejected = len(draws) - len(ratio)
     coordinates = Scalars.coordinates(target.dim, names)
-    checking = Target(density, deadline=deadline)
-    evidence = Evidence(checking, outcome.family, draws, gradient, log_p, log_q, khat, pareto_k)
-    with checking.stage("checks"):
-        checks = examine(
-            evidence,
-            modes,
-            scalars or coordinates,
-            coordinates.names,
-            streams[3],
-            n_gradients=target.n_gradients,
-            probe=probe,
-            search=outcome.misfit is None,
-        )
+    checking, drawing = Target(density, deadline=deadline), Target(density)
+    n_judged = max(n_draws, _JUDGED_DRAWS if probe else 0)
+
+    def tried(search: SearchResult) -> _Tried:
+        outcome = _fitted(run, search, method, settings)
+        seconds = time.perf_counter() - began
+        draws = outcome.family.sample(n_judged, streams[2])
+        evidence = _evidence(drawing, checking, outcome.family, draws, pareto_k)
+        modes = _with_masses(search.modes, draws)
+        with checking.stage("checks"):
+            checks = examine(
+                evidence,
+                modes,
+                scalars or coordinates,
+                coordinates.names,
+                streams[3],
+                n_gradients=target.n_gradients,
+                probe=probe,
+                search=outcome.misfit is None,
+            )
+        return _Tried(search, outcome, modes, evidence, checks, seconds)
+
+    last = tried(_searched(run, streams[0], known))
+    for _ in range(_REPAIRS if method in _SEVERAL else 0):
+        if not last.checks.places or last.outcome.status == "budget":
+            break
+        try:
+            places = np.stack(last.checks.places)
+            search = extended_search(target, last.search.modes, places, streams[0])
+        except BudgetExhausted:
+            break
+        if not search.complete or len(search.modes) <= len(last.search.modes):
+            break
+        last = tried(search)
+    outcome, evidence = last.outcome, last.evidence
+    accepted = np.isfinite(evidence.log_p)
+    ratio = evidence.log_ratio[accepted]
+    roots = told_roots(outcome.family, evidence.x, names)
     verdict = judge(
-        Case(method, outcome, modes, evidence.log_ratio, khat, checks, roots, coordinates.names)
+        Case(
+            method,
+            outcome,
+            last.modes,
+            evidence.log_ratio,
+            evidence.khat,
+            last.checks,
+            roots,
+            coordinates.names,
+        )
     )
     return FitResult(
         method=method,
         status=outcome.status,
         message=" ".join([outcome.message, *(f"{root}." for root in roots)]),
         family=outcome.family,
-        draws=draws[:n_draws],
-        log_p=log_p[:n_draws],
-        log_q=log_q[:n_draws],
-        elbo=float(ratio.mean()) if rejected == 0 else float("-inf"),
+        draws=evidence.x[:n_draws],
+        log_p=evidence.log_p[:n_draws],
+        log_q=evidence.log_q[:n_draws],
+        elbo=float(ratio.mean()) if accepted.all() else float("-inf"),
         elbo_se=float(ratio.std(ddof=1) / np.sqrt(len(ratio))) if len(ratio) > 1 else float("nan"),
-        khat=khat,
+        khat=evidence.khat,
         trace=tuple(run.trace),
         n_gradients=target.n_gradients,
         n_rejections=target.n_rejections,
         gradients_by_stage={
             **target.by_stage,
-            "draws": len(draws),
+            "draws": drawing.n_gradients,
             "checks": checking.n_gradients,
         },
         seconds_by_stage={**target.seconds_by_stage, **checking.seconds_by_stage},
         settings=settings,
-        seconds=seconds,
+        seconds=last.seconds,
         density_seconds=target.seconds,
         dim=target.dim,
         seed=seed,
-        modes=modes,
+        modes=last.modes,
         verdict=verdict,
-        warnings=warnings(search, target, run.trace, outcome, names),
-        errors=checks.errors,
-        absent=np.array(checks.places).reshape(-1, target.dim),
+        warnings=warnings(last.search, target, run.trace, outcome, names),
+        errors=last.checks.errors,
+        absent=np.array(last.checks.places).reshape(-1, target.dim),
         roots=roots,
     )
 
 
-def _search_and_fit(
-    run: FitRun,
-    rng: np.random.Generator,
-    method: Method,
-    settings: FamilySettings,
-    known: FitResult | None,
-) -> tuple[SearchResult, Outcome]:
+@dataclass(frozen=True)
+class _Tried:
+    """A fit with the modes that it began from, and what the checks say of it."""
+
+    search: SearchResult
+    outcome: Outcome
+    modes: tuple[Mode, ...]
+    evidence: Evidence
+    checks: Checks
+    seconds: float
+
+
+def _searched(run: FitRun, rng: np.random.Generator, known: FitResult | None) -> SearchResult:
     try:
         if known is not None and known.modes:
-            search = extended_search(run.target, known.modes, known.absent)
-        else:
-            search = search_modes(run.target, rng)
+            return extended_search(run.target, known.modes, known.absent, rng)
+        return search_modes(run.target, rng)
     except BudgetExhausted:
         raise DensityError(
             "The budget does not cover the starting points of the mode search, so there is no "
             "approximation to return; allow more gradients or seconds."
         ) from None
+
+
+def _fitted(run: FitRun, search: SearchResult, method: Method, settings: FamilySettings) -> Outcome:
     first = laplace(search.peak)
     if not search.complete:
         message = "The budget ran out during the mode search; this is the local quadratic at the "
         message += "best mode so far." if search.modes else "highest point so far."
-        return search, Outcome(first, "budget", message)
+        return Outcome(first, "budget", message)
     run.family = first
     try:
-        return search, _FUNCTIONS[method](run, search, settings)
+        return _FUNCTIONS[method](run, search, settings)
     except BudgetExhausted:
         message = "The budget ran out; this is the best approximation so far."
-        return search, Outcome(run.family, "budget", message)
+        return Outcome(run.family, "budget", message)
+
+
+def _evidence(
+    drawing: Target,
+    checking: Target,
+    family: Family,
+    draws: Array,
+    pareto_k: Callable[[Array], float],
+) -> Evidence:
+    """Evaluate the target at draws of a fit, for checks with a target of their own."""
+    log_p, gradient = drawing.log_density_gradient(draws)
+    log_q = family.log_density(draws)
+    # What a family itself cannot tell of a draw counts as rejected, too.
+    log_p = np.where(np.isfinite(log_q), log_p, -np.inf)
+    accepted = np.isfinite(log_p)
+    if not accepted.any():
+        raise DensityError(
+            "The target rejects every draw of the fit, so nothing can be said of it. Check the "
+            "constraints of the program: the density is not finite where its mass should be."
+        )
+    khat = pareto_k(log_p[accepted] - log_q[accepted])
+    return Evidence(checking, family, draws, gradient, log_p, log_q, khat, pareto_k)
 
 
 def _with_masses(modes: tuple[Mode, ...], draws: Array) -> tuple[Mode, ...]:

@@ -1,0 +1,117 @@
+"""Where climbs begin: around the origin, outward from a mode, and all around what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stanrovi.errors import DensityError
+from stanrovi.modes.basins import Labels, Mode
+from stanrovi.target import Array, Target
+
+_RADIUS = 2.0  # of Stan's own initialisation
+# Local standard deviations from a mode at which climbs begin: near it, and at all orders.
+_OUTWARD = 3.0, 20.0
+_NEAR, _FAR = (3.0, 10.0), (3.0, 150.0)
+_FEW_DIMENSIONS = 10
+_LARGEST = 1e30  # a gradient beyond is as good as a rejection
+
+
+def usable(value: Array, gradient: Array) -> NDArray[np.bool_]:
+    """Tell where a climb may begin: not where a point is as good as rejected (1e30 and beyond)."""
+    return np.asarray(np.isfinite(value) & (np.abs(gradient).max(axis=1) < _LARGEST))
+
+
+def around_origin(target: Target, rng: np.random.Generator, n: int) -> tuple[Array, Array, Array]:
+    """Draw starting points with a finite density.
+
+    In opposite pairs, so that no half-space is without one: uniform in cubes of half-width 2,
+    as Stan begins, and, every other pair, of twice that.
+
+    Returns
+    -------
+    x, log_density, gradient : ndarray, shape (m, dim), (m,), (m, dim)
+
+    Raises
+    ------
+    DensityError
+        If the density is finite at none.
+    """
+    radius = np.where(np.arange(n) // 2 % 2 == 0, 1.0, 2.0) * _RADIUS
+    found = []
+    missing = radius
+    for _ in range(8):
+        half = rng.uniform(-1.0, 1.0, (-(-len(missing) // 2), target.dim))
+        x = np.stack([half, -half], axis=1).reshape(-1, target.dim)[: len(missing)]
+        x *= missing[:, None]
+        value, gradient = target.log_density_gradient(x)
+        kept = usable(value, gradient)
+        found.append((x[kept], value[kept], gradient[kept]))
+        missing = missing[~kept] * 0.3
+        if not len(missing):
+            break
+    starts, value, gradient = (np.concatenate(part) for part in zip(*found, strict=True))
+    if not len(starts):
+        raise DensityError(
+            f"The log density is not finite at any of {8 * n} points within "
+            f"{2 * _RADIUS:g} of the origin of unconstrained space, or its gradient is "
+            "beyond 1e30 there. Check the data and the constraints of the program: a parameter "
+            "without its bounds, a division by zero, or data outside the likelihood's support "
+            "are the usual causes. Parameters on scales far from 1 want an offset and multiplier."
+        )
+    return starts, value, gradient
+
+
+def outward(modes: Sequence[Mode], rng: np.random.Generator, n: int) -> tuple[Array, Labels]:
+    """Place starts 3 to 20 local standard deviations from a mode, modes taking turns.
+
+    In opposite pairs, half in random whitened directions, half along the widest
+    axes, where other modes hide behind a long, thin one.
+
+    Returns
+    -------
+    x : ndarray, shape (n, dim)
+    origins : ndarray of int, shape (n,)
+        Which mode each lies around.
+    """
+    starts = []
+    for i in range(-(-n // 2)):
+        k = i % len(modes)
+        spectrum = modes[k].axes.principal_variances()
+        direction = rng.standard_normal(len(spectrum))
+        if (i // len(modes) + k) % 2 == 1:
+            direction *= spectrum / spectrum[-1]
+        direction *= rng.uniform(*_OUTWARD) / np.linalg.norm(direction)
+        step = modes[k].axes.along_principal(direction)
+        starts += [modes[k].position + step, modes[k].position - step]
+    return np.stack(starts[:n]), _origins(n, len(modes))
+
+
+def all_around(modes: Sequence[Mode], rng: np.random.Generator, n: int) -> tuple[Array, Labels]:
+    """Place starts around the modes by turns, at all orders of distance.
+
+    In opposite pairs, in random directions: as the mode is wide, and as its coordinates are.
+
+    Returns
+    -------
+    x : ndarray, shape (n, dim)
+    origins : ndarray of int, shape (n,)
+    """
+    starts = []
+    # In many dimensions a random direction hardly leads to another mode: go further.
+    scale = np.sqrt(max(1.0, len(modes[0].position) / _FEW_DIMENSIONS))
+    for i in range(-(-n // 2)):
+        mode = modes[i % len(modes)]
+        turn = i // len(modes)
+        direction = rng.standard_normal(len(mode.position))
+        distance = scale * np.exp(rng.uniform(*np.log(_NEAR if turn % 2 else _FAR)))
+        direction *= distance / np.linalg.norm(direction)
+        step = direction * mode.sd if turn % 4 == 3 else mode.axes.apply(direction[None])[0]
+        starts += [mode.position + step, mode.position - step]
+    return np.stack(starts[:n]), _origins(n, len(modes))
+
+
+def _origins(n: int, count: int) -> Labels:
+    return np.asarray(np.arange(n) // 2 % count)
