@@ -10,22 +10,25 @@ from scipy.special import logsumexp
 from stanrovi.families.base import Family
 from stanrovi.families.conditional import Conditional
 from stanrovi.families.product import Product
+from stanrovi.families.symmetry import Moved
 from stanrovi.target import Array
+
+Component = Product | Conditional | Moved
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Weighted mixture of product measures, or of conditional families.
+    """Weighted mixture of product measures, conditional families, and images of either.
 
     Attributes
     ----------
     weights : ndarray, shape (K,)
         Positive, summing to one.
-    components : tuple of Product or Conditional
+    components : tuple of Product, Conditional or Moved
     """
 
     weights: Array
-    components: tuple[Product | Conditional, ...]
+    components: tuple[Component, ...]
 
     @property
     def dim(self) -> int:
@@ -83,7 +86,7 @@ class Mixture:
         return total
 
 
-def parts(family: Family) -> tuple[tuple[Product | Conditional, ...], Array]:
+def parts(family: Family) -> tuple[tuple[Component, ...], Array]:
     """Components of a family that have base coordinates, with their weights."""
     if isinstance(family, Mixture):
         return family.components, family.weights

@@ -7,12 +7,13 @@ the one definition of a basin's mass: of a fit's, of a NUTS run's, of each of it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stanrovi.families.axes import Axes, DenseAxes
+from stanrovi.families.symmetry import Symmetry
 from stanrovi.target import Array
 
 Labels = NDArray[np.intp]
@@ -30,24 +31,24 @@ class Peak:
         Log density there, up to a constant.
     weight : float
         Share of the local evidence (Laplace, refined where draws allow it).
-    mass : float
-        Share of the fit's draws that fall in this basin; NaN before a fit.
+    mass, mass_se : float
+        Share of the fit's draws that fall in this basin, and its standard error by their
+        importance weights; NaN before a fit.
+    orbit : int or None
+        Modes that symmetries of the density exchange have the same, and the same weight.
     """
 
     position: Array
     log_density: float
     weight: float = 0.0
     mass: float = float("nan")
+    mass_se: float = float("nan")
+    orbit: int | None = None
 
     def with_axes(self, axes: Axes) -> Mode:
         """Give the peak a width."""
-        return Mode(
-            position=self.position,
-            log_density=self.log_density,
-            weight=self.weight,
-            mass=self.mass,
-            axes=axes,
-        )
+        own = {field.name: getattr(self, field.name) for field in fields(Peak)}
+        return Mode(**own, axes=axes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +59,12 @@ class Mode(Peak):
     ----------
     axes : Axes
         Root of the inverse of minus the Hessian at the peak.
+    symmetry : Symmetry or None
+        What takes the first mode of its orbit to this one; None for the first.
     """
 
     axes: Axes
+    symmetry: Symmetry | None = None
 
     @property
     def covariance(self) -> Array:
@@ -71,6 +75,11 @@ class Mode(Peak):
     def sd(self) -> Array:
         """Local standard deviations, shape (dim,)."""
         return self.axes.sd()
+
+    def moved(self, by: Symmetry) -> Mode:
+        """Give the image of this mode, the first of its orbit."""
+        axes = DenseAxes(by.apply(self.axes.matrix.T).T)
+        return replace(self, position=by.apply(self.position), axes=axes, symmetry=by)
 
 
 def local_evidence(mode: Mode) -> float:

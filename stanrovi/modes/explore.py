@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from stanrovi.families.symmetry import Symmetry
 from stanrovi.modes.ascent import Ascent
 from stanrovi.modes.basins import Labels, Mode, local_evidence
 from stanrovi.modes.local import local_mode
 from stanrovi.modes.starts import usable
+from stanrovi.modes.symmetry import symmetries, with_orbits
 from stanrovi.target import Array, Target
 
 MAX_ITERATIONS = 100  # of climbs in lockstep; what has not converged by then is dropped
@@ -31,6 +34,7 @@ _PATIENCE = 40
 _PACE, _TRACE_END = 4, 60
 # Share of the local evidence from which on a basin counts as one that could be missed.
 _COUNTS = 0.01
+_POINTS = 5  # at which a symmetry is tried
 
 
 @dataclass
@@ -46,6 +50,8 @@ class Basins:
         Climbs made; those that did not end at a maximum with a negative definite Hessian.
     snapshots : list of Ascent
         States of the first climb, while no mode was known.
+    symmetries : tuple of Symmetry
+        Under which the orbits of the modes are kept complete.
     """
 
     target: Target
@@ -53,6 +59,8 @@ class Basins:
     n_climbs: int = 0
     n_improper: int = 0
     snapshots: list[Ascent] = field(default_factory=list)
+    symmetries: tuple[Symmetry, ...] = ()
+    _completed: int = 0  # modes, when orbits were completed last
     _met: list[int] = field(default_factory=list)
     _ends: Labels = field(default_factory=lambda: np.empty(0, dtype=np.intp))
     _seen: set[int] = field(default_factory=set)
@@ -67,6 +75,11 @@ class Basins:
         evidence = np.array([local_evidence(m) for m in self.modes])
         order = np.argsort(-evidence, kind="stable")
         return [int(k) for k in order if evidence[k] > evidence[order[0]] - _NEGLIGIBLE]
+
+    @property
+    def orbits(self) -> list[int]:
+        """Those of the kept modes that are no image of another one by a symmetry."""
+        return [k for k in self.kept if self.modes[k].symmetry is None]
 
     def weighted(self) -> tuple[Mode, ...]:
         """Modes with their share of the local evidence, heaviest first."""
@@ -86,10 +99,29 @@ class Basins:
         has met nothing. Zero where all climbs end in one basin.
         """
         weights = self.weighted()
-        if len(weights) < 2:
+        if len(weights) < 2 or not self.n_climbs:
             return 0.0
-        counting = [k for k, m in zip(self.kept, weights, strict=True) if m.weight >= _COUNTS]
-        return sum(self._met[k] == 1 for k in counting) / self.n_climbs
+        met: dict[int, int] = {}  # of an orbit any member
+        for k, mode in zip(self.kept, weights, strict=True):
+            if mode.weight >= _COUNTS:
+                first = k if mode.orbit is None else mode.orbit
+                met[first] = met.get(first, 0) + self._met[k]
+        return sum(times == 1 for times in met.values()) / self.n_climbs
+
+    def look_for_symmetries(self, names: Sequence[str], rng: np.random.Generator) -> None:
+        """Find what exchanges the modes, and complete their orbits without a climb."""
+        kept = [self.modes[k] for k in self.kept]
+        z = rng.standard_normal((_POINTS, self.target.dim))
+        points = np.stack([kept[i % len(kept)].position for i in range(_POINTS)])
+        points += np.stack([kept[i % len(kept)].axes.apply(z[i]) for i in range(_POINTS)])
+        self.symmetries, self._completed = symmetries(self.target, kept, points, names), 0
+        self._complete_orbits()
+
+    def _complete_orbits(self) -> None:
+        if self.symmetries and len(self.modes) > self._completed:
+            self.modes = with_orbits(self.modes, self.symmetries)
+            self._met += [0] * (len(self.modes) - len(self._met))
+            self._completed = len(self.modes)
 
     def climb_from(self, starts: Array, origins: Labels | None = None) -> None:
         """Explore from given points, those where the density is finite.
@@ -137,6 +169,7 @@ class Basins:
             self._add_summit(climb)
         self.n_improper += len(self._improper | set(np.flatnonzero(climb.active)))
         self._count(origins)
+        self._complete_orbits()
 
     def _watch(self, climb: Ascent, iteration: int) -> None:
         if iteration % _PACE == _PACE - 1 and iteration < _TRACE_END:

@@ -24,8 +24,9 @@ _STARTS, _OUTWARD = 12, 16  # around the origin; a round outward from one mode
 _ROUNDS = 6  # outward, which go on while they find new modes
 # Where there are several modes: starts of a round, at first and at most.
 _FEW, _MANY = 32, 128
-# The search goes on until it has found nothing new for so many gradients a mode, and the chance
-# of something new is small; but never for more gradients a mode than allowed.
+# The search goes on until it has found nothing new for so many gradients a mode (and two a
+# dimension), and the chance of something new is small; but never for more than allowed (and four
+# a dimension). Modes that a symmetry exchanges count once.
 _QUIET, _UNSEEN, _ALLOWANCE = 100, 0.01, 800
 _TRACED = 3  # climbs along which a fit may begin, where there is no mode
 
@@ -77,7 +78,9 @@ class SearchResult:
         )
 
 
-def search_modes(target: Target, rng: np.random.Generator) -> SearchResult:
+def search_modes(
+    target: Target, rng: np.random.Generator, names: Sequence[str] | None = None
+) -> SearchResult:
     """Find the basins of a log density.
 
     Parameters
@@ -86,6 +89,8 @@ def search_modes(target: Target, rng: np.random.Generator) -> SearchResult:
         Log density on unconstrained space.
     rng : numpy.random.Generator
         Draws the starting points.
+    names : sequence of str, optional
+        Unconstrained coordinates, which tell what may be exchanged.
 
     Returns
     -------
@@ -105,7 +110,7 @@ def search_modes(target: Target, rng: np.random.Generator) -> SearchResult:
         try:
             basins.explore(climb)
             _look_outward(basins, rng)
-            _go_on(basins, rng)
+            _go_on(basins, rng, names)
         except BudgetExhausted:
             complete = False
     modes = basins.weighted()
@@ -124,7 +129,11 @@ def search_modes(target: Target, rng: np.random.Generator) -> SearchResult:
 
 
 def extended_search(
-    target: Target, known: Sequence[Mode], places: Array, rng: np.random.Generator
+    target: Target,
+    known: Sequence[Mode],
+    places: Array,
+    rng: np.random.Generator,
+    names: Sequence[str] | None = None,
 ) -> SearchResult:
     """Go on from modes that are known already: from given points, and from all around.
 
@@ -136,6 +145,8 @@ def extended_search(
     places : ndarray, shape (m, dim)
         At or near other modes.
     rng : numpy.random.Generator
+    names : sequence of str, optional
+        See `search_modes`.
 
     Returns
     -------
@@ -152,7 +163,7 @@ def extended_search(
         if len(places):
             basins.climb_from(places)
             try:
-                _go_on(basins, rng)
+                _go_on(basins, rng, names)
             except BudgetExhausted:
                 complete = False
     modes = basins.weighted()
@@ -174,22 +185,23 @@ def _look_outward(basins: Basins, rng: np.random.Generator) -> None:
             return
 
 
-def _go_on(basins: Basins, rng: np.random.Generator) -> None:
+def _go_on(basins: Basins, rng: np.random.Generator, names: Sequence[str] | None) -> None:
     """Climb from all around, as long as there is something to find and it costs little."""
     target = basins.target
     began = found = target.n_gradients
-    size = _FEW
-    while len(known := basins.kept) > 1:
-        before = target.n_gradients
+    size, names = _FEW, names or [f"x[{i + 1}]" for i in range(target.dim)]
+    if len(basins.kept) > 1:
+        basins.look_for_symmetries(names, rng)
+    while len(basins.kept) > 1:
+        before, known = target.n_gradients, basins.orbits
         starts, origins = all_around([basins.modes[k] for k in known], rng, size)
         basins.climb_from(starts, np.asarray(known)[origins])
-        count = len(basins.kept)
+        count = len(basins.orbits)
         if count > len(known):
             found = target.n_gradients
         left = (_QUIET + 2 * target.dim) * count - (target.n_gradients - found)
-        if (left <= 0 and basins.unseen < _UNSEEN) or target.n_gradients - began > (
-            _ALLOWANCE * count
-        ):
+        quiet = left <= 0 and basins.unseen < _UNSEEN
+        if quiet or target.n_gradients - began > (_ALLOWANCE + 4 * target.dim) * count:
             return
         cost = (target.n_gradients - before) / size
         size = int(np.clip(left / cost, _FEW // 2, _MANY))

@@ -47,7 +47,7 @@ def find_modes(
     names = tuple(built.unconstrained_names)
 
     def work() -> ModeReport:
-        search = search_modes(target, rng)
+        search = search_modes(target, rng, names)
         return mode_report(search, target.n_gradients, built.name, names)
 
     return guarded(built, work)

@@ -23,6 +23,7 @@ _MIN_DAMPING = 0.1
 # small: below _NOISE nats per dimension, and growing as its root beyond ten.
 _NOISE_FACTOR = 1.5
 _NOISE = 0.00125
+_LEAST_SHARE = 0.1  # of a mixture, for which a component is fitted
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,9 @@ class _CoordinateAscent:
     def propose(self, best: Progress, pool: Pool, n_draws: int, step: int) -> Proposal:
         n = n_draws
         family, gain, noise = _attempt(best, pool, self.settings, step)
-        quiet = noise < _NOISE * min(self.dim, np.sqrt(10 * self.dim))
-        done = quiet and step > 0 and gain < max(_NOISE_FACTOR * noise, _GAIN)
+        share = max(self.settings.share, _LEAST_SHARE)
+        quiet = noise * share < _NOISE * min(self.dim, np.sqrt(10 * self.dim))
+        done = quiet and step > 0 and gain < max(_NOISE_FACTOR * noise, _GAIN / share)
         self.idle = self.idle + 1 if done else 0
         if self.idle == 2:
             return Proposal(family, n, "The last step promised no gain.", converged=True)

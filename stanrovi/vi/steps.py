@@ -65,6 +65,9 @@ class ProductSettings:
     max_gradients : int, optional
         Spent at most; by default 2500, 20 per dimension (40 on fixed axes), or
         what is left of the run's own budget, whichever is most.
+    share : float
+        Weight of the component, where it is one of a mixture: a nat lost in it costs the mixture
+        so much of one.
     """
 
     axes_moves: AxesMoves = "free"
@@ -74,6 +77,7 @@ class ProductSettings:
     preconditioner: Array | None = None
     frozen: tuple[int, ...] = ()
     max_gradients: int | None = None
+    share: float = 1.0
 
 
 def improved(

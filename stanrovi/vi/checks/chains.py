@@ -13,9 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stanrovi.families.base import Family, base_draws
-from stanrovi.families.conditional import Conditional
-from stanrovi.families.mixture import parts
-from stanrovi.families.product import Product
+from stanrovi.families.mixture import Component, parts
 from stanrovi.scalars import Scalars
 from stanrovi.target import Array, Target
 from stanrovi.vi.checks.normal_scores import NormalScores
@@ -102,7 +100,7 @@ def _moments(values: Array, w: Array) -> tuple[Array, Array]:
 
 
 def _directions(
-    part: Product | Conditional, scalars: Scalars, scores: NormalScores, rng: np.random.Generator
+    part: Component, scalars: Scalars, scores: NormalScores, rng: np.random.Generator
 ) -> Array:
     """Regress the quantities' normal scores on base coordinates, shape (dim, k)."""
     z = base_draws(max(_REGRESSED, 4 * part.dim), part.dim, rng)
@@ -110,7 +108,7 @@ def _directions(
 
 
 def _trajectories(
-    target: Target, part: Product | Conditional, z: Array, rng: np.random.Generator
+    target: Target, part: Component, z: Array, rng: np.random.Generator
 ) -> tuple[list[tuple[Array, Array]], float]:
     """Give the ends of the trajectories with the scores there, and the last acceptance rate."""
     pulled = target.composed(through=part)

@@ -64,11 +64,12 @@ def fit_auto(run: FitRun, search: SearchResult, settings: FamilySettings) -> Out
     if isinstance(several.family, Conditional):
         return several
     assert several.check is not None
-    if several.check.elbo > single.check.elbo:
-        reason = (
-            f"mixture, since its ELBO is {several.check.elbo - single.check.elbo:.3f} nats "
-            "above that of rovi. "
-        )
+    gain = several.check.elbo - single.check.elbo
+    settled = several.status == "converged" and single.status != "converged"
+    if gain > 0 or (settled and gain > -_GOOD):
+        reason = f"mixture, since its ELBO is {gain:.3f} nats above that of rovi. "
+        if gain <= 0:
+            reason = f"mixture, since rovi did not converge and is {-gain:.3f} nats better. "
         return replace(several, message=reason + several.message)
     return replace(single, message="rovi, since the mixture's ELBO is no better. " + single.message)
 

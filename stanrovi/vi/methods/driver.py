@@ -137,13 +137,15 @@ def fit_density(
             )
         return _Tried(search, outcome, modes, evidence, checks, seconds)
 
-    last = tried(_searched(run, streams[0], known))
+    last = tried(_searched(run, streams[0], known, coordinates.names))
     for _ in range(_REPAIRS if method in _SEVERAL else 0):
         if not last.checks.places or last.outcome.status == "budget":
             break
         try:
             places = np.stack(last.checks.places)
-            search = extended_search(target, last.search.modes, places, streams[0])
+            search = extended_search(
+                target, last.search.modes, places, streams[0], coordinates.names
+            )
         except BudgetExhausted:
             break
         if not search.complete or len(search.modes) <= len(last.search.modes):
@@ -211,11 +213,13 @@ class _Tried:
     seconds: float
 
 
-def _searched(run: FitRun, rng: np.random.Generator, known: FitResult | None) -> SearchResult:
+def _searched(
+    run: FitRun, rng: np.random.Generator, known: FitResult | None, names: Sequence[str]
+) -> SearchResult:
     try:
         if known is not None and known.modes:
-            return extended_search(run.target, known.modes, known.absent, rng)
-        return search_modes(run.target, rng)
+            return extended_search(run.target, known.modes, known.absent, rng, names)
+        return search_modes(run.target, rng, names)
     except BudgetExhausted:
         raise DensityError(
             "The budget does not cover the starting points of the mode search, so there is no "

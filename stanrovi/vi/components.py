@@ -1,0 +1,146 @@
+"""Components of a mixture under way: for each orbit of modes one fit, its images, its weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import logsumexp
+
+from stanrovi.families.conditional import Conditional
+from stanrovi.families.mixture import Component, Mixture
+from stanrovi.families.product import Product
+from stanrovi.families.rotation import symmetric_root
+from stanrovi.families.symmetry import Moved, Symmetry
+from stanrovi.modes.basins import Mode
+from stanrovi.target import Array
+from stanrovi.vi.fit_run import FitRun
+
+_DRAWS = 256  # on average for each weight
+_FEWEST, _MOST = 64, 1024
+_SAME = 0.5  # nats of Jeffreys divergence below which two components are one
+_COMPARED = 200  # draws
+
+
+@dataclass(frozen=True)
+class Part:
+    """A component that was fitted, and what symmetries make of it.
+
+    Attributes
+    ----------
+    family : Product or Conditional
+    images : tuple of Symmetry
+        What takes it to the other components of its orbit, all of the same weight.
+    weight : float
+        Of the whole orbit.
+    mode : ndarray, shape (dim,)
+        Where it began.
+    """
+
+    family: Product | Conditional
+    images: tuple[Symmetry, ...]
+    weight: float
+    mode: Array
+
+    @property
+    def members(self) -> tuple[Component, ...]:
+        """The component and its images."""
+        return self.family, *(Moved(self.family, by) for by in self.images)
+
+    def log_density(self, x: Array) -> Array:
+        """Log density (n,) of the orbit at x (n, dim)."""
+        members = [member.log_density(x) for member in self.members]
+        return np.asarray(logsumexp(members, axis=0) - np.log(len(members)))
+
+
+def parts_at(modes: Sequence[Mode]) -> list[Part]:
+    """Begin with the local Gaussian of each mode, or the first of each orbit."""
+    found = []
+    for mode in modes:
+        if mode.symmetry is None:
+            images = tuple(
+                m.symmetry for m in modes if m.orbit == mode.orbit and m.symmetry is not None
+            )
+            family = Product.gaussian(mode.position, symmetric_root(mode.covariance))
+            weight = mode.weight * (1 + len(images if mode.orbit is not None else ()))
+            own = images if mode.orbit is not None else ()
+            found.append(Part(family, own, weight, mode.position))
+    return normalised(found)
+
+
+def mixture_of(parts: Sequence[Part]) -> Mixture:
+    """Assemble the mixture."""
+    weights = [part.weight / len(part.members) for part in parts for _ in part.members]
+    return Mixture(np.array(weights), tuple(m for part in parts for m in part.members))
+
+
+def normalised(parts: Sequence[Part]) -> list[Part]:
+    """Let the weights sum to one."""
+    total = sum(part.weight for part in parts)
+    return [replace(part, weight=part.weight / total) for part in parts]
+
+
+def weighed(run: FitRun, parts: Sequence[Part]) -> list[Part]:
+    """Weights by EM on importance weights of fresh draws of all parts.
+
+    Images need no draws of their own: target and parts are the same there. Draws are shared out
+    by weight, so that errors of the weights are alike.
+    """
+    share = np.array([part.weight for part in parts])
+    counts = np.clip(_DRAWS * len(parts) * share, _FEWEST, _MOST).astype(int)
+    x = np.concatenate(
+        [part.family.from_base(run.base(n)) for part, n in zip(parts, counts, strict=True)]
+    )
+    with run.target.stage("weights"):
+        log_p, _ = run.target.log_density_gradient(x)
+    log_parts = np.stack([part.log_density(x) for part in parts], axis=1)
+    total = logsumexp(log_parts + np.log(counts / counts.sum()), axis=1)
+    told = np.isfinite(total)  # a component can be beyond numbers at draws of its own
+    log_p, log_parts = log_p[told], log_parts[told]
+    log_ratio = log_p - total[told]
+    importance = np.exp(log_ratio - log_ratio.max())
+    weights = share
+    for _ in range(200):
+        joint = np.log(np.maximum(weights, 1e-300)) + log_parts
+        responsibility = np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
+        new = importance @ responsibility / importance.sum()
+        if np.abs(new - weights).max() < 1e-6:
+            break
+        weights = new
+    return [replace(part, weight=float(w)) for part, w in zip(parts, weights, strict=True)]
+
+
+def without_duplicates(
+    parts: Sequence[Part], rng: np.random.Generator, notes: list[str]
+) -> list[Part]:
+    """Merge components that drifted into one another."""
+    kept: list[Part] = []
+    for part in parts:
+        images = tuple(
+            by for by in part.images if not _one(part.family, Moved(part.family, by), rng)
+        )
+        if len(images) < len(part.images):
+            notes.append("A component that had become its own image was left at that.")
+            part = replace(part, images=images)
+        for i, other in enumerate(kept):
+            if any(_one(part.family, member, rng) for member in other.members):
+                notes.append("Two components that had become one were merged.")
+                kept[i] = replace(other, weight=other.weight + part.weight)
+                break
+        else:
+            kept.append(part)
+    return kept
+
+
+def _one(p: Component, q: Component, rng: np.random.Generator) -> bool:
+    x, y = p.sample(_COMPARED, rng), q.sample(_COMPARED, rng)
+    return _mean_gain(p, q, x) + _mean_gain(q, p, y) < _SAME
+
+
+def _mean_gain(p: Component, q: Component, x: Array) -> float:
+    """Mean of ``log p - log q`` at draws of p, where numbers hold it."""
+    log_p = p.log_density(x)
+    held = np.isfinite(log_p)
+    apart = log_p[held] - q.log_density(x[held])
+    return float(apart.mean()) if held.any() and np.isfinite(apart).all() else np.inf
