@@ -20,6 +20,7 @@ _MEMORY = 8
 _ARMIJO = 1e-4
 _SMALL_GAIN = 1e-3  # nats; two such steps in a row end a climb
 _MAX_BACKTRACKS = 25
+_GROWTH = 4.0
 
 
 class Ascent:
@@ -32,6 +33,8 @@ class Ascent:
         Where the climbs begin.
     log_density, gradient : ndarray, shape (S,) and (S, dim), optional
         The target there, if known.
+    hasty : bool
+        Whether steps grow where the density does not curve down, as in a heavy tail.
 
     Attributes
     ----------
@@ -49,12 +52,15 @@ class Ascent:
         x: Array,
         log_density: Array | None = None,
         gradient: Array | None = None,
+        *,
+        hasty: bool = False,
     ) -> None:
         if log_density is None or gradient is None:
             log_density, gradient = target.log_density_gradient(x)
         self._target = target
         self.x, self.log_density, self.gradient = x.copy(), log_density, gradient
         self.first, self.first_log_density = x.copy(), self.log_density.copy()
+        self._growth = _GROWTH if hasty else 1.0
         n, d = x.shape
         self.active = np.isfinite(self.log_density)
         self.converged = np.zeros(n, dtype=bool)
@@ -124,6 +130,7 @@ class Ascent:
         curvature = (step * change).sum(axis=1)
         size = (change * change).sum(axis=1)
         good = curvature > 1e-10 * np.sqrt(size * (step * step).sum(axis=1))
+        self._scale[i[~good]] *= self._growth
         i, step, change = i[good], step[good], change[good]
         for memory, newest in ((self._steps, step), (self._changes, change)):
             memory[i, :-1] = memory[i, 1:]

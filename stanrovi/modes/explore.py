@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,6 +16,8 @@ from stanrovi.modes.local import local_mode
 from stanrovi.modes.starts import usable
 from stanrovi.modes.symmetry import symmetries, with_orbits
 from stanrovi.target import Array, Target
+
+Held = Callable[[Array, Array], NDArray[np.bool_]]
 
 MAX_ITERATIONS = 100  # of climbs in lockstep; what has not converged by then is dropped
 
@@ -52,6 +54,9 @@ class Basins:
         States of the first climb, while no mode was known.
     symmetries : tuple of Symmetry
         Under which the orbits of the modes are kept complete.
+    held : callable, optional
+        Given points (n, dim) and the log densities (n,) there, says which a fit explains: a climb
+        that comes to one is over. Where no quadratic fits, that comes soon.
     """
 
     target: Target
@@ -60,6 +65,7 @@ class Basins:
     n_improper: int = 0
     snapshots: list[Ascent] = field(default_factory=list)
     symmetries: tuple[Symmetry, ...] = ()
+    held: Held | None = None
     _completed: int = 0  # modes, when orbits were completed last
     _met: list[int] = field(default_factory=list)
     _ends: Labels = field(default_factory=lambda: np.empty(0, dtype=np.intp))
@@ -136,7 +142,7 @@ class Basins:
             value, gradient = self.target.log_density_gradient(starts)
         kept = usable(value, gradient)
         if kept.any():
-            climb = Ascent(self.target, starts[kept], value[kept], gradient[kept])
+            climb = Ascent(self.target, starts[kept], value[kept], gradient[kept], hasty=True)
             around = None if origins is None else origins[kept]
             self.explore(climb, around, summit=True)
 
@@ -183,6 +189,9 @@ class Basins:
             explained = _explained(climb, mode)
             climb.active[explained] = False
             self._ends[explained] = k
+        if self.held is not None and climb.active.any():
+            i = np.flatnonzero(climb.active)
+            climb.active[i[self.held(climb.x[i], climb.log_density[i])]] = False
         if self.modes:
             return
         # Only the first arrival is examined during the climb: its Hessian stops

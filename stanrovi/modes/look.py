@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stanrovi.modes.basins import Mode
-from stanrovi.modes.explore import Basins
+from stanrovi.modes.explore import Basins, Held
 from stanrovi.modes.starts import all_around
 from stanrovi.target import Array, BudgetExhausted, Target
 
@@ -21,6 +21,7 @@ def look_again(
     rng: np.random.Generator,
     *,
     most_gradients: int,
+    held: Held | None = None,
 ) -> tuple[Mode, ...]:
     """Climb from all around, until some basin is found that is not among the known ones.
 
@@ -36,13 +37,15 @@ def look_again(
     rng : numpy.random.Generator
     most_gradients : int
         When to give up.
+    held : callable, optional
+        See `stanrovi.modes.explore.Basins`.
 
     Returns
     -------
     tuple of Mode
         Basins that are new, with their share of the local evidence of all.
     """
-    basins = Basins(target, list(known))
+    basins = Basins(target, list(known), held=held)
     before = target.n_gradients
     for wave, n in enumerate(_WAVES):
         if target.n_gradients - before >= most_gradients:

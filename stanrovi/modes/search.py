@@ -180,7 +180,7 @@ def _look_outward(basins: Basins, rng: np.random.Generator) -> None:
             return
         n = _OUTWARD * (1 if len(known) == 1 else 2)
         starts, origins = outward([basins.modes[k] for k in known], rng, n)
-        basins.explore(Ascent(basins.target, starts), np.asarray(known)[origins])
+        basins.explore(Ascent(basins.target, starts, hasty=True), np.asarray(known)[origins])
         if len(basins.kept) <= len(known):
             return
 

@@ -20,6 +20,7 @@ from stanrovi.modes.guesses import guesses
 from stanrovi.target import Array, Target
 
 _POINTS = 5
+_MODES = 24  # at whose peaks it is tried as well
 _ROUNDING = 1e-7  # relative to the size of the log density
 _ORBIT = 256  # modes, of all orbits together
 
@@ -59,7 +60,8 @@ def symmetries(
     Returns
     -------
     tuple of Symmetry
-        Proven at points; those that leave every mode in its place are left out.
+        Proven at the points and at the modes. Those that leave every mode where it is are left
+        out.
     """
     if not modes or not len(points):
         return ()
@@ -68,7 +70,8 @@ def symmetries(
         for g in _distinct(guesses(modes, names))
         if any(_apart(mode, g.apply(mode.position)) for mode in modes)
     ]
-    points = points[:_POINTS]
+    # Around one mode a density can be round, as others show.
+    points = np.concatenate([points[:_POINTS], [mode.position for mode in modes[:_MODES]]])
     value, _ = target.log_density_gradient(points)
     limit = _ROUNDING * (1 + np.abs(value))
     # One point rules out nearly all.

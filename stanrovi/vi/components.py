@@ -12,13 +12,11 @@ from stanrovi.families.conditional import Conditional
 from stanrovi.families.mixture import Component, Mixture
 from stanrovi.families.product import Product
 from stanrovi.families.rotation import symmetric_root
-from stanrovi.families.symmetry import Moved, Symmetry
+from stanrovi.families.symmetry import Indices, Moved, Symmetry
 from stanrovi.modes.basins import Mode
 from stanrovi.target import Array
 from stanrovi.vi.fit_run import FitRun
 
-_DRAWS = 256  # on average for each weight
-_FEWEST, _MOST = 64, 1024
 _SAME = 0.5  # nats of Jeffreys divergence below which two components are one
 _COMPARED = 200  # draws
 
@@ -34,14 +32,14 @@ class Part:
         What takes it to the other components of its orbit, all of the same weight.
     weight : float
         Of the whole orbit.
-    mode : ndarray, shape (dim,)
-        Where it began.
+    settled : bool
+        Whether its last fit converged.
     """
 
     family: Product | Conditional
     images: tuple[Symmetry, ...]
     weight: float
-    mode: Array
+    settled: bool = False
 
     @property
     def members(self) -> tuple[Component, ...]:
@@ -65,7 +63,7 @@ def parts_at(modes: Sequence[Mode]) -> list[Part]:
             family = Product.gaussian(mode.position, symmetric_root(mode.covariance))
             weight = mode.weight * (1 + len(images if mode.orbit is not None else ()))
             own = images if mode.orbit is not None else ()
-            found.append(Part(family, own, weight, mode.position))
+            found.append(Part(family, own, weight))
     return normalised(found)
 
 
@@ -81,34 +79,61 @@ def normalised(parts: Sequence[Part]) -> list[Part]:
     return [replace(part, weight=part.weight / total) for part in parts]
 
 
-def weighed(run: FitRun, parts: Sequence[Part]) -> list[Part]:
+def weighed(run: FitRun, parts: Sequence[Part], *, draws: int = 256) -> tuple[list[Part], float]:
     """Weights by EM on importance weights of fresh draws of all parts.
 
     Images need no draws of their own: target and parts are the same there. Draws are shared out
     by weight, so that errors of the weights are alike.
+
+    Parameters
+    ----------
+    run : FitRun
+    parts : sequence of Part
+    draws : int
+        On average for each part.
+
+    Returns
+    -------
+    parts : list of Part
+    se : float
+        Largest standard error of a weight.
     """
     share = np.array([part.weight for part in parts])
-    counts = np.clip(_DRAWS * len(parts) * share, _FEWEST, _MOST).astype(int)
+    counts = np.clip(draws * len(parts) * share, draws / 4, draws * 4).astype(int)
     x = np.concatenate(
         [part.family.from_base(run.base(n)) for part, n in zip(parts, counts, strict=True)]
     )
     with run.target.stage("weights"):
         log_p, _ = run.target.log_density_gradient(x)
     log_parts = np.stack([part.log_density(x) for part in parts], axis=1)
-    total = logsumexp(log_parts + np.log(counts / counts.sum()), axis=1)
+    stratum = np.repeat(np.arange(len(parts)), counts)
+    weights, se = _by_em(log_p, log_parts, np.log(counts / counts.sum()), share, stratum)
+    weighted = [replace(part, weight=float(w)) for part, w in zip(parts, weights, strict=True)]
+    return weighted, se
+
+
+def _by_em(
+    log_p: Array, log_parts: Array, log_share: Array, weights: Array, stratum: Indices
+) -> tuple[Array, float]:
+    """Weights that maximise the likelihood of weighted draws; with their largest standard error."""
+    total = logsumexp(log_parts + log_share, axis=1)
     told = np.isfinite(total)  # a component can be beyond numbers at draws of its own
-    log_p, log_parts = log_p[told], log_parts[told]
-    log_ratio = log_p - total[told]
+    log_parts, stratum, log_ratio = log_parts[told], stratum[told], (log_p - total)[told]
     importance = np.exp(log_ratio - log_ratio.max())
-    weights = share
+    importance /= importance.sum()
     for _ in range(200):
         joint = np.log(np.maximum(weights, 1e-300)) + log_parts
         responsibility = np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
-        new = importance @ responsibility / importance.sum()
+        new = importance @ responsibility
         if np.abs(new - weights).max() < 1e-6:
             break
         weights = new
-    return [replace(part, weight=float(w)) for part, w in zip(parts, weights, strict=True)]
+    terms = importance[:, None] * (responsibility - weights)
+    variance = np.zeros(len(weights))
+    for k in np.unique(stratum):
+        own = terms[stratum == k]
+        variance += len(own) * own.var(axis=0)
+    return weights, float(np.sqrt(variance.max()))
 
 
 def without_duplicates(

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from stanrovi.modes.basins import Mode, basin_labels
+from stanrovi.modes.explore import Held
 from stanrovi.modes.look import look_again
 from stanrovi.modes.symmetry import Image, exchanged, images, symmetries
-from stanrovi.target import BudgetExhausted
+from stanrovi.target import Array, BudgetExhausted
 from stanrovi.vi.checks.evidence import Evidence
 from stanrovi.vi.checks.weights import Weighted
 from stanrovi.vi.start import laplace
@@ -21,6 +23,7 @@ _SEEN = 0.02  # share of all mass from which on a mode counts
 _LOST = 0.2  # share of its weight below which a mode has no draws to speak of
 _PROBES = 128
 _POOREST = 16  # draws where the fit has least of the target's mass: climbs begin there, too
+_BULK, _MORE = 0.002, 0.5  # share of draws outside the bulk; nats above the ratios inside
 _HELD = 3.0  # nats by which a fit may be lower at a mode than at its image
 
 
@@ -93,9 +96,25 @@ def absent_modes(
         With their share of the target's mass, heaviest first.
     """
     poorest = evidence.x[np.argsort(-evidence.log_ratio)[:_POOREST]]
-    new = look_again(evidence.target, modes, poorest, rng, most_gradients=most_gradients)
+    new = look_again(
+        evidence.target, modes, poorest, rng, most_gradients=most_gradients, held=_held(evidence)
+    )
     found = [(mode, _lacking(evidence, mode, rng)) for mode in new]
     return tuple(sorted((a for a in found if a[1] >= _SEEN), key=lambda a: -a[1]))
+
+
+def _held(evidence: Evidence) -> Held:
+    """Tell points in the bulk of a fit where the target has no more mass than it has elsewhere."""
+    accepted = np.isfinite(evidence.log_p)
+    floor = np.quantile(evidence.log_q[accepted], _BULK)
+    most = np.quantile(evidence.log_ratio[accepted], 1 - _BULK) + _MORE
+
+    def held(x: Array, log_p: Array) -> NDArray[np.bool_]:
+        with np.errstate(all="ignore"):
+            log_q = evidence.family.log_density(x)
+            return np.asarray((log_q > floor) & (log_p - log_q < most))
+
+    return held
 
 
 def orbits(evidence: Evidence, modes: Sequence[Mode], names: Sequence[str]) -> Orbits:

@@ -15,7 +15,7 @@ from stanrovi.vi.checks.evidence import Evidence
 from stanrovi.vi.checks.marginals import marginal_errors
 from stanrovi.vi.facts import MarginalErrors
 
-_LOOK, _SHORT_LOOK = 2, 6  # parts of the gradients allowed, one of which a look for modes takes
+_SHORT_LOOK = 6  # part of the gradients allowed that a look for modes takes without probes
 _LEAST = 1000  # gradients that checks may take however few the fit took
 
 
@@ -91,6 +91,5 @@ def examine(
     if search and modes and not lost:
         found = orbits(evidence, modes, names)
         if not found.missing:
-            share = _LOOK if probe else _SHORT_LOOK
-            absent = absent_modes(evidence, modes, most // share, rng)
+            absent = absent_modes(evidence, modes, most // (1 if probe else _SHORT_LOOK), rng)
     return Checks(errors, lost, shifts(modes, weighted), found, absent)

@@ -44,7 +44,10 @@ from stanrovi.vi.steps import ProductSettings
 _SWEEPS, _LOOKING = 3, 2  # in the first of them roots are looked for
 _SOUND_DRAWS = 256
 _CHECK_DRAWS = 512
+_LOCAL_DRAWS = 256
+_APART = 1e-3  # share of others up to which a component has its draws to itself
 _NEGLIGIBLE = 0.002
+_PRECISION, _MORE_DRAWS = 0.004, 1024  # of the weights; draws a component, where they are not
 _GOOD = 0.5  # nats of Jeffreys divergence below which a conditional component is taken
 
 
@@ -71,16 +74,21 @@ def fit_mixture(run: FitRun, search: SearchResult, settings: FamilySettings) -> 
     product = ProductSettings(
         flexible=settings.marginals == "flexible", max_gradients=max(1500, 12 * run.target.dim)
     )
-    run.family, converged = mixture_of(parts), False
+    run.family, converged, se = mixture_of(parts), False, 0.0
     for sweep in range(_SWEEPS):
         before = parts
-        parts, settled = _sweep(run, parts, product, sweep=sweep)
+        parts = _sweep(run, parts, product, sweep=sweep)
         parts = without_duplicates(parts, run.rng, notes)
-        parts = _without_tiny(weighed(run, parts), notes)
+        parts, se = weighed(run, parts)
+        parts = _without_tiny(parts, notes)
         run.family = mixture_of(parts)
-        converged = settled and len(before) == len(parts)
-        if converged and sweep > 0 and _moved(before, parts) < 0.01:
+        converged = all(part.settled for part in parts) and len(before) == len(parts)
+        still = _moved(before, parts) < 0.01 if converged else False
+        alone = all(_stands_alone(parts, k, run.rng) for k in range(len(parts)))
+        if converged and (alone or (sweep > 0 and still)):
             break
+    if se > _PRECISION:
+        parts, _ = weighed(run, parts, draws=_MORE_DRAWS)
     mixture = mixture_of(parts)
     message = " ".join([f"{len(mixture.components)} components{_shared(parts)}.", *notes])
     status: Status = "converged" if converged else "max_iterations"
@@ -97,22 +105,31 @@ def _moved(before: list[Part], after: list[Part]) -> float:
     return max(abs(a.weight - b.weight) for a, b in zip(before, after, strict=True))
 
 
-def _sweep(
-    run: FitRun, parts: list[Part], settings: ProductSettings, *, sweep: int
-) -> tuple[list[Part], bool]:
-    """Refit every component to its localised target."""
-    settled = True
+def _sweep(run: FitRun, parts: list[Part], settings: ProductSettings, *, sweep: int) -> list[Part]:
+    """Refit every component to its localised target, but those that are settled and alone."""
     for k, part in enumerate(parts):
+        if part.settled and _stands_alone(parts, k, run.rng):
+            continue
         mixture = mixture_of(parts)
-        share = (-1.0, mixture.log_density_gradient), (1.0, part.family.log_density_gradient)
-        localised = run.target.composed(terms=share)
+        terms = (-1.0, mixture.log_density_gradient), (1.0, part.family.log_density_gradient)
+        localised = run.target.composed(terms=terms)
         local = FitRun(localised, run.rng, run.progress, run.trace, label="mixture")
-        fit = _refitted(local, part.family, replace(settings, share=part.weight), sweep=sweep)
-        settled = settled and fit.status == "converged"
+        share = min(1.0, part.weight * len(parts))
+        fit = _refitted(local, part.family, replace(settings, share=share), sweep=sweep)
         assert isinstance(fit.family, (Product, Conditional))
         parts = [*parts]
-        parts[k] = replace(part, family=fit.family)
-    return parts, settled
+        parts[k] = replace(part, family=fit.family, settled=fit.status == "converged")
+    return parts
+
+
+def _stands_alone(parts: list[Part], k: int, rng: np.random.Generator) -> bool:
+    """Whether no other component has a share in the draws of this one."""
+    mixture = mixture_of(parts)
+    own = parts[k].family
+    x = own.sample(_LOCAL_DRAWS, rng)
+    weight = parts[k].weight / len(parts[k].members)
+    others = -np.expm1(np.minimum(own.log_density(x) + np.log(weight) - mixture.log_density(x), 0))
+    return bool(others.mean() < _APART)
 
 
 def _refitted(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stanrovi.families.product import Product
+from stanrovi.modes.basins import basin_shares
 from stanrovi.modes.search import SearchResult
 from stanrovi.target import BudgetExhausted
 from stanrovi.vi.conditional import fit_conditional
@@ -25,6 +26,7 @@ from stanrovi.vi.steps import ProductSettings
 
 # Divergence below which a conditional fit is good enough, and RoVI not worth another try.
 _GOOD, _POOR = 0.1, 0.25
+_LOOKED_AT, _REACHED = 2000, 0.2  # draws; part of a mode's weight that they must have
 
 
 def fit_structured(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome:
@@ -88,7 +90,10 @@ def fit_along_roots(run: FitRun, search: SearchResult, settings: FamilySettings)
         if not all(nodes.lead_to(mode.position) for mode in search.modes):
             return None
     outcome = _conditional(run, nodes, settings)
-    return outcome if outcome.divergence < _GOOD else None
+    # Modes that follow the roots can still lie where the fit has no mass.
+    share = basin_shares(search.modes, outcome.family.sample(_LOOKED_AT, run.rng))
+    reached = all(s > _REACHED * m.weight for s, m in zip(share, search.modes, strict=True))
+    return outcome if reached and outcome.divergence < _GOOD else None
 
 
 def _conditional_from_gaussian(
