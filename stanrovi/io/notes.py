@@ -70,8 +70,8 @@ def text(draws: Draws) -> dict[str, str]:
 
 
 def mode_rows(modes: Sequence[Peak]) -> list[dict[str, Any]]:
-    """Modes as JSON values: weight, log_density, mass, position."""
-    fields = ("weight", "log_density", "mass", "position")
+    """Modes as JSON values: weight, log_density, mass, mass_se, orbit, position."""
+    fields = ("weight", "log_density", "mass", "mass_se", "orbit", "position")
     return [plain({name: getattr(mode, name) for name in fields}) for mode in modes]
 
 
@@ -169,6 +169,8 @@ def _peaks(value: Any) -> tuple[Peak, ...]:
             log_density=float(_finite(mode["log_density"])),
             weight=float(_finite(mode["weight"])),
             mass=_number(mode.get("mass")),
+            mass_se=_number(mode.get("mass_se")),
+            orbit=None if mode.get("orbit") is None else int(float(mode["orbit"])),
         )
         for mode in value
     )

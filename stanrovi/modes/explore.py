@@ -94,7 +94,13 @@ class Basins:
             return ()
         evidence = np.array([local_evidence(m) for m in kept])
         weights = np.exp(evidence - logsumexp(evidence))
-        return tuple(replace(m, weight=float(w)) for m, w in zip(kept, weights, strict=True))
+        number: dict[int | None, int | None] = {None: None}  # orbits in the order of their weight
+        for mode in kept:
+            number.setdefault(mode.orbit, len(number) - 1)
+        return tuple(
+            replace(m, weight=float(w), orbit=number[m.orbit])
+            for m, w in zip(kept, weights, strict=True)
+        )
 
     @property
     def unseen(self) -> float:
@@ -110,7 +116,8 @@ class Basins:
         met: dict[int, int] = {}  # of an orbit any member
         for k, mode in zip(self.kept, weights, strict=True):
             if mode.weight >= _COUNTS:
-                first = k if mode.orbit is None else mode.orbit
+                orbit = self.modes[k].orbit
+                first = k if orbit is None else orbit
                 met[first] = met.get(first, 0) + self._met[k]
         return sum(times == 1 for times in met.values()) / self.n_climbs
 
@@ -129,7 +136,7 @@ class Basins:
             self._met += [0] * (len(self.modes) - len(self._met))
             self._completed = len(self.modes)
 
-    def climb_from(self, starts: Array, origins: Labels | None = None) -> None:
+    def climb_from(self, starts: Array, origins: Labels | None = None) -> Array:
         """Explore from given points, those where the density is finite.
 
         Parameters
@@ -137,6 +144,11 @@ class Basins:
         starts : ndarray, shape (m, dim)
         origins : ndarray of int, optional
             Indices of the modes around which they lie.
+
+        Returns
+        -------
+        ndarray, shape (m,)
+            Log density at the starts, -inf where it is rejected.
         """
         with np.errstate(all="ignore"):  # far out a density may overflow, which is no news
             value, gradient = self.target.log_density_gradient(starts)
@@ -145,6 +157,7 @@ class Basins:
             climb = Ascent(self.target, starts[kept], value[kept], gradient[kept], hasty=True)
             around = None if origins is None else origins[kept]
             self.explore(climb, around, summit=True)
+        return value
 
     def explore(
         self, climb: Ascent, origins: Labels | None = None, *, summit: bool = False

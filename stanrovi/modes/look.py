@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +15,25 @@ from stanrovi.target import Array, BudgetExhausted, Target
 _WAVES = 64, 192, 256  # climbs side by side: few, and many more where those cost little
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a second look found.
+
+    Attributes
+    ----------
+    modes : tuple of Mode
+        Basins that are new, with their share of the local evidence of all.
+    starts : ndarray, shape (n, dim)
+        Where climbs began, draws of `stanrovi.modes.starts.all_around`.
+    log_density : ndarray, shape (n,)
+        The target there.
+    """
+
+    modes: tuple[Mode, ...]
+    starts: Array
+    log_density: Array
+
+
 def look_again(
     target: Target,
     known: Sequence[Mode],
@@ -22,7 +42,7 @@ def look_again(
     *,
     most_gradients: int,
     held: Held | None = None,
-) -> tuple[Mode, ...]:
+) -> Look:
     """Climb from all around, until some basin is found that is not among the known ones.
 
     Climbs that a known basin explains end at once, so that most cost one gradient.
@@ -42,20 +62,23 @@ def look_again(
 
     Returns
     -------
-    tuple of Mode
-        Basins that are new, with their share of the local evidence of all.
+    Look
     """
     basins = Basins(target, list(known), held=held)
     before = target.n_gradients
+    begun, values = [np.empty((0, target.dim))], [np.empty(0)]
     for wave, n in enumerate(_WAVES):
         if target.n_gradients - before >= most_gradients:
             break
         starts = all_around(known, rng, n)[0]
         try:
-            basins.climb_from(starts if wave else np.concatenate([first, starts]))
+            if not wave and len(first):
+                basins.climb_from(first)
+            values.append(basins.climb_from(starts))
+            begun.append(starts)
         except BudgetExhausted:
             break
         new = [m for m in basins.weighted() if not any(m.position is k.position for k in known)]
         if new:
-            return tuple(new)
-    return ()
+            return Look(tuple(new), np.concatenate(begun), np.concatenate(values))
+    return Look((), np.concatenate(begun), np.concatenate(values))

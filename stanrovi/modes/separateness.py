@@ -69,7 +69,8 @@ class ModeReport:
     misfit : str or None
         Why one rotated product cannot hold the modes.
     n_starts, n_usable, n_improper, n_gradients : int
-        See `stanrovi.modes.search.SearchResult`.
+    unseen : float
+        Chance that another climb finds a new basin; see `stanrovi.modes.search.SearchResult`.
     warnings : tuple of str
         That no mode was found, for one.
     """
@@ -84,6 +85,7 @@ class ModeReport:
     n_usable: int
     n_improper: int
     n_gradients: int
+    unseen: float
     warnings: tuple[str, ...]
 
     def __repr__(self) -> str:
@@ -98,7 +100,12 @@ class ModeReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as ``stanrovi modes --json`` prints it."""
         rows = [
-            {"weight": m.weight, "log_density": m.log_density, "position": m.position.tolist()}
+            {
+                "weight": m.weight,
+                "log_density": m.log_density,
+                "orbit": m.orbit,
+                "position": m.position.tolist(),
+            }
             for m in self.modes
         ]
         return {
@@ -114,6 +121,7 @@ class ModeReport:
             "n_usable": self.n_usable,
             "n_improper": self.n_improper,
             "n_gradients": self.n_gradients,
+            "unseen": self.unseen,
             "warnings": list(self.warnings),
         }
 
@@ -149,6 +157,7 @@ def mode_report(
         search.n_usable,
         search.n_improper,
         n_gradients,
+        search.unseen,
         search.doubts,
     )
 

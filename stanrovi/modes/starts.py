@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaln, logsumexp
 
 from stanrovi.errors import DensityError
 from stanrovi.modes.basins import Labels, Mode
@@ -111,6 +112,32 @@ def all_around(modes: Sequence[Mode], rng: np.random.Generator, n: int) -> tuple
         step = direction * mode.sd if turn % 4 == 3 else mode.axes.apply(direction[None])[0]
         starts += [mode.position + step, mode.position - step]
     return np.stack(starts[:n]), _origins(n, len(modes))
+
+
+def all_around_log_density(modes: Sequence[Mode], x: Array) -> Array:
+    """Log density (n,) of the points that `all_around` gives, at x (n, dim)."""
+    d = x.shape[1]
+    scale = np.sqrt(max(1.0, d / _FEW_DIMENSIONS))
+    log_sphere = np.log(2) + 0.5 * d * np.log(np.pi) - gammaln(0.5 * d)
+
+    def radial(u: Array, log_volume: float, limits: tuple[float, float]) -> Array:
+        r = np.linalg.norm(u, axis=1)
+        low, high = scale * np.array(limits)
+        inside = (r >= low) & (r <= high)
+        log_r = np.log(np.where(inside, r, 1.0))
+        value = -d * log_r - np.log(np.log(high / low)) - log_sphere - log_volume
+        return np.where(inside, value, -np.inf)
+
+    parts = []
+    for mode in modes:
+        step = x - mode.position
+        white = mode.axes.solve(step)
+        parts += [
+            np.log(0.5) + radial(white, mode.axes.log_volume, _FAR),
+            np.log(0.25) + radial(white, mode.axes.log_volume, _NEAR),
+            np.log(0.25) + radial(step / mode.sd, float(np.log(mode.sd).sum()), _NEAR),
+        ]
+    return np.asarray(logsumexp(parts, axis=0) - np.log(len(modes)))
 
 
 def _origins(n: int, count: int) -> Labels:

@@ -160,5 +160,5 @@ def _unseen(
     if not len(beyond) or not fit.modes:
         return np.empty((0, target.dim))
     first = x[rng.choice(beyond, min(_CLIMBS, len(beyond)), replace=False)]
-    new = look_again(target, fit.modes, first, rng, most_gradients=_LOOK)
-    return np.array([mode.position for mode in new]).reshape(-1, target.dim)
+    look = look_again(target, fit.modes, first, rng, most_gradients=_LOOK)
+    return np.array([mode.position for mode in look.modes]).reshape(-1, target.dim)

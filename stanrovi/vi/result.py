@@ -65,6 +65,9 @@ class FitResult:
         Estimated error of the marginal of each scalar parameter.
     absent : ndarray, shape (m, dim)
         Where modes are that the checks found and the fit lacks, unconstrained space.
+    unseen : float
+        Chance that another climb of the mode search finds a new basin: the share of its climbs
+        that ended in a basin met only once.
     roots : tuple of Root
         What a conditional fit found to rule the spread of others.
     """
@@ -94,6 +97,7 @@ class FitResult:
     warnings: tuple[str, ...]
     errors: MarginalErrors
     absent: Array
+    unseen: float = 0.0
     roots: tuple[Root, ...] = ()
 
     @cached_property

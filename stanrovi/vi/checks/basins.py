@@ -11,7 +11,8 @@ from scipy.special import logsumexp
 
 from stanrovi.modes.basins import Mode, basin_labels
 from stanrovi.modes.explore import Held
-from stanrovi.modes.look import look_again
+from stanrovi.modes.look import Look, look_again
+from stanrovi.modes.starts import all_around_log_density
 from stanrovi.modes.symmetry import Image, exchanged, images, symmetries
 from stanrovi.target import Array, BudgetExhausted
 from stanrovi.vi.checks.evidence import Evidence
@@ -23,6 +24,8 @@ _SEEN = 0.02  # share of all mass from which on a mode counts
 _LOST = 0.2  # share of its weight below which a mode has no draws to speak of
 _PROBES = 128
 _POOREST = 16  # draws where the fit has least of the target's mass: climbs begin there, too
+_LEAST_STARTS = 50
+_FAR_ABOVE = 1.0  # nats by which the target is where the fit explains nothing
 _BULK, _MORE = 0.002, 0.5  # share of draws outside the bulk; nats above the ratios inside
 _HELD = 3.0  # nats by which a fit may be lower at a mode than at its image
 
@@ -79,7 +82,7 @@ def shifts(modes: Sequence[Mode], weighted: Weighted) -> tuple[Shift, ...]:
 
 def absent_modes(
     evidence: Evidence, modes: Sequence[Mode], most_gradients: int, rng: np.random.Generator
-) -> tuple[tuple[Mode, float], ...]:
+) -> tuple[tuple[tuple[Mode, float], ...], tuple[float, float]]:
     """Look for further modes, and keep those whose mass the fit lacks.
 
     Parameters
@@ -92,15 +95,38 @@ def absent_modes(
 
     Returns
     -------
-    tuple of (Mode, float)
+    modes : tuple of (Mode, float)
         With their share of the target's mass, heaviest first.
+    unexplained : (float, float)
+        Share of the mass that nothing found so far explains, and its standard error.
     """
     poorest = evidence.x[np.argsort(-evidence.log_ratio)[:_POOREST]]
-    new = look_again(
+    look = look_again(
         evidence.target, modes, poorest, rng, most_gradients=most_gradients, held=_held(evidence)
     )
-    found = [(mode, _lacking(evidence, mode, rng)) for mode in new]
-    return tuple(sorted((a for a in found if a[1] >= _SEEN), key=lambda a: -a[1]))
+    found = [(mode, _lacking(evidence, mode, rng)) for mode in look.modes]
+    absent = tuple(sorted((a for a in found if a[1] >= _SEEN), key=lambda a: -a[1]))
+    return absent, (0.0, 0.0) if absent else _unexplained(evidence, modes, look)
+
+
+def _unexplained(evidence: Evidence, modes: Sequence[Mode], look: Look) -> tuple[float, float]:
+    """Share of the mass where the target is far above the fit, by the points where climbs began.
+
+    They are draws of a density of their own, wide and heavy-tailed, around the modes.
+    """
+    if len(look.starts) < _LEAST_STARTS:
+        return 0.0, 0.0
+    accepted = evidence.log_ratio[np.isfinite(evidence.log_p)]
+    log_mass = logsumexp(accepted) - np.log(len(accepted))
+    with np.errstate(all="ignore"):
+        log_p = look.log_density - log_mass
+        log_q = evidence.family.log_density(look.starts)
+        beyond = log_p > np.nan_to_num(log_q, nan=-np.inf) + _FAR_ABOVE
+        proposal = all_around_log_density(modes, look.starts)
+        weight = np.where(beyond, np.exp(np.minimum(log_p - proposal, 50.0)), 0.0)
+    share = float(np.nan_to_num(weight).mean())
+    se = float(np.nan_to_num(weight).std() / np.sqrt(len(weight)))
+    return share / (1 + share), se / (1 + share) ** 2
 
 
 def _held(evidence: Evidence) -> Held:

@@ -34,6 +34,8 @@ class Checks:
         What symmetries of the target say of its modes.
     absent : tuple of (Mode, float)
         Modes found only now that the fit lacks, with their share of all mass; heaviest first.
+    unexplained : (float, float)
+        Share of the mass that no basin and no draw of the fit explains, with its standard error.
     """
 
     errors: MarginalErrors
@@ -41,6 +43,7 @@ class Checks:
     shifts: tuple[Shift, ...]
     orbits: Orbits
     absent: tuple[tuple[Mode, float], ...]
+    unexplained: tuple[float, float] = (0.0, 0.0)
 
     @property
     def places(self) -> list[Array]:
@@ -87,9 +90,11 @@ def examine(
     errors, weighted = marginal_errors(evidence, scalars, most if probe else 0, rng)
     found = Orbits((), ())
     absent: tuple[tuple[Mode, float], ...] = ()
+    unexplained = (0.0, 0.0)
     lost = lost_modes(modes)
     if search and modes and not lost:
         found = orbits(evidence, modes, names)
         if not found.missing:
-            absent = absent_modes(evidence, modes, most // (1 if probe else _SHORT_LOOK), rng)
-    return Checks(errors, lost, shifts(modes, weighted), found, absent)
+            share = 1 if probe else _SHORT_LOOK
+            absent, unexplained = absent_modes(evidence, modes, most // share, rng)
+    return Checks(errors, lost, shifts(modes, weighted), found, absent, unexplained)

@@ -22,6 +22,8 @@ from stanrovi.vi.outcome import Outcome
 
 _ERROR = 0.105  # sds at which a marginal is wrong: W1 of 0.1, beyond the noise of the draws
 _UNSURE = 0.05  # Monte Carlo error of an estimate that says nothing
+_UNSEEN = 0.02  # chance of a new basin
+_UNEXPLAINED = 0.03  # share of the mass
 _LAPLACE = 0.10  # error of a mode's weight, where only local evidence tells it
 _SAMPLE = "Sample instead, which starts from such a fit (`stanrovi sample`, stanrovi.sample)."
 _AUTO = "Fit by method auto, which looks for a richer family."
@@ -48,6 +50,8 @@ class Case:
         ``log p - log q`` at draws of the fit, -inf where the target rejects one.
     khat : float
     checks : Checks
+    unseen : float
+        Chance that another climb finds a new basin.
     roots : tuple of Root
     names : sequence of str
         Unconstrained parameters.
@@ -59,6 +63,7 @@ class Case:
     log_ratio: Array
     khat: float
     checks: Checks
+    unseen: float
     roots: tuple[Root, ...]
     names: Sequence[str]
 
@@ -84,7 +89,7 @@ def judge(case: Case) -> Verdict:
     lost += [*_missing_images(case), *_absent(case)]
     if lost:
         return _verdict("collapsed", lost)
-    doubts = [*shape, *_ending(case), *_rejections(case)]
+    doubts = [*shape, *_unexplained(case), *_unseen(case), *_ending(case), *_rejections(case)]
     if doubts:
         return _verdict("suspect", doubts)
     return _verdict("ok", [(reason, "") for reason in _support(case)])
@@ -213,6 +218,28 @@ def _weights(case: Case) -> list[Doubt]:
         )
         doubts.append((reason, _more_components(case)))
     return doubts
+
+
+def _unseen(case: Case) -> list[Doubt]:
+    if case.unseen <= _UNSEEN:
+        return []
+    reason = (
+        f"about {case.unseen:.0%} chance that another climb finds a new basin: so large a share of "
+        "the climbs ended in basins met only once"
+    )
+    cure = "Fit with another seed, whose climbs begin elsewhere; or sample with a wide leg"
+    return [(reason, f"{cure} (`stanrovi sample --wide-leg`).")]
+
+
+def _unexplained(case: Case) -> list[Doubt]:
+    share, se = case.checks.unexplained
+    if not share - 2 * se > _UNEXPLAINED:
+        return []
+    reason = (
+        f"about {share:.0%} (± {se:.0%}) of the mass lies around the fit, where it has next to no "
+        "draws and no basin is known: a plateau, a ridge, a wide basin around a narrow one"
+    )
+    return [(reason, _SAMPLE)]
 
 
 def _ending(case: Case) -> list[Doubt]:

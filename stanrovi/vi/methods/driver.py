@@ -16,6 +16,7 @@ from stanrovi.modes.basins import Mode, basin_shares
 from stanrovi.modes.search import SearchResult, extended_search, search_modes
 from stanrovi.scalars import Scalars
 from stanrovi.target import Array, BudgetExhausted, Density, Target
+from stanrovi.vi.checks.basins import Shift
 from stanrovi.vi.checks.evidence import Evidence
 from stanrovi.vi.checks.examine import Checks, examine
 from stanrovi.vi.checks.verdict import Case, judge
@@ -135,7 +136,9 @@ def fit_density(
                 probe=probe,
                 search=outcome.misfit is None,
             )
-        return _Tried(search, outcome, modes, evidence, checks, seconds)
+        return _Tried(
+            search, outcome, _with_errors(modes, checks.shifts), evidence, checks, seconds
+        )
 
     last = tried(_searched(run, streams[0], known, coordinates.names))
     for _ in range(_REPAIRS if method in _SEVERAL else 0):
@@ -163,6 +166,7 @@ def fit_density(
             evidence.log_ratio,
             evidence.khat,
             last.checks,
+            last.search.unseen,
             roots,
             coordinates.names,
         )
@@ -197,6 +201,7 @@ def fit_density(
         warnings=warnings(last.search, target, run.trace, outcome, names),
         errors=last.checks.errors,
         absent=np.array(last.checks.places).reshape(-1, target.dim),
+        unseen=last.search.unseen,
         roots=roots,
     )
 
@@ -268,3 +273,9 @@ def _with_masses(modes: tuple[Mode, ...], draws: Array) -> tuple[Mode, ...]:
         return ()
     share = basin_shares(modes, draws)
     return tuple(replace(m, mass=float(s)) for m, s in zip(modes, share, strict=True))
+
+
+def _with_errors(modes: tuple[Mode, ...], shifts: Sequence[Shift]) -> tuple[Mode, ...]:
+    if not shifts:
+        return tuple(replace(m, mass_se=0.0) for m in modes)
+    return tuple(replace(m, mass_se=s.noise) for m, s in zip(modes, shifts, strict=True))
