@@ -114,3 +114,10 @@ def _console() -> Console:
     from rich.console import Console
 
     return Console(width=WIDTH)
+
+
+def orbit(number: int | None) -> str:
+    """Name an orbit of modes: A, B, ...; a mode that no symmetry moves has none."""
+    if number is None:
+        return "-"
+    return chr(ord("A") + number) if number < 26 else str(number + 1)

@@ -21,9 +21,11 @@ from stanrovi_cli.options import (
     seed_option,
     strict_option,
 )
+from stanrovi_cli.relabelling import as_dict, loaded, relabel_option, relabelled, show
 
 if TYPE_CHECKING:
     from stanrovi.runs.fit import Fit
+    from stanrovi.runs.relabel import Relabelled
     from stanrovi.runs.resample import Resampled
 
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Also resample the draws by importance weights; --output then holds those.",
 )
+@relabel_option
 @path_option("--inits", help="Folder for starts and metric as the JSON files that CmdStan reads.")
 @engine_option
 @file_options
@@ -52,6 +55,7 @@ def command(
     max_gradients: int | None,
     max_seconds: float | None,
     resample: bool,
+    relabel: bool,
     inits: Path | None,
     engine: str,
     output: Path | None,
@@ -65,34 +69,42 @@ def command(
     Pareto k-hat and a verdict on the fit. With --output the draws are written as
     NetCDF, which ArviZ reads.
     """
+    from stanrovi.errors import UsageError
     from stanrovi.io.files import check_output, check_output_folder
     from stanrovi_cli.running import run_fit
 
+    if resample and relabel:
+        raise UsageError("--resample and --relabel each give other draws; choose one.")
     if output is not None:
         check_output(output, overwrite=overwrite)
     if inits is not None:
         check_output_folder(inits, overwrite=overwrite)
     budget = {"max_gradients": max_gradients, "max_seconds": max_seconds}
-    fit = run_fit(model, data, method, checked_seed(seed), draws, engine, **budget)
+    seed = checked_seed(seed)
+    built = loaded(model, data, engine, seed)
+    fit = run_fit(built, None, method, seed, draws, **budget)
     corrected, refusal = _resampled(fit) if resample else (None, "")
-    if refusal:
-        console.warn([refusal])
+    one, refused = relabelled(fit, built) if relabel else (None, "")
     if output is not None:
         from stanrovi.io.netcdf import write_netcdf
 
-        write_netcdf(
-            fit.draws if corrected is None else corrected.draws, output, overwrite=overwrite
-        )
+        changed = corrected or one
+        write_netcdf(fit.draws if changed is None else changed.draws, output, overwrite=overwrite)
     if inits is not None:
         fit.write_warm_start(inits, overwrite=overwrite)
     if as_json:
         told = _as_dict(fit, output)
         if resample:
             told["resampled"] = _resampled_dict(corrected, refusal)
+        if relabel:
+            told["relabelled"] = as_dict(one, refused)
         console.print_json(told)
     else:
-        _show(fit, output, inits, corrected)
-    if strict and (fit.verdict.name != "ok" or refusal):
+        _show(fit, corrected, one)
+        written = [path for path in (output, inits) if path is not None]
+        if written:
+            console.wrote(*written)
+    if strict and (fit.verdict.name != "ok" or refusal or refused):
         click.get_current_context().exit(3)
 
 
@@ -103,7 +115,9 @@ def _resampled(fit: Fit) -> tuple[Resampled | None, str]:
     try:
         return fit.resample(), ""
     except DrawsError as error:
-        return None, f"Not resampled. {error}"
+        refusal = f"Not resampled. {error}"
+        console.warn([refusal])
+        return None, refusal
 
 
 def _resampled_dict(corrected: Resampled | None, refusal: str) -> dict[str, Any]:
@@ -138,6 +152,7 @@ def _as_dict(fit: Fit, output: Path | None) -> dict[str, Any]:
         "seed": result.seed,
         "engine": fit.engine,
         "modes": mode_rows(result.modes),
+        "unseen": result.unseen,
         "summary": moments(fit.draws),
         "verdict": result.verdict.name,
         "reasons": result.verdict.reasons,
@@ -148,7 +163,7 @@ def _as_dict(fit: Fit, output: Path | None) -> dict[str, Any]:
     }
 
 
-def _show(fit: Fit, output: Path | None, inits: Path | None, corrected: Resampled | None) -> None:
+def _show(fit: Fit, corrected: Resampled | None, one: Relabelled | None) -> None:
     from stanrovi_cli.summary import print_summary
 
     result = fit.result
@@ -173,11 +188,9 @@ def _show(fit: Fit, output: Path | None, inits: Path | None, corrected: Resample
             f"{corrected.ess:,.0f} draws."
         )
         print_summary(corrected.draws)
+    show(one)
     if len(result.modes) > 1:
         _show_modes(fit)
-    written = [path for path in (output, inits) if path is not None]
-    if written:
-        console.wrote(*written)
 
 
 def _checking(fit: Fit) -> str:
@@ -186,11 +199,24 @@ def _checking(fit: Fit) -> str:
 
 
 def _show_modes(fit: Fit) -> None:
+    modes = fit.result.modes
+    with_orbits = any(mode.orbit is not None for mode in modes)
     console.table(
-        ("mode", "log density", "evidence", "draws"),
+        ("mode", *(["orbit"] if with_orbits else []), "log density", "evidence", "draws", "error"),
         [
-            (str(i), f"{mode.log_density:.2f}", f"{mode.weight:.1%}", f"{mode.mass:.1%}")
-            for i, mode in enumerate(fit.result.modes, 1)
+            (
+                str(i),
+                *([console.orbit(mode.orbit)] if with_orbits else []),
+                f"{mode.log_density:.2f}",
+                f"{mode.weight:.1%}",
+                f"{mode.mass:.1%}",
+                f"{mode.mass_se:.1%}",
+            )
+            for i, mode in enumerate(modes, 1)
         ],
-        "Modes: share of the local evidence, and of the draws",
+        "Modes: share of the local evidence, and of the draws with its standard error"
+        + (" (modes of one orbit are images of each other)" if with_orbits else ""),
+    )
+    console.say(
+        f"Chance that another climb finds a new basin: {fit.result.unseen:.1%}, of the climbs made."
     )

@@ -48,6 +48,7 @@ def _show(report: ModeReport, seed: int) -> None:
     rows = [
         ("model", report.model),
         ("search", f"{report.n_starts} starts, {report.n_gradients:,} gradients, seed {seed}"),
+        ("unseen", f"about {report.unseen:.1%} chance that another climb finds a new basin"),
     ]
     if not report.modes:
         console.facts([*rows, ("modes", "none found, so nothing is known of their separateness")])
@@ -55,12 +56,12 @@ def _show(report: ModeReport, seed: int) -> None:
     rows += [("original", _separated(report.original)), ("rotated", _separated(report.rotated))]
     console.facts([*rows, *([("misfit", report.misfit)] if report.misfit else [])])
     console.table(
-        ("mode", "log density", "evidence"),
+        ("mode", "orbit", "log density", "evidence"),
         [
-            (str(i), f"{mode.log_density:.2f}", f"{mode.weight:.1%}")
+            (str(i), console.orbit(mode.orbit), f"{mode.log_density:.2f}", f"{mode.weight:.1%}")
             for i, mode in enumerate(report.modes, 1)
         ],
-        "Modes: share of the local evidence",
+        "Modes: share of the local evidence; those of one orbit are images by a symmetry",
     )
     _show_positions(report)
 

@@ -19,8 +19,10 @@ from stanrovi_cli.options import (
     seed_option,
     strict_option,
 )
+from stanrovi_cli.relabelling import as_dict, loaded, relabel_option, relabelled, show
 
 if TYPE_CHECKING:
+    from stanrovi.runs.relabel import Relabelled
     from stanrovi.runs.sample_run import SampleRun
 
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     help="Temper from a wide reference also where one basin is known: a look for unseen "
     "modes, at several times the cost.",
 )
+@relabel_option
 @click.option(
     "--max-gradients",
     type=click.IntRange(min=1),
@@ -60,6 +63,7 @@ def command(
     model: str,
     data: Path | None,
     seed: int | None,
+    relabel: bool,
     engine: str,
     output: Path | None,
     overwrite: bool,
@@ -82,16 +86,20 @@ def command(
         check_output(output, overwrite=overwrite)
     if csv is not None:
         check_output_folder(csv, overwrite=overwrite)
-    run = run_sample(model, data, checked_seed(seed), engine, **settings)
+    seed = checked_seed(seed)
+    built = loaded(model, data, engine, seed)
+    run = run_sample(built, None, seed, **settings)
+    one, refused = relabelled(run, built) if relabel else (None, "")
     if output is not None:
-        write_netcdf(run.draws, output, overwrite=overwrite)
+        write_netcdf(run.draws if one is None else one.draws, output, overwrite=overwrite)
     if csv is not None:
         run.save_csv(csv, overwrite=overwrite)
     if as_json:
-        console.print_json(_as_dict(run, output, csv))
+        told = _as_dict(run, output, csv)
+        console.print_json(told | ({"relabelled": as_dict(one, refused)} if relabel else {}))
     else:
-        _show(run, output, csv)
-    if strict and not run.trusted:
+        _show(run, output, csv, one)
+    if strict and (refused or not run.trusted):
         click.get_current_context().exit(3)
 
 
@@ -148,7 +156,7 @@ def _mode_rows(run: SampleRun) -> list[dict[str, Any]]:
     return rows
 
 
-def _show(run: SampleRun, output: Path | None, csv: Path | None) -> None:
+def _show(run: SampleRun, output: Path | None, csv: Path | None, one: Relabelled | None) -> None:
     from stanrovi_cli.summary import print_summary
 
     result, draws = run.result, run.draws
@@ -165,11 +173,18 @@ def _show(run: SampleRun, output: Path | None, csv: Path | None) -> None:
         ]
     )
     print_summary(draws, chains=True)
+    show(one, chains=True)
     if len(result.fit.modes) > 1:
         console.table(
-            ("mode", "evidence", "draws", "error"),
+            ("mode", "orbit", "evidence", "draws", "error"),
             [
-                (str(i), f"{row['weight']:.1%}", f"{row['mass']:.1%}", f"{row['mass_se']:.1%}")
+                (
+                    str(i),
+                    console.orbit(row["orbit"]),
+                    f"{row['weight']:.1%}",
+                    f"{row['mass']:.1%}",
+                    f"{row['mass_se']:.1%}",
+                )
                 for i, row in enumerate(_mode_rows(run), 1)
             ],
             "Modes: share of the local evidence, and of the draws with its Monte Carlo error",

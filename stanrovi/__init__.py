@@ -25,6 +25,7 @@ if _TYPE_CHECKING:
     from stanrovi.runs.fit import Fit, fit
     from stanrovi.runs.nuts import nuts, nuts_from_csv
     from stanrovi.runs.nuts_run import NutsRun
+    from stanrovi.runs.relabel import relabel
     from stanrovi.runs.sample_run import SampleRun
     from stanrovi.runs.sampling import sample
     from stanrovi.stan.model import Model
@@ -45,6 +46,7 @@ _HOME = {
     "nuts": "runs.nuts",
     "nuts_from_csv": "runs.nuts",
     "read_draws": "io.netcdf",
+    "relabel": "runs.relabel",
     "sample": "runs.sampling",
     "sbc": "calibration.sbc",
     "to_arviz": "io.arviz",
@@ -66,6 +68,7 @@ __all__ = [
     "nuts",
     "nuts_from_csv",
     "read_draws",
+    "relabel",
     "sample",
     "sbc",
     "to_arviz",

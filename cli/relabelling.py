@@ -1,0 +1,73 @@
+"""``--relabel``: draws in one labelling, for fits and samples alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stanrovi_cli import console
+from stanrovi_cli.progress import working
+
+if TYPE_CHECKING:
+    from stanrovi.runs.fit import Fit
+    from stanrovi.runs.relabel import Relabelled
+    from stanrovi.runs.sample_run import SampleRun
+    from stanrovi.stan.model import Model
+
+
+def relabel_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--relabel``."""
+    return click.option(
+        "--relabel",
+        is_flag=True,
+        help="Also give the draws in one labelling of modes that symmetries exchange; --output "
+        "then holds those.",
+    )(command)
+
+
+def loaded(model: str, data: Path | None, engine: Any, seed: int) -> Model:
+    """Load a model, for a run and for what follows it."""
+    from stanrovi.stan.model import Model
+
+    with working(f"loading {model}"):
+        return Model(model, data, engine=engine, seed=seed)
+
+
+def relabelled(run: Fit | SampleRun, model: Model) -> tuple[Relabelled | None, str]:
+    """Relabel, or say why not: the run itself is not lost for that."""
+    from stanrovi.errors import DrawsError
+    from stanrovi.runs.relabel import relabel
+
+    try:
+        return relabel(run, model), ""
+    except DrawsError as error:
+        refusal = f"Not relabelled. {error}"
+        console.warn([refusal])
+        return None, refusal
+
+
+def as_dict(found: Relabelled | None, refusal: str) -> dict[str, Any]:
+    """Give what ``--json`` tells of it."""
+    from stanrovi_cli.summary import moments
+
+    if found is None:
+        return {"refused": refusal, "moved": None, "representatives": None, "summary": None}
+    return {
+        "refused": None,
+        "moved": found.moved,
+        "reason": found.reason,
+        "representatives": list(found.representatives),
+        "summary": moments(found.draws),
+    }
+
+
+def show(found: Relabelled | None, *, chains: bool = False) -> None:
+    """Print what was done, and the summary of the draws now."""
+    from stanrovi_cli.summary import print_summary
+
+    if found is not None:
+        console.say(f"Relabelled {found.moved:.0%} of the draws. {found.reason}")
+        print_summary(found.draws, chains=chains)

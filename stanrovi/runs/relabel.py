@@ -1,0 +1,149 @@
+"""Draws in one representative of modes that symmetries of a posterior exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stanrovi.draws import Draws
+from stanrovi.errors import DrawsError, UsageError
+from stanrovi.io.arviz import to_arviz
+from stanrovi.modes.basins import Mode, basin_labels
+from stanrovi.runs.fit import Fit
+from stanrovi.runs.record import constrained
+from stanrovi.runs.sample_run import SampleRun
+from stanrovi.runs.summary import summary_frame
+from stanrovi.stan.data import DataSource
+from stanrovi.stan.model import Model, ModelSource, as_model
+from stanrovi.target import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, repr=False)
+class Relabelled:
+    """Draws in one representative of each orbit of modes.
+
+    Attributes
+    ----------
+    draws : Draws
+    representatives : tuple of dict
+        The mode to which each orbit was taken: parameters under their Stan names, constrained.
+    moved : float
+        Share of the draws that were taken there from another mode.
+    reason : str
+        Which symmetries there are, and where the draws are now.
+    """
+
+    draws: Draws
+    representatives: tuple[dict[str, Any], ...]
+    moved: float
+    reason: str
+
+    def to_arviz(self) -> Any:
+        """Convert to ArviZ's container (InferenceData or DataTree)."""
+        return to_arviz(self.draws)
+
+    def summary(self) -> pd.DataFrame:
+        """Mean, sd and quantiles of every scalar parameter; see `stanrovi.runs.fit.Fit.summary`."""
+        return summary_frame(self.draws)
+
+    def __repr__(self) -> str:
+        return f"<Relabelled: {self.moved:.0%} of the draws moved. {self.reason}>"
+
+
+def relabel(run: Fit | SampleRun, model: ModelSource, data: DataSource = None) -> Relabelled:
+    """Take draws to one representative of the modes that symmetries exchange.
+
+    Labels that switch, factors that turn their sign: the posterior has a full orbit of modes,
+    all of which say the same. Every draw is moved by the symmetry that takes its basin to the
+    first mode of the orbit.
+
+    Parameters
+    ----------
+    run : Fit or SampleRun
+    model, data
+        Of the run; see `stanrovi.fit`.
+
+    Returns
+    -------
+    Relabelled
+
+    Raises
+    ------
+    DrawsError
+        If no symmetry of the density exchanges modes of the run.
+    UsageError
+        If the run is one of another model.
+    ModelError, DataError
+        If the model cannot be built.
+    """
+    built = as_model(model, data)
+    known = run.result if isinstance(run, Fit) else run.fit
+    modes, x = known.modes, run.draws.unconstrained
+    if known.dim != built.dim or x is None:
+        raise UsageError(
+            f"The run has {known.dim} unconstrained parameters and {built.name} has "
+            f"{built.dim}; give the model of the run, with the same data."
+        )
+    images = [m for m in modes if m.symmetry is not None]
+    if not images:
+        raise DrawsError(
+            f"There is nothing to relabel: no symmetry of the density exchanges the "
+            f"{len(modes)} mode{'' if len(modes) == 1 else 's'} that the run knows."
+        )
+    labels = basin_labels(modes, x.reshape(-1, built.dim)).reshape(x.shape[:2])
+    moved = x.copy()
+    for k, mode in enumerate(modes):
+        if mode.symmetry is not None:
+            moved[labels == k] = mode.symmetry.inverse.apply(x[labels == k])
+    kept = _representatives(modes)
+    reason = _told(built, modes)
+    seed = int(run.draws.attrs["seed"])
+    facts = run.draws.facts
+    draws = replace(
+        run.draws,
+        posterior=constrained(built, moved, seed=seed),
+        unconstrained=moved,
+        attrs={**run.draws.attrs, "relabelled": reason},
+        facts=None if facts is None else replace(facts, modes=kept),
+    )
+    first = [m.position for m in modes if m.orbit is not None and m.symmetry is None]
+    share = np.isin(labels, [k for k, m in enumerate(modes) if m.symmetry is not None]).mean()
+    return Relabelled(draws, tuple(_values(built, x) for x in first), float(share), reason)
+
+
+def _representatives(modes: Sequence[Mode]) -> tuple[Mode, ...]:
+    """Modes that are no image, each with the weight and mass of its orbit."""
+
+    def whole(mode: Mode) -> Mode:
+        orbit = [m for m in modes if m.orbit == mode.orbit]
+        return replace(
+            mode, weight=sum(m.weight for m in orbit), mass=sum(m.mass for m in orbit), orbit=None
+        )
+
+    return tuple(m if m.orbit is None else whole(m) for m in modes if m.symmetry is None)
+
+
+def _values(model: Model, x: Array) -> dict[str, Any]:
+    values = model.constrain(x[None], seed=1)
+    return {name: values[name][0].tolist() for name in model.parameters}
+
+
+def _told(model: Model, modes: Sequence[Mode]) -> str:
+    """Say which symmetry, how many modes, and which of them the draws are in now."""
+    number = next(m.orbit for m in modes if m.symmetry is not None)
+    orbit = [k for k, m in enumerate(modes) if m.orbit == number]
+    told = [m.symmetry.told(model.unconstrained_names) for m in modes
+            if m.orbit == number and m.symmetry is not None]  # fmt: skip
+    number = 1 + next(k for k in orbit if modes[k].symmetry is None)
+    said = min(told, key=len)
+    more = "" if len(orbit) == 2 else f", and {len(orbit) - 2} more of its kind"
+    return (
+        f"The density is the same with {said}{more}: {len(orbit)} modes say the same. All draws "
+        f"are in the labelling of mode {number}."
+    )
