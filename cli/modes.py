@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stanrovi.modes.separateness import ModeReport, Separateness
 
 _MAX_MODES, _MAX_COORDINATES = 6, 30
+_NOTHING = 0.5  # a bound that says nothing
 
 
 @click.command("modes")
@@ -54,6 +55,8 @@ def _show(report: ModeReport, seed: int) -> None:
         console.facts([*rows, ("modes", "none found, so nothing is known of their separateness")])
         return
     rows += [("original", _separated(report.original)), ("rotated", _separated(report.rotated))]
+    if len(report.modes) > 1:
+        rows.append(("RoVI", f"at most {report.rovi_kl:.3g} nats (KL) from these modes as normals"))
     console.facts([*rows, *([("misfit", report.misfit)] if report.misfit else [])])
     console.table(
         ("mode", "orbit", "log density", "evidence"),
@@ -63,7 +66,26 @@ def _show(report: ModeReport, seed: int) -> None:
         ],
         "Modes: share of the local evidence; those of one orbit are images by a symmetry",
     )
+    if any(pair.separateness.bound < _NOTHING for pair in report.pairs):
+        _show_pairs(report)
     _show_positions(report)
+
+
+def _show_pairs(report: ModeReport) -> None:
+    console.table(
+        ("modes", "coordinates", "epsilon", "lighter at most"),
+        [
+            (
+                f"{pair.first + 1} and {pair.second + 1}",
+                " and ".join(pair.separateness.coordinates),
+                f"{pair.separateness.epsilon:.2g}",
+                f"{pair.separateness.bound:.2%}",
+            )
+            for pair in report.pairs
+            if pair.separateness.bound < _NOTHING
+        ],
+        "Pairs: what a product on the original coordinates can leave the lighter of their corners",
+    )
 
 
 def _show_positions(report: ModeReport) -> None:
@@ -84,7 +106,7 @@ def _separated(found: Separateness | None) -> str:
     if found is None:
         return "one mode, nothing to lose"
     pair = " and ".join(found.coordinates)
-    if found.bound >= 0.5:
+    if found.bound >= _NOTHING:
         return f"coordinates {pair}: no bound on the smaller mode (epsilon {found.epsilon:.2g})"
     return (
         f"coordinates {pair} separate the modes up to epsilon {found.epsilon:.2g}: a product on "

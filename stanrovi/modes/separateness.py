@@ -10,31 +10,40 @@ off the diagonal, data processing gives ``KL(q || pi) >= kl(m || eps)``, while
 fitting one component alone costs at most ``C = min_k { -log w_k + KL(q_k ||
 P_k) }``. So the smaller mode's mass under the mean-field optimum is at most the
 root ``m*`` of ``kl(m || eps) = C``. One separated coordinate alone does no harm.
+
+Of several modes any two groups can be compared, eps being what the whole target has outside both
+corners: the heaviest against the rest, and every pair with the others wherever they lie.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import ndtr, xlogy
+from scipy.special import ndtr
 
 from stanrovi.families.axes import DenseAxes
 from stanrovi.modes.basins import Mode
+from stanrovi.modes.bounds import collapse_bound, rovi_bound_of_modes
 from stanrovi.modes.lattice import Lattice, find_lattice
 from stanrovi.modes.search import SearchResult
+from stanrovi.target import Array
+
+_PAIRED = 6  # heaviest modes, of which all pairs are told
+_CANDIDATES = 6  # axes tried in pairs
 
 
 @dataclass(frozen=True)
 class Separateness:
-    """How separate the two heaviest modes are for a product measure on given axes.
+    """How separate two groups of modes are for a product measure on given axes.
 
     Attributes
     ----------
     epsilon : float
-        Mass of either mode (local Gaussian) outside its corner, at most.
+        Mass of the target (as local Gaussians) outside the two corners, at most.
     coordinates : tuple of str
         The pair that separates them best; one name in one dimension.
     thresholds : tuple of float
@@ -43,7 +52,7 @@ class Separateness:
         Nats that keeping one mode alone costs, at most (C above).
     bound : float
         Largest mass m* that a product measure which beats that cost can leave
-        the smaller mode; 0.5 where the bound says nothing.
+        the lighter corner; 0.5 where the bound says nothing.
     """
 
     epsilon: float
@@ -51,6 +60,22 @@ class Separateness:
     thresholds: tuple[float, ...]
     cost: float
     bound: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Separateness of two modes among several.
+
+    Attributes
+    ----------
+    first, second : int
+        Indices of the modes.
+    separateness : Separateness
+    """
+
+    first: int
+    second: int
+    separateness: Separateness
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,8 +89,13 @@ class ModeReport:
     names : tuple of str
         Unconstrained parameters.
     original, rotated : Separateness or None
-        For the coordinate axes, and for the axes that RoVI would begin with;
-        None with fewer than two modes.
+        Of the heaviest mode against all others, for the coordinate axes and for the axes that
+        RoVI would begin with; None with fewer than two modes.
+    pairs : tuple of Pair
+        Of more than two modes, each two of the heaviest, on the coordinate axes.
+    rovi_kl : float
+        Nats by which the best rotated product differs from the modes' local Gaussians, at most;
+        see `stanrovi.modes.bounds.rovi_bound`.
     misfit : str or None
         Why one rotated product cannot hold the modes.
     n_starts, n_usable, n_improper, n_gradients : int
@@ -80,6 +110,8 @@ class ModeReport:
     names: tuple[str, ...]
     original: Separateness | None
     rotated: Separateness | None
+    pairs: tuple[Pair, ...]
+    rovi_kl: float
     misfit: str | None
     n_starts: int
     n_usable: int
@@ -116,6 +148,11 @@ class ModeReport:
                 "original": None if self.original is None else asdict(self.original),
                 "rotated": None if self.rotated is None else asdict(self.rotated),
             },
+            "pairs": [
+                {"modes": [pair.first + 1, pair.second + 1], **asdict(pair.separateness)}
+                for pair in self.pairs
+            ],
+            "rovi_kl": self.rovi_kl,
             "misfit": self.misfit,
             "n_starts": self.n_starts,
             "n_usable": self.n_usable,
@@ -141,88 +178,132 @@ def mode_report(
         Unconstrained parameters.
     """
     original = rotated = misfit = None
-    if len(search.modes) >= 2:
-        lattice = find_lattice(search.modes)
+    pairs: tuple[Pair, ...] = ()
+    modes = search.modes
+    if len(modes) >= 2:
+        lattice = find_lattice(modes)
         misfit = lattice.misfit
-        original = separateness(search.modes, names)
-        rotated = separateness(*_in_lattice(search.modes, lattice))
+        original = separateness(modes, names)
+        rotated = separateness(*_in_lattice(modes, lattice))
+    if len(modes) > 2:
+        pairs = tuple(
+            Pair(k, j, separateness(modes, names, [k], [j]))
+            for k, j in combinations(range(min(len(modes), _PAIRED)), 2)
+        )
     return ModeReport(
-        model,
-        search.modes,
-        names,
-        original,
-        rotated,
-        misfit,
-        search.n_starts,
-        search.n_usable,
-        search.n_improper,
-        n_gradients,
-        search.unseen,
-        search.doubts,
+        model=model,
+        modes=modes,
+        names=names,
+        original=original,
+        rotated=rotated,
+        pairs=pairs,
+        rovi_kl=rovi_bound_of_modes(modes),
+        misfit=misfit,
+        n_starts=search.n_starts,
+        n_usable=search.n_usable,
+        n_improper=search.n_improper,
+        n_gradients=n_gradients,
+        unseen=search.unseen,
+        warnings=search.doubts,
     )
 
 
-def separateness(modes: tuple[Mode, ...], names: tuple[str, ...]) -> Separateness:
-    """Separateness of the two heaviest modes from their local Gaussians.
+def separateness(
+    modes: tuple[Mode, ...],
+    names: tuple[str, ...],
+    first: Sequence[int] = (0,),
+    second: Sequence[int] | None = None,
+) -> Separateness:
+    """Separateness of two groups of modes from their local Gaussians.
 
     Parameters
     ----------
     modes : tuple of Mode
-        At least two, heaviest first. Further modes are left out of the bound.
+        At least two, all of the target's; heaviest first.
     names : tuple of str
         Coordinates.
+    first, second : sequence of int
+        The groups: the heaviest mode against all others if not given. Modes in neither may lie
+        in either corner; what they have outside both counts.
 
     Returns
     -------
     Separateness
-        ``epsilon`` bounds the mass outside a corner by the sum of the two
-        coordinates' tails (exact up to that union bound).
+        ``epsilon`` bounds the mass outside the corners by the sum of two coordinates' tails
+        (exact up to that union bound).
     """
-    first, second = modes[:2]
-    s0, s1 = first.sd, second.sd
-    gap = second.position - first.position
-    tail = ndtr(-np.abs(gap) / (s0 + s1))
-    threshold = first.position + gap * s0 / (s0 + s1)
-    best = np.argsort(tail, kind="stable")[:2]
-    epsilon = float(min(tail[best].sum(), 1.0)) if len(names) > 1 else 1.0
-    cost = _cost_of_one(first, second)
+    weight = np.array([m.weight for m in modes])
+    weight = weight / weight.sum()
+    groups = np.zeros(len(modes))  # -1 and 1: on which side
+    groups[list(first)] = -1
+    groups[list(second) if second is not None else groups == 0] = 1
+    cost = _cost_of_one(modes, weight)
+    cuts = _cuts(modes, weight, groups)[:_CANDIDATES]
+    found: list[tuple[float, tuple[_Cut, ...]]] = [(1.0, (cuts[0],))]
+    if len(names) > 1:
+        found = [
+            (_off_corners(weight, groups, one.low, other.low), (one, other))
+            for one, other in combinations(cuts, 2)
+            if one.axis != other.axis
+        ]
+    epsilon, pair = min(found, key=lambda f: f[0])
     return Separateness(
         epsilon=epsilon,
-        coordinates=tuple(names[i] for i in best),
-        thresholds=tuple(float(threshold[i]) for i in best),
+        coordinates=tuple(names[cut.axis] for cut in pair),
+        thresholds=tuple(cut.threshold for cut in pair),
         cost=cost,
         bound=collapse_bound(epsilon, cost),
     )
 
 
-def collapse_bound(epsilon: float, cost: float) -> float:
-    """Root m* of ``kl(m || epsilon) = cost`` above epsilon, at most one half.
+@dataclass(frozen=True)
+class _Cut:
+    """A threshold on one axis, with the mass of each mode on the first group's side, (K,)."""
 
-    Parameters
-    ----------
-    epsilon : float
-        Mass of the target off the diagonal, at most.
-    cost : float
-        Nats.
-    """
-    epsilon = max(epsilon, 1e-300)
-    if epsilon >= 0.5 or _binary_kl(0.5, epsilon) <= cost:
-        return 0.5
-    return float(brentq(lambda m: _binary_kl(m, epsilon) - cost, epsilon, 0.5, xtol=1e-15))
+    axis: int
+    threshold: float
+    low: Array
 
 
-def _binary_kl(m: float, epsilon: float) -> float:
-    return float(xlogy(m, m / epsilon) + xlogy(1 - m, (1 - m) / (1 - epsilon)))
+def _cuts(modes: tuple[Mode, ...], weight: Array, groups: Array) -> list[_Cut]:
+    """Best cut of each axis, the axes that separate the groups best first."""
+    position, sd = np.stack([m.position for m in modes]), np.stack([m.sd for m in modes])
+    ranked = []
+    for axis in range(position.shape[1]):
+        best: tuple[float, _Cut] | None = None
+        order = np.argsort(position[:, axis])
+        for a, b in pairwise(order):
+            gap, s = position[b, axis] - position[a, axis], sd[[a, b], axis]
+            threshold = float(position[a, axis] + gap * s[0] / s.sum())
+            below = ndtr((threshold - position[:, axis]) / sd[:, axis])
+            for low in (below, 1 - below):
+                wrong = np.where(groups < 0, 1 - low, np.where(groups > 0, low, 0.0))
+                error = float(weight @ wrong)
+                if best is None or error < best[0]:
+                    best = error, _Cut(axis, threshold, low)
+        assert best is not None
+        ranked.append(best)
+    return [cut for _, cut in sorted(ranked, key=lambda b: b[0])]
 
 
-def _cost_of_one(first: Mode, second: Mode) -> float:
+def _off_corners(weight: Array, groups: Array, one: Array, other: Array) -> float:
+    """Mass outside both corners, at most: each mode by its tails beyond its own corner."""
+    out_of_first, out_of_second = (1 - one) + (1 - other), one + other
+    off = np.where(
+        groups < 0,
+        out_of_first,
+        np.where(groups > 0, out_of_second, np.minimum(out_of_first, out_of_second)),
+    )
+    return min(float(weight @ np.minimum(off, 1.0)), 1.0)
+
+
+def _cost_of_one(modes: tuple[Mode, ...], weight: Array) -> float:
     """``min_k { -log w_k + KL(q_k || P_k) }`` with Gaussian P_k and mean-field q_k."""
-    total = first.weight + second.weight
     costs = []
-    for mode in (first, second):
+    for mode, share in zip(modes, weight, strict=True):
         precision = mode.axes.precision_diagonal()
         mean_field = 0.5 * (np.log(precision).sum() + mode.axes.log_det_covariance())
-        costs.append(-np.log(mode.weight / total) + mean_field)
+        costs.append(-np.log(max(share, 1e-300)) + mean_field)
     return float(min(costs))
 
 
