@@ -9,8 +9,8 @@ from scipy.special import logsumexp
 
 from stanrovi.families.base import Family
 from stanrovi.families.conditional import Conditional
+from stanrovi.families.moved import Moved
 from stanrovi.families.product import Product
-from stanrovi.families.symmetry import Moved
 from stanrovi.target import Array
 
 Component = Product | Conditional | Moved

@@ -13,6 +13,7 @@ from stanrovi.modes.starts import all_around
 from stanrovi.target import Array, BudgetExhausted, Target
 
 _WAVES = 64, 192, 256  # climbs side by side: few, and many more where those cost little
+_WORTH = 16  # climbs; fewer are not worth a wave
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def look_again(
         Where to begin as well.
     rng : numpy.random.Generator
     most_gradients : int
-        When to give up.
+        Spent about at most; the first wave is made in any case.
     held : callable, optional
         See `stanrovi.modes.explore.Basins`.
 
@@ -66,9 +67,12 @@ def look_again(
     """
     basins = Basins(target, list(known), held=held)
     before = target.n_gradients
-    begun, values = [np.empty((0, target.dim))], [np.empty(0)]
-    for wave, n in enumerate(_WAVES):
-        if target.n_gradients - before >= most_gradients:
+    begun, values, made = [np.empty((0, target.dim))], [np.empty(0)], 0
+    for wave, planned in enumerate(_WAVES):
+        n, spent = planned, target.n_gradients - before
+        if made:
+            n = min(planned, int((most_gradients - spent) * made / spent))
+        if n < _WORTH:
             break
         starts = all_around(known, rng, n)[0]
         try:
@@ -76,6 +80,7 @@ def look_again(
                 basins.climb_from(first)
             values.append(basins.climb_from(starts))
             begun.append(starts)
+            made += n + (0 if wave else len(first))
         except BudgetExhausted:
             break
         new = [m for m in basins.weighted() if not any(m.position is k.position for k in known)]

@@ -9,7 +9,6 @@ climbs ends the search; several keep it going until every one of them is met aga
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from stanrovi.families.axes import DenseAxes
 from stanrovi.modes.ascent import Ascent
 from stanrovi.modes.basins import Mode
 from stanrovi.modes.explore import Basins
+from stanrovi.modes.found import SearchResult
 from stanrovi.modes.starts import all_around, around_origin, outward
 from stanrovi.target import Array, BudgetExhausted, Target
 
@@ -29,53 +29,6 @@ _FEW, _MANY = 32, 128
 # a dimension). Modes that a symmetry exchanges count once.
 _QUIET, _UNSEEN, _ALLOWANCE = 100, 0.01, 800
 _TRACED = 3  # climbs along which a fit may begin, where there is no mode
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """Outcome of a mode search.
-
-    Attributes
-    ----------
-    modes : tuple of Mode
-        Heaviest first; empty when no start ended at a proper maximum.
-    peak : Mode
-        The heaviest mode. Without any, the highest point reached, with the
-        climb's own (L-BFGS) estimate of the covariance and weight zero.
-    start : ndarray, shape (dim,)
-        The best starting point.
-    n_starts, n_usable, n_improper : int
-        Starts made; starts with a finite density; climbs that did not end at
-        a maximum with a negative definite Hessian (a ridge, a plateau, an
-        unbounded density).
-    unseen : float
-        Chance that another climb finds a new basin; see `stanrovi.modes.explore.Basins`.
-    trails : tuple of tuple of Mode
-        Where there is no mode: local quadratics along the highest climbs, one after the other.
-    complete : bool
-        False if the target's budget ran out: this is what was found by then.
-    """
-
-    modes: tuple[Mode, ...]
-    peak: Mode
-    start: Array
-    n_starts: int
-    n_usable: int
-    n_improper: int
-    unseen: float = 0.0
-    trails: tuple[tuple[Mode, ...], ...] = ()
-    complete: bool = True
-
-    @property
-    def doubts(self) -> tuple[str, ...]:
-        """What a user should know of a search that found nothing."""
-        if self.modes or not self.complete:
-            return ()
-        return (
-            f"No proper mode: {self.n_improper} of {self.n_starts} climbs ended on a ridge, a "
-            "plateau or without bound (common for centred hierarchical models; consider the "
-            "non-centred form).",
-        )
 
 
 def search_modes(

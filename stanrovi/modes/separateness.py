@@ -28,8 +28,8 @@ from scipy.special import ndtr
 from stanrovi.families.axes import DenseAxes
 from stanrovi.modes.basins import Mode
 from stanrovi.modes.bounds import collapse_bound, rovi_bound_of_modes
+from stanrovi.modes.found import SearchResult
 from stanrovi.modes.lattice import Lattice, find_lattice
-from stanrovi.modes.search import SearchResult
 from stanrovi.target import Array
 
 _PAIRED = 6  # heaviest modes, of which all pairs are told
@@ -100,7 +100,7 @@ class ModeReport:
         Why one rotated product cannot hold the modes.
     n_starts, n_usable, n_improper, n_gradients : int
     unseen : float
-        Chance that another climb finds a new basin; see `stanrovi.modes.search.SearchResult`.
+        Chance that another climb finds a new basin; see `stanrovi.modes.found.SearchResult`.
     warnings : tuple of str
         That no mode was found, for one.
     """

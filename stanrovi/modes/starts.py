@@ -93,7 +93,8 @@ def outward(modes: Sequence[Mode], rng: np.random.Generator, n: int) -> tuple[Ar
 def all_around(modes: Sequence[Mode], rng: np.random.Generator, n: int) -> tuple[Array, Labels]:
     """Place starts around the modes by turns, at all orders of distance.
 
-    In opposite pairs, in random directions: as the mode is wide, and as its coordinates are.
+    In opposite pairs, in random directions: as the mode is wide, and every fourth pair as its
+    coordinates are. Every fourth begins far away; modes that hide from there are near.
 
     Returns
     -------
@@ -107,7 +108,7 @@ def all_around(modes: Sequence[Mode], rng: np.random.Generator, n: int) -> tuple
         mode = modes[i % len(modes)]
         turn = i // len(modes)
         direction = rng.standard_normal(len(mode.position))
-        distance = scale * np.exp(rng.uniform(*np.log(_NEAR if turn % 2 else _FAR)))
+        distance = scale * np.exp(rng.uniform(*np.log(_NEAR if turn % 4 else _FAR)))
         direction *= distance / np.linalg.norm(direction)
         step = direction * mode.sd if turn % 4 == 3 else mode.axes.apply(direction[None])[0]
         starts += [mode.position + step, mode.position - step]
@@ -133,8 +134,8 @@ def all_around_log_density(modes: Sequence[Mode], x: Array) -> Array:
         step = x - mode.position
         white = mode.axes.solve(step)
         parts += [
-            np.log(0.5) + radial(white, mode.axes.log_volume, _FAR),
-            np.log(0.25) + radial(white, mode.axes.log_volume, _NEAR),
+            np.log(0.25) + radial(white, mode.axes.log_volume, _FAR),
+            np.log(0.5) + radial(white, mode.axes.log_volume, _NEAR),
             np.log(0.25) + radial(step / mode.sd, float(np.log(mode.sd).sum()), _NEAR),
         ]
     return np.asarray(logsumexp(parts, axis=0) - np.log(len(modes)))

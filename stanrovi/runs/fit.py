@@ -16,6 +16,7 @@ from stanrovi.draws import Draws, require_finite
 from stanrovi.errors import DensityError, UsageError
 from stanrovi.io.arviz import to_arviz
 from stanrovi.methods import METHODS, Method
+from stanrovi.modes.basins import Mode
 from stanrovi.runs.guard import guarded
 from stanrovi.runs.record import constrained, record
 from stanrovi.runs.resample import Resampled, resampled
@@ -64,6 +65,11 @@ class Fit:
     def verdict(self) -> Verdict:
         """Whether to trust it, why, and what to do where not."""
         return self.result.verdict
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """Basins that the mode search found, with their masses; heaviest first."""
+        return self.result.modes
 
     @property
     def khat(self) -> float:

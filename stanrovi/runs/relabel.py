@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -12,9 +12,7 @@ from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError, UsageError
 from stanrovi.io.arviz import to_arviz
 from stanrovi.modes.basins import Mode, basin_labels
-from stanrovi.runs.fit import Fit
 from stanrovi.runs.record import constrained
-from stanrovi.runs.sample_run import SampleRun
 from stanrovi.runs.summary import summary_frame
 from stanrovi.stan.data import DataSource
 from stanrovi.stan.model import Model, ModelSource, as_model
@@ -22,6 +20,18 @@ from stanrovi.target import Array
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+class Run(Protocol):
+    """What `stanrovi.fit` and `stanrovi.sample` return, as far as it is needed here."""
+
+    @property
+    def draws(self) -> Draws:
+        """Constrained draws, with the unconstrained ones."""
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """Basins that the mode search found."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,7 +66,7 @@ class Relabelled:
         return f"<Relabelled: {self.moved:.0%} of the draws moved. {self.reason}>"
 
 
-def relabel(run: Fit | SampleRun, model: ModelSource, data: DataSource = None) -> Relabelled:
+def relabel(run: Run, model: ModelSource, data: DataSource = None) -> Relabelled:
     """Take draws to one representative of the modes that symmetries exchange.
 
     Labels that switch, factors that turn their sign: the posterior has a full orbit of modes,
@@ -83,12 +93,11 @@ def relabel(run: Fit | SampleRun, model: ModelSource, data: DataSource = None) -
         If the model cannot be built.
     """
     built = as_model(model, data)
-    known = run.result if isinstance(run, Fit) else run.fit
-    modes, x = known.modes, run.draws.unconstrained
-    if known.dim != built.dim or x is None:
+    modes, x = run.modes, run.draws.unconstrained
+    if x is None or x.shape[-1] != built.dim:
         raise UsageError(
-            f"The run has {known.dim} unconstrained parameters and {built.name} has "
-            f"{built.dim}; give the model of the run, with the same data."
+            f"The run has {'no' if x is None else x.shape[-1]} unconstrained parameters and "
+            f"{built.name} has {built.dim}; give the model of the run, with the same data."
         )
     images = [m for m in modes if m.symmetry is not None]
     if not images:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stanrovi.draws import Draws
 from stanrovi.io.arviz import to_arviz
 from stanrovi.io.stan_csv import write_stan_csv
+from stanrovi.modes.basins import Mode
 from stanrovi.runs.summary import summary_frame
 from stanrovi.samplers.bridge import LogRatio
 from stanrovi.samplers.by_fit import Sampled
@@ -56,6 +57,11 @@ class SampleRun:
     def fit(self) -> FitResult:
         """The fit that the chains started from and moved by."""
         return self.result.fit
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """Basins that the fit knows, heaviest first."""
+        return self.fit.modes
 
     @property
     def n_gradients(self) -> int:

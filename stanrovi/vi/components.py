@@ -10,9 +10,10 @@ from scipy.special import logsumexp
 
 from stanrovi.families.conditional import Conditional
 from stanrovi.families.mixture import Component, Mixture
+from stanrovi.families.moved import Moved
 from stanrovi.families.product import Product
 from stanrovi.families.rotation import symmetric_root
-from stanrovi.families.symmetry import Indices, Moved, Symmetry
+from stanrovi.families.symmetry import Indices, Symmetry
 from stanrovi.modes.basins import Mode
 from stanrovi.target import Array
 from stanrovi.vi.fit_run import FitRun

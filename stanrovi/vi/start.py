@@ -7,7 +7,7 @@ import numpy as np
 from stanrovi.families.axes import DiagonalAxes
 from stanrovi.families.product import Product
 from stanrovi.modes.basins import Mode
-from stanrovi.modes.search import SearchResult
+from stanrovi.modes.found import SearchResult
 from stanrovi.target import Array
 from stanrovi.vi.fit_run import FitRun
 

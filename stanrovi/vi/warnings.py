@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stanrovi.families.base import Family
-from stanrovi.modes.search import SearchResult
+from stanrovi.modes.found import SearchResult
 from stanrovi.target import Target
 from stanrovi.vi.facts import TracePoint
 from stanrovi.vi.outcome import Outcome

@@ -76,9 +76,11 @@ DENSE = {
     "stanrovi.families.conditional",  # how wide each leaf is
     "stanrovi.families.product",  # the split into preconditioner and rotation
     "stanrovi.families.mixture",  # its covariance
+    "stanrovi.families.moved",
     "stanrovi.families.rotation",
     "stanrovi.modes.ascent",  # the inverse Hessian of a climb
     "stanrovi.modes.basins",
+    "stanrovi.modes.bounds",  # precisions of local Gaussians
     "stanrovi.modes.curvature",  # sparse Hessians, held dense
     "stanrovi.modes.lattice",
     "stanrovi.modes.local",  # the Hessian

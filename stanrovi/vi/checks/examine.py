@@ -15,7 +15,9 @@ from stanrovi.vi.checks.evidence import Evidence
 from stanrovi.vi.checks.marginals import marginal_errors
 from stanrovi.vi.facts import MarginalErrors
 
-_SHORT_LOOK = 6  # part of the gradients allowed that a look for modes takes without probes
+# Part of the gradients of the fit that a look for modes may take, with probes and without; and
+# what it may take in any case.
+_LOOK, _SHORT_LOOK, _LEAST_LOOK = 3, 6, 700
 _LEAST = 1000  # gradients that checks may take however few the fit took
 
 
@@ -95,6 +97,6 @@ def examine(
     if search and modes and not lost:
         found = orbits(evidence, modes, names)
         if not found.missing:
-            share = 1 if probe else _SHORT_LOOK
-            absent, unexplained = absent_modes(evidence, modes, most // share, rng)
+            look = most // _SHORT_LOOK if not probe else max(most // _LOOK, _LEAST_LOOK)
+            absent, unexplained = absent_modes(evidence, modes, look, rng)
     return Checks(errors, lost, shifts(modes, weighted), found, absent, unexplained)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stanrovi.families.conditional import Conditional
+from stanrovi.modes.found import SearchResult
 from stanrovi.modes.lattice import find_lattice
-from stanrovi.modes.search import SearchResult
 from stanrovi.target import BudgetExhausted
 from stanrovi.vi.fit_run import FitRun
 from stanrovi.vi.methods.mixture import fit_mixture

@@ -13,7 +13,8 @@ from stanrovi.errors import DensityError
 from stanrovi.families.base import Family
 from stanrovi.methods import METHODS, Method
 from stanrovi.modes.basins import Mode, basin_shares
-from stanrovi.modes.search import SearchResult, extended_search, search_modes
+from stanrovi.modes.found import SearchResult
+from stanrovi.modes.search import extended_search, search_modes
 from stanrovi.scalars import Scalars
 from stanrovi.target import Array, BudgetExhausted, Density, Target
 from stanrovi.vi.checks.basins import Shift

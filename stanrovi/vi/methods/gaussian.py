@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stanrovi.modes.search import SearchResult
+from stanrovi.modes.found import SearchResult
 from stanrovi.vi.fit_run import FitRun
 from stanrovi.vi.gaussian import fit_gaussian
 from stanrovi.vi.outcome import Outcome

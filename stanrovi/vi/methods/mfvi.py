@@ -8,7 +8,7 @@ import numpy as np
 
 from stanrovi.families.axes import DiagonalAxes
 from stanrovi.families.product import Product
-from stanrovi.modes.search import SearchResult
+from stanrovi.modes.found import SearchResult
 from stanrovi.vi.fit_run import FitRun
 from stanrovi.vi.outcome import Outcome
 from stanrovi.vi.product import fit_product

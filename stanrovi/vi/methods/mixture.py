@@ -20,7 +20,7 @@ from stanrovi.families.conditional import Conditional
 from stanrovi.families.mixture import Mixture
 from stanrovi.families.product import Product
 from stanrovi.families.rotation import symmetric_root
-from stanrovi.modes.search import SearchResult
+from stanrovi.modes.found import SearchResult
 from stanrovi.vi.components import (
     Part,
     mixture_of,

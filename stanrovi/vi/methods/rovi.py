@@ -14,8 +14,8 @@ import numpy as np
 from stanrovi.families.product import Product
 from stanrovi.families.rotation import principal_root
 from stanrovi.modes.basins import Mode
+from stanrovi.modes.found import SearchResult
 from stanrovi.modes.lattice import Lattice, find_lattice
-from stanrovi.modes.search import SearchResult
 from stanrovi.target import Array, BudgetExhausted
 from stanrovi.vi.axis_search import promising_axes
 from stanrovi.vi.fit_run import FitRun

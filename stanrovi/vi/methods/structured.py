@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from stanrovi.families.product import Product
 from stanrovi.modes.basins import basin_shares
-from stanrovi.modes.search import SearchResult
+from stanrovi.modes.found import SearchResult
 from stanrovi.target import BudgetExhausted
 from stanrovi.vi.conditional import fit_conditional
 from stanrovi.vi.fit_run import FitRun

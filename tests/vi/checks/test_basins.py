@@ -6,7 +6,7 @@ from targets import fit, gaussian_mixture, standard
 
 from stanrovi.families.axes import DenseAxes
 from stanrovi.modes.basins import Mode
-from stanrovi.modes.search import SearchResult
+from stanrovi.modes.found import SearchResult
 from stanrovi.vi.checks.basins import shifts
 from stanrovi.vi.checks.weights import Weighted
 from stanrovi.vi.methods import driver

@@ -18,7 +18,7 @@ from stanrovi.families.axes import DenseAxes
 from stanrovi.families.mixture import Mixture
 from stanrovi.families.product import Product
 from stanrovi.modes.basins import Mode
-from stanrovi.modes.search import SearchResult
+from stanrovi.modes.found import SearchResult
 from stanrovi.target import Target
 from stanrovi.vi.methods import mixture as module
 from stanrovi.vi.settings import FamilySettings
