@@ -112,7 +112,7 @@ def rovi_bound_of_modes(modes: tuple[Mode, ...]) -> float:
         for cell, at, root in zip(cells, turned, precision, strict=True)
     ]
     several = float((share * np.log(share / weight)).sum() + share @ np.array(within))
-    return float(min(one, several))
+    return float(max(min(one, several), 0.0))
 
 
 def _precision(mode: Mode, axes: DenseAxes) -> Array:

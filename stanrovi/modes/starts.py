@@ -94,7 +94,8 @@ def all_around(modes: Sequence[Mode], rng: np.random.Generator, n: int) -> tuple
     """Place starts around the modes by turns, at all orders of distance.
 
     In opposite pairs, in random directions: as the mode is wide, and every fourth pair as its
-    coordinates are. Every fourth begins far away; modes that hide from there are near.
+    coordinates are. Modes that hide from far away are near: every fourth pair begins far, and
+    every second where there are many dimensions.
 
     Returns
     -------
@@ -102,13 +103,12 @@ def all_around(modes: Sequence[Mode], rng: np.random.Generator, n: int) -> tuple
     origins : ndarray of int, shape (n,)
     """
     starts = []
-    # In many dimensions a random direction hardly leads to another mode: go further.
-    scale = np.sqrt(max(1.0, len(modes[0].position) / _FEW_DIMENSIONS))
+    scale, far_every = _reach(len(modes[0].position))
     for i in range(-(-n // 2)):
         mode = modes[i % len(modes)]
         turn = i // len(modes)
         direction = rng.standard_normal(len(mode.position))
-        distance = scale * np.exp(rng.uniform(*np.log(_NEAR if turn % 4 else _FAR)))
+        distance = scale * np.exp(rng.uniform(*np.log(_NEAR if turn % far_every else _FAR)))
         direction *= distance / np.linalg.norm(direction)
         step = direction * mode.sd if turn % 4 == 3 else mode.axes.apply(direction[None])[0]
         starts += [mode.position + step, mode.position - step]
@@ -118,7 +118,8 @@ def all_around(modes: Sequence[Mode], rng: np.random.Generator, n: int) -> tuple
 def all_around_log_density(modes: Sequence[Mode], x: Array) -> Array:
     """Log density (n,) of the points that `all_around` gives, at x (n, dim)."""
     d = x.shape[1]
-    scale = np.sqrt(max(1.0, d / _FEW_DIMENSIONS))
+    scale, far_every = _reach(d)
+    far = 1 / far_every
     log_sphere = np.log(2) + 0.5 * d * np.log(np.pi) - gammaln(0.5 * d)
 
     def radial(u: Array, log_volume: float, limits: tuple[float, float]) -> Array:
@@ -134,11 +135,20 @@ def all_around_log_density(modes: Sequence[Mode], x: Array) -> Array:
         step = x - mode.position
         white = mode.axes.solve(step)
         parts += [
-            np.log(0.25) + radial(white, mode.axes.log_volume, _FAR),
-            np.log(0.5) + radial(white, mode.axes.log_volume, _NEAR),
+            np.log(far) + radial(white, mode.axes.log_volume, _FAR),
+            np.log(0.75 - far) + radial(white, mode.axes.log_volume, _NEAR),
             np.log(0.25) + radial(step / mode.sd, float(np.log(mode.sd).sum()), _NEAR),
         ]
     return np.asarray(logsumexp(parts, axis=0) - np.log(len(modes)))
+
+
+def _reach(dim: int) -> tuple[float, int]:
+    """Factor of all distances, and which pair out of how many begins far away.
+
+    In many dimensions a random direction hardly leads to another mode: go further.
+    """
+    many = dim > _FEW_DIMENSIONS
+    return float(np.sqrt(dim / _FEW_DIMENSIONS)) if many else 1.0, 2 if many else 4
 
 
 def _origins(n: int, count: int) -> Labels:

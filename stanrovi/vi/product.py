@@ -23,7 +23,7 @@ _MIN_DAMPING = 0.1
 # small: below _NOISE nats per dimension, and growing as its root beyond ten.
 _NOISE_FACTOR = 1.5
 _NOISE = 0.00125
-_LEAST_SHARE = 0.1  # of the average weight in a mixture
+_LEAST_SHARE = 0.1  # of half the average weight in a mixture
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,8 @@ class ProductSettings:
         Spent at most; by default 2500, 20 per dimension (40 on fixed axes), or
         what is left of the run's own budget, whichever is most.
     share : float
-        Weight of the component, where it is one of a mixture, over the average weight; at most 1.
-        A nat lost in a light one costs the mixture less.
+        Weight of the component, where it is one of a mixture, over half the average weight; at
+        most 1. A nat lost in a light one costs the mixture less.
     """
 
     axes_moves: AxesMoves = "free"

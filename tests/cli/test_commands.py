@@ -135,6 +135,35 @@ def test_fit_resamples_beside_the_plain_summary(tmp_path):
     assert len(np.unique(draws.posterior["sigma"])) == found["resampled"]["n_distinct"]
 
 
+def test_fit_relabels_beside_the_plain_summary(tmp_path):
+    args = ("fit", "label_switching", "--method", "mixture", "--seed", 1, "--relabel",
+            "--output", tmp_path / "r.nc")  # fmt: skip
+    result = run(*args)
+    assert "Relabelled 50% of the draws." in result.stdout
+    assert "mu.1 and mu.2" in result.stdout
+    assert "orbit" in result.stdout
+    found = run_json(*args, "--overwrite")
+    assert found["relabelled"]["refused"] is None
+    assert found["relabelled"]["moved"] == pytest.approx(0.5, abs=0.01)
+    (kept,) = found["relabelled"]["representatives"]
+    draws = sr.read_draws(tmp_path / "r.nc")
+    assert (np.sign(draws.posterior["mu"] - np.mean(kept["mu"]))[..., 0].std()) == 0
+    assert "relabelled" in draws.attrs
+
+
+def test_what_has_no_twin_is_not_relabelled_and_not_lost():
+    result = run("fit", "kidscore", "--seed", 1, "--relabel")
+    assert "Not relabelled." in result.stderr
+    assert "beta" in result.stdout
+    assert run_json("fit", "kidscore", "--seed", 1, "--relabel")["relabelled"]["refused"]
+    assert run("fit", "kidscore", "--seed", 1, "--relabel", "--strict", code=3)
+
+
+def test_one_cannot_relabel_and_resample_at_once():
+    result = run("fit", "kidscore", "--relabel", "--resample", code=2)
+    assert "choose one" in result.stderr
+
+
 def test_fit_refuses_to_resample_what_weights_cannot_mend(tmp_path):
     args = ("fit", "neals_funnel", "--method", "mfvi", "--seed", 1, "--resample")
     result = run(*args, "--output", tmp_path / "f.nc")

@@ -15,7 +15,9 @@ from stanrovi.families.conditional import (
 )
 from stanrovi.families.maps import SplineMap, stack
 from stanrovi.families.mixture import Mixture
+from stanrovi.families.moved import Moved
 from stanrovi.families.product import Product
+from stanrovi.families.symmetry import Symmetry
 from stanrovi.vi.scan import mixture_marginal, with_marginal
 
 
@@ -51,6 +53,12 @@ def bimodal(dim):
 def mixture(dim):
     far = Product(rotated(dim).center + 4.0, rotated(dim).axes.scaled(0.5), skewed(dim))
     return Mixture(np.array([0.2, 0.5, 0.3]), (gaussian(dim), rotated(dim), far))
+
+
+def moved(dim):
+    """Coordinates turned round, every second with its sign turned."""
+    sign = np.where(np.arange(dim) % 2, -1.0, 1.0)
+    return Moved(rotated(dim), Symmetry.signed(np.arange(dim)[::-1], sign))
 
 
 def conditional(dim):
@@ -98,7 +106,9 @@ def conditional_on_a_star(dim):
     return Conditional((step,), rotated(dim))
 
 
-BUILDERS = [gaussian, mean_field, rotated, bimodal, mixture, conditional, conditional_on_a_star]
+BUILDERS = [
+    gaussian, mean_field, rotated, bimodal, mixture, conditional, conditional_on_a_star, moved,
+]  # fmt: skip
 N = 40_000
 
 
@@ -131,7 +141,7 @@ def test_the_density_is_that_of_the_draws(family):
     x = family.sample(N, rng)
     log_q, _ = family.log_density_gradient(x)
     inner = family.components[-1] if isinstance(family, Mixture) else family
-    if isinstance(family, Conditional):
+    if isinstance(family, (Conditional, Moved)):
         inner = Product.gaussian(family.mean(), 0.5 * np.linalg.cholesky(family.covariance()))
     axes = inner.axes.scaled(np.sqrt(np.minimum(inner.marginals.moments()[1], 1.0)))
     for center in inner.from_base(rng.uniform(-0.3, 0.3, (3, family.dim))):

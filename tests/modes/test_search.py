@@ -10,6 +10,7 @@ from targets import (
     rejecting,
     ridge,
     scaled,
+    student_t,
     triangle,
     two_gaussians,
     unbounded,
@@ -17,9 +18,12 @@ from targets import (
 
 from stanrovi.densities import FunctionDensity
 from stanrovi.errors import DensityError
+from stanrovi.modes.ascent import Ascent
 from stanrovi.modes.basins import basin_labels, basin_shares, local_evidence
+from stanrovi.modes.explore import Basins
 from stanrovi.modes.local import hessian, local_mode
-from stanrovi.modes.search import search_modes
+from stanrovi.modes.look import look_again
+from stanrovi.modes.search import extended_search, search_modes
 from stanrovi.target import BudgetExhausted, Target
 
 
@@ -153,6 +157,81 @@ def test_the_same_seed_gives_the_same_modes():
     for a, b in zip(first.modes, second.modes, strict=True):
         np.testing.assert_array_equal(a.position, b.position)
         np.testing.assert_array_equal(a.covariance, b.covariance)
+
+
+def general(count, dim, seed):
+    """Normals in general position, each 5 to 25 sds from the nearest other."""
+    rng = np.random.default_rng(seed)
+    covariances = [covariance_of(dim, 4, 10 * seed + k) for k in range(count)]
+    means = [np.zeros(dim)]
+    while len(means) < count:
+        step = rng.standard_normal(dim)
+        at = means[rng.integers(len(means))] + rng.uniform(5, 25) * step / np.linalg.norm(step)
+        if all(np.linalg.norm(at - mean) > 8 for mean in means):
+            means.append(at)
+    return gaussian_mixture(np.full(count, 1 / count), means, covariances)
+
+
+@pytest.mark.parametrize(("count", "dim"), [(4, 5), (8, 5), (3, 10), (6, 10), (6, 30)])
+def test_all_of_several_modes_are_found(count, dim):
+    """By the search, or at the latest by the look that follows a fit."""
+    good = 0
+    for seed in range(5):
+        target, rng = Target(general(count, dim, seed)), np.random.default_rng(seed)
+        found = search_modes(target, rng)
+        more = look_again(
+            target, found.modes, np.empty((0, dim)), rng, most_gradients=700
+        ).modes  # fmt: skip
+        if more:
+            places = np.stack([m.position for m in more])
+            found = extended_search(target, found.modes, places, rng)
+        good += len(found.modes) == count
+        assert target.n_gradients < 1000 * count
+    assert good >= 4
+
+
+def test_a_basin_met_once_is_what_the_next_climb_may_find():
+    """Good and Turing: of four climbs one ended where no other did."""
+    basins = Basins(Target(two_gaussians(12.0, 0.5, np.eye(2))))
+    side = 6 / np.sqrt(2)
+    starts = np.array([[-side, -side], [-side, 1 - side], [1 - side, -side], [side, side]])
+    basins.climb_from(starts + 0.3)
+    assert len(basins.modes) == 2
+    assert basins.n_climbs == 4
+    assert basins.unseen == pytest.approx(0.25)
+    # A climb that returns to the mode around which it began has met nothing.
+    basins.climb_from(np.array([[side, side]]) + 0.2, np.array([1]))
+    assert basins.unseen == pytest.approx(0.2)
+    basins.climb_from(np.array([[side, side]]) + 0.2, np.array([0]))
+    assert basins.unseen == 0.0
+
+
+def test_one_basin_leaves_nothing_unseen():
+    assert search(gaussian(np.zeros(3), np.eye(3))).unseen == 0.0
+
+
+def test_a_climb_ends_where_a_fit_explains_the_density():
+    target = Target(student_t(3.0, 4))
+    (mode,) = search_modes(target, np.random.default_rng(0)).modes
+    start = mode.position + 30 * np.eye(4)
+    spent = []
+    for held in (None, lambda x, _: np.linalg.norm(x, axis=1) < 10):
+        basins, before = Basins(target, [mode], held=held), target.n_gradients
+        basins.climb_from(start)
+        assert len(basins.modes) == 1
+        spent.append(target.n_gradients - before)
+    assert spent[1] < spent[0]
+
+
+def test_hasty_steps_grow_in_a_heavy_tail():
+    """There the density curves up; without curvature steps stay short, and a climb stalls."""
+    target = Target(student_t(3.0, 5))
+    climb = Ascent(target, np.full((1, 5), 300.0), hasty=True)
+    for _ in range(100):
+        climb.step()
+    assert climb.converged.all()
+    assert np.linalg.norm(climb.x) < 0.5
+    assert target.n_gradients < 60
 
 
 def test_hessian_matches_the_closed_form():

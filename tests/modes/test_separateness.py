@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from scipy.special import xlogy
 from scipy.stats import multivariate_normal, norm
-from targets import gaussian, triangle, two_gaussians
+from targets import fit, gaussian, gaussian_mixture, triangle, two_gaussians
 
+from stanrovi.errors import UsageError
 from stanrovi.families.axes import DenseAxes
 from stanrovi.modes.basins import Mode
+from stanrovi.modes.bounds import collapse_bound, rovi_bound
 from stanrovi.modes.search import search_modes
-from stanrovi.modes.separateness import collapse_bound, mode_report, separateness
+from stanrovi.modes.separateness import mode_report, separateness
 from stanrovi.target import Target
 
 NAMES = ("a", "b")
@@ -141,3 +143,86 @@ def test_one_mode_is_separate_from_nothing():
     plain = report(gaussian(np.zeros(2), np.eye(2)), NAMES).to_dict()
     assert plain["separateness"] == {"original": None, "rotated": None}
     assert plain["misfit"] is None
+
+
+def corners(*positions, weights):
+    """Unit normals at places in the plane, heaviest first."""
+    order = np.argsort(-np.array(weights))
+    return tuple(mode(positions[k], weight=weights[k]) for k in order)
+
+
+def test_the_heaviest_is_held_against_all_others():
+    """Two of three modes share a corner, so that a product must choose between both corners."""
+    three = corners([-6, -6], [5, 6], [7, 5], weights=[0.5, 0.3, 0.2])
+    found = separateness(three, NAMES)
+    assert found.epsilon < 1e-6
+    assert found.bound < 0.1
+    assert found.cost == pytest.approx(np.log(2))
+
+
+def test_a_mode_off_both_corners_leaves_no_bound():
+    three = corners([-6, -6], [6, 6], [6, -6], weights=[0.5, 0.3, 0.2])
+    found = separateness(three, NAMES, [0], [1])
+    assert found.epsilon == pytest.approx(0.2, abs=0.01)
+    assert found.bound == 0.5
+
+
+def test_a_light_mode_off_both_corners_weakens_the_bound():
+    def bound(weight):
+        rest = 1 - weight
+        three = corners([-6, -6], [6, 6], [6, -6], weights=[0.6 * rest, 0.4 * rest, weight])
+        return separateness(three, NAMES, [0], [1])
+
+    assert bound(1e-6).bound < bound(1e-3).bound < 0.5
+    # Mass outside the corners is that of the third mode, by brute force as well.
+    x = np.random.default_rng(0).standard_normal((200_000, 2))
+    found = bound(1e-3)
+    a, b = (found.thresholds[found.coordinates.index(n)] for n in NAMES)
+    off = 0.0
+    for at, w in (([-6, -6], 0.6 * 0.999), ([6, 6], 0.4 * 0.999), ([6, -6], 1e-3)):
+        y = x + at
+        off += w * (((y[:, 0] < a) & (y[:, 1] > b)) | ((y[:, 0] > a) & (y[:, 1] < b))).mean()
+    assert off <= found.epsilon * 1.01
+
+
+def test_pairs_of_more_than_two_modes_are_reported():
+    told = report(triangle(), NAMES)
+    assert [(p.first, p.second) for p in told.pairs] == [(0, 1), (0, 2), (1, 2)]
+    assert told.to_dict()["pairs"][0]["modes"] == [1, 2]
+    assert report(two_gaussians(6.0, 0.3, np.eye(2)), NAMES).pairs == ()
+
+
+def test_two_normals_of_one_covariance_are_a_rotated_product():
+    assert rovi_bound([0.3, 0.7], [[0, 0], [5, 3]], [np.eye(2)] * 2) == pytest.approx(0, abs=1e-12)
+    box = [[0, 0], [6, 0], [0, 6], [6, 6]]
+    assert rovi_bound([0.25] * 4, box, [np.eye(2)] * 4) == pytest.approx(0, abs=1e-12)
+
+
+def test_where_no_lattice_holds_the_modes_the_heaviest_alone_is_the_bound():
+    corners = [[0, 5], [4, -3], [-4, -3]]
+    assert rovi_bound([0.5, 0.3, 0.2], corners, [np.eye(2)] * 3) == pytest.approx(np.log(2))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_fit_of_rovi_is_much_worse_than_the_bound(seed):
+    """And none can be better than exact: the bound is one of a product that exists."""
+    rng = np.random.default_rng(seed)
+    roots = rng.standard_normal((2, 2, 2))
+    covariances = np.eye(2) + 0.3 * roots @ roots.transpose(0, 2, 1)
+    means, weights = rng.normal(0, 4, (2, 2)), rng.dirichlet([3, 3])
+    bound = rovi_bound(weights, means, covariances)
+    fitted = fit(gaussian_mixture(weights, means, list(covariances)), "rovi", seed)
+    assert -fitted.elbo < bound + 0.01 + 3 * fitted.elbo_se
+
+
+@pytest.mark.parametrize(
+    ("weights", "means", "covariances", "said"),
+    [
+        ([0.5, 0.5], [[0, 0]], [np.eye(2)], "shapes"),
+        ([0.5, -0.5], [[0, 0], [1, 1]], [np.eye(2)] * 2, "positive"),
+        ([0.5, 0.5], [[0, 0], [1, 1]], [np.eye(2), -np.eye(2)], "definite"),
+    ],
+)
+def test_what_is_no_mixture_is_refused(weights, means, covariances, said):
+    with pytest.raises(UsageError, match=said):
+        rovi_bound(weights, means, covariances)

@@ -23,7 +23,7 @@ from stanrovi.vi.outcome import Outcome
 _ERROR = 0.105  # sds at which a marginal is wrong: W1 of 0.1, beyond the noise of the draws
 _UNSURE = 0.05  # Monte Carlo error of an estimate that says nothing
 _UNSEEN = 0.02  # chance of a new basin
-_UNEXPLAINED = 0.03  # share of the mass
+_UNEXPLAINED = 0.05  # share of the mass
 _LAPLACE = 0.10  # error of a mode's weight, where only local evidence tells it
 _SAMPLE = "Sample instead, which starts from such a fit (`stanrovi sample`, stanrovi.sample)."
 _AUTO = "Fit by method auto, which looks for a richer family."

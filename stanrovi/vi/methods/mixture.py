@@ -47,6 +47,8 @@ _CHECK_DRAWS = 512
 _LOCAL_DRAWS = 256
 _APART = 1e-3  # share of others up to which a component has its draws to itself
 _NEGLIGIBLE = 0.002
+# Before any fit: draws of each local Gaussian, and the weight by them below which none is made.
+_FIRST_DRAWS, _HOPELESS = 64, 1e-4
 _PRECISION, _MORE_DRAWS = 0.004, 1024  # of the weights; draws a component, where they are not
 _GOOD = 0.5  # nats of Jeffreys divergence below which a conditional component is taken
 
@@ -69,8 +71,9 @@ def fit_mixture(run: FitRun, search: SearchResult, settings: FamilySettings) -> 
         single = fit_rovi(run, search, settings)
         note = "One basin was found, so the mixture has one component. "
         return replace(single, message=note + single.message)
-    parts = parts_at(search.modes)
     notes: list[str] = []
+    parts, _ = weighed(run, parts_at(search.modes), draws=_FIRST_DRAWS)
+    parts = _without_tiny(parts, notes, _HOPELESS)
     product = ProductSettings(
         flexible=settings.marginals == "flexible", max_gradients=max(1500, 12 * run.target.dim)
     )
@@ -114,7 +117,7 @@ def _sweep(run: FitRun, parts: list[Part], settings: ProductSettings, *, sweep: 
         terms = (-1.0, mixture.log_density_gradient), (1.0, part.family.log_density_gradient)
         localised = run.target.composed(terms=terms)
         local = FitRun(localised, run.rng, run.progress, run.trace, label="mixture")
-        share = min(1.0, part.weight * len(parts))
+        share = min(1.0, 2 * part.weight * len(parts))
         fit = _refitted(local, part.family, replace(settings, share=share), sweep=sweep)
         assert isinstance(fit.family, (Product, Conditional))
         parts = [*parts]
@@ -172,8 +175,8 @@ def _checked(run: FitRun, mixture: Mixture) -> Batch:
     return batch
 
 
-def _without_tiny(parts: list[Part], notes: list[str]) -> list[Part]:
-    kept = [part for part in parts if part.weight / len(part.members) > _NEGLIGIBLE]
+def _without_tiny(parts: list[Part], notes: list[str], limit: float = _NEGLIGIBLE) -> list[Part]:
+    kept = [part for part in parts if part.weight / len(part.members) > limit]
     if len(kept) < len(parts):
         notes.append(f"{len(parts) - len(kept)} components of negligible weight were dropped.")
     return normalised(kept)

@@ -45,12 +45,14 @@ def judged(
     shifts=(),
     orbits=NOTHING,
     absent=(),
+    unexplained=(0.0, 0.0),
+    unseen=0.0,
     roots=(),
 ):  # fmt: skip
     outcome = Outcome(standard(2), status, message, misfit=misfit)
-    checks = Checks(errors, lost_modes(modes), shifts, orbits, absent)
+    checks = Checks(errors, lost_modes(modes), shifts, orbits, absent, unexplained)
     ratio = np.concatenate([ratio, np.full(rejected, -np.inf)])
-    return judge(Case(method, outcome, modes, ratio, 0.1, checks, roots, ("a.1", "a.2")))
+    return judge(Case(method, outcome, modes, ratio, 0.1, checks, unseen, roots, ("a.1", "a.2")))
 
 
 def test_a_good_fit_is_ok_and_names_its_worst_marginal():
@@ -116,8 +118,8 @@ def test_a_mode_found_only_now_is_told_with_its_place():
 
 
 def test_missing_members_of_an_orbit_are_named():
-    swap = Symmetry(np.array([1, 0]), np.ones(2))
-    turn = Symmetry(np.array([0, 1]), np.array([1.0, -1.0]))
+    swap = Symmetry.signed(np.array([1, 0]), np.ones(2))
+    turn = Symmetry.signed(np.array([0, 1]), np.array([1.0, -1.0]))
     missing = tuple(Image(0, g, np.zeros(2)) for g in (swap, turn))
     verdict = judged(orbits=Orbits(missing, ()))
     assert verdict.name == "collapsed"
@@ -169,3 +171,18 @@ def test_the_cure_of_a_wrong_marginal_knows_the_method_and_the_roots():
     root = Root("tau", {"theta[1]": 3.0, "theta[2]": 3.0})
     cure = judged(errors=wrong, roots=(root,)).cures[0]
     assert "theta[1] and 1 more, whose spread tau rules" in cure
+
+
+def test_a_chance_of_unseen_basins_is_a_doubt_above_two_percent():
+    assert judged(unseen=0.02).name == "ok"
+    verdict = judged(unseen=0.08)
+    assert verdict.name == "suspect"
+    assert "about 8% chance that another climb finds a new basin" in verdict.reasons[0]
+    assert "another seed" in verdict.cures[0]
+
+
+def test_mass_that_nothing_explains_is_a_doubt_beyond_its_noise():
+    assert judged(unexplained=(0.06, 0.02)).name == "ok"
+    verdict = judged(unexplained=(0.4, 0.05))
+    assert verdict.name == "suspect"
+    assert "about 40% (± 5%) of the mass" in verdict.reasons[0]

@@ -1,3 +1,5 @@
+from itertools import permutations
+
 import numpy as np
 import pytest
 from targets import (
@@ -16,12 +18,16 @@ from targets import (
 from stanrovi.densities import FunctionDensity
 from stanrovi.families.axes import DenseAxes
 from stanrovi.families.mixture import Mixture
+from stanrovi.families.moved import Moved
 from stanrovi.families.product import Product
 from stanrovi.modes.basins import Mode
 from stanrovi.modes.found import SearchResult
 from stanrovi.target import Target
+from stanrovi.vi.components import Part, mixture_of, weighed
 from stanrovi.vi.methods import mixture as module
+from stanrovi.vi.product import fit_product
 from stanrovi.vi.settings import FamilySettings
+from stanrovi.vi.steps import ProductSettings
 
 
 def sum_of(densities, weights, offsets):
@@ -124,8 +130,10 @@ def test_overlap_is_not_counted_twice_in_the_weights():
         Product.gaussian(np.array(s) * 1.5 / np.sqrt(2), np.eye(2)) for s in ([-1, -1], [1, 1])
     )
     run = run_on(density)
-    mixture = module._weighed(run, Mixture(np.array([0.5, 0.5]), parts))
+    weighted, se = weighed(run, [Part(family, (), 0.5) for family in parts])
+    mixture = mixture_of(weighted)
     np.testing.assert_allclose(mixture.weights, [0.3, 0.7], atol=0.01)
+    assert 0 < se < 0.01
     assert module._checked(run, mixture).elbo == pytest.approx(0.0, abs=0.01)
 
 
@@ -167,12 +175,38 @@ def test_components_that_become_one_are_merged():
 def test_a_component_without_mass_is_dropped_with_a_note():
     notes = []
     parts = (standard(2), Product.gaussian(np.full(2, 9.0), np.eye(2)))
-    kept = module._without_tiny(Mixture(np.array([0.999, 0.001]), parts), notes)
-    assert kept.components == parts[:1]
-    assert kept.weights.tolist() == [1.0]
+    many = [Part(family, (), w) for family, w in zip(parts, [0.999, 0.001], strict=True)]
+    (kept,) = module._without_tiny(many, notes)
+    assert kept.family is parts[0]
+    assert kept.weight == 1.0
     assert "negligible" in notes[0]
-    same = Mixture(np.array([0.9, 0.1]), parts)
-    assert module._without_tiny(same, notes) is same
+    same = [Part(family, (), w) for family, w in zip(parts, [0.9, 0.1], strict=True)]
+    assert module._without_tiny(same, []) == same
+
+
+def test_images_share_one_fit_and_one_weight():
+    """Labels of three: one component is fitted, five are its images."""
+    levels = [-6.0, 0.0, 6.0]
+    means = [np.array(order) for order in permutations(levels)]
+    density = gaussian_mixture(np.full(6, 1 / 6), means, [0.5 * np.eye(3)] * 6)
+    result = fit(density, "mixture", 1)
+    kinds = [type(c) for c in result.family.components]
+    assert kinds.count(Moved) == 5
+    np.testing.assert_allclose(result.family.weights, 1 / 6)
+    assert -result.elbo < 0.005
+    assert result.verdict.name == "ok"
+    assert result.n_gradients < 3000
+
+
+def test_light_components_cost_less():
+    """A component of a tenth of the average weight may be further from the target."""
+    target, start = gumbel([[1.0, 0.5], [0.0, 1.0]]), standard(2)
+    spent = []
+    for share in (1.0, 0.1):
+        run = run_on(target)
+        fit_product(run, start, ProductSettings(share=share))
+        spent.append(run.target.n_gradients)
+    assert spent[1] < spent[0]
 
 
 @pytest.mark.slow

@@ -83,8 +83,19 @@ def test_a_posterior_without_roots_is_rovis(density):
 @pytest.mark.parametrize("seed", range(3))
 def test_what_a_conditional_family_does_not_hold_is_not_called_ok(seed):
     for density in (ring(), ridge()):
-        result = fit(density, "auto", seed)
+        result = fit(density, "structured", seed)
         assert result.verdict.name != "ok"
+    assert fit(ridge(), "auto", seed).verdict.name != "ok"
+
+
+def test_a_ring_is_held_by_images_of_one_component():
+    """Eight turns leave the density as it is, and so eight components share one fit."""
+    result = fit(ring(), "auto", 0)
+    assert result.verdict.name == "ok"
+    assert "images of" in result.message
+    distance = np.linalg.norm(result.draws, axis=1)
+    assert abs(distance.mean() - 4.0625) < 0.03
+    np.testing.assert_allclose(result.draws.std(axis=0), np.sqrt((16 + 3 * 0.25) / 2), rtol=0.02)
 
 
 @pytest.mark.parametrize("name", ["eight_schools_centered", "eight_schools"])
