@@ -435,10 +435,8 @@ def main() -> None:
     with new_figure(8.0, 3.4) as figure:
         draw_starts(figure)
         figure.savefig(folder / "mode_collapse_starts.png", dpi=130)
-    print(
-        "\nMore than two modes: epsilon, bound on the lighter side and its mass under MFVI; bound on"
-    )
-    print("RoVI's divergence; divergences of MFVI, RoVI and auto (nats)")
+    print("\nMore than two modes: epsilon, bound on the lighter side, its mass under MFVI;")
+    print("bound on RoVI's divergence; divergences of MFVI, RoVI and auto (nats)")
     for row in several_modes():
         print(f"{row[0]:24s}", *(f"{cell:>8s}" for cell in row[1:]))
     below = sum(p.mass <= p.bound for p in points)
