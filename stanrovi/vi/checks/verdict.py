@@ -89,7 +89,9 @@ def judge(case: Case) -> Verdict:
     lost += [*_missing_images(case), *_absent(case)]
     if lost:
         return _verdict("collapsed", lost)
-    doubts = [*shape, *_unexplained(case), *_unseen(case), *_ending(case), *_rejections(case)]
+    # Marginals that are wrong say where the mass is; what is left is told where they do not.
+    missed = [] if shape else _unexplained(case)
+    doubts = [*shape, *missed, *_unseen(case), *_ending(case), *_rejections(case)]
     if doubts:
         return _verdict("suspect", doubts)
     return _verdict("ok", [(reason, "") for reason in _support(case)])
