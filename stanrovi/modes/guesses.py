@@ -23,12 +23,12 @@ from stanrovi.target import Array
 _CLOSE = 0.05  # standard deviations; coordinates of two modes that are the same
 _MODES = 12  # whose pairs are tried
 _LONGEST = 40  # index, or vector of coordinates, of which every single one is tried
-_FEW = 4  # groups of one length, of which all subsets are tried
+_FEW = 4  # groups of one length, of which choices are tried
 _VARIABLES = 6  # whose signs are turned in all combinations
 _NAME = re.compile(r"(?P<name>.*?)[.\[](?P<indices>\d+(?:[.,]\d+)*)\]?")
 
 
-def guesses(modes: Sequence[Mode], names: Sequence[str]) -> Iterator[Symmetry]:
+def guesses(modes: Sequence[Mode], names: Sequence[str]) -> Iterator[list[Symmetry]]:
     """Enumerate maps that may leave a density as it is.
 
     Parameters
@@ -37,19 +37,25 @@ def guesses(modes: Sequence[Mode], names: Sequence[str]) -> Iterator[Symmetry]:
         At least one.
     names : sequence of str
         Coordinates; those of one index (``a.1``, ``b.1``) may be exchanged together.
+
+    Yields
+    ------
+    list of Symmetry
+        That hold together or not at all, as exchanges of neighbours do: one tells of the others.
     """
     dim = len(names)
     yield from _exchanged_indices(names)
-    yield from _turned_variables(names)
+    for turned in _turned_variables(names):
+        yield [turned]
     for i, first in enumerate(modes[:_MODES]):
         for second in modes[i + 1 : _MODES]:
             guess = _between(first, second)
             if guess is not None:
-                yield guess
+                yield [guess]
     if dim <= _LONGEST:
         for i in range(dim):
-            yield _turned(dim, [i])
-    yield _turned(dim, range(dim))
+            yield [_turned(dim, [i])]
+    yield [_turned(dim, range(dim))]
 
 
 @dataclass(frozen=True)
@@ -85,26 +91,29 @@ def _groups(names: Sequence[str]) -> tuple[list[_Group], list[int]]:
     return found, alone
 
 
-def _exchanged_indices(names: Sequence[str]) -> Iterator[Symmetry]:
+def _exchanged_indices(names: Sequence[str]) -> Iterator[list[Symmetry]]:
     """Exchange neighbouring indices in variables of one length; and turn their signs."""
     groups, alone = _groups(names)
     dim = len(names)
     for length in sorted({len(group.members) for group in groups}):
         alike = [group for group in groups if len(group.members) == length]
-        if 2 <= length <= _LONGEST:
-            for chosen in _chosen(alike):
-                for i in range(length - 1):
-                    yield from _exchanged(chosen, i, groups, alone, dim)
-        if length <= _LONGEST:
-            for chosen in _chosen(alike):
-                for i in range(length):
-                    yield _turned(dim, [at for group in chosen for at in group.members[i]])
+        if length > _LONGEST:
+            continue
+        for chosen in _chosen(alike):
+            if length > 1:
+                neighbours = [_exchanged(chosen, i, groups, alone, dim) for i in range(length - 1)]
+                yield from (list(same) for same in zip(*neighbours, strict=True))
+            members = zip(*(group.members for group in chosen), strict=True)
+            yield [_turned(dim, [at for member in same for at in member]) for same in members]
 
 
 def _chosen(alike: list[_Group]) -> Iterator[list[_Group]]:
-    """All groups together, and where they are few each choice of them, one index a variable."""
-    sizes = range(len(alike), 0, -1) if len(alike) <= _FEW else [len(alike)]
-    for size in sizes:
+    """All groups together; where they are few also each alone and all but one.
+
+    Of one variable one index at a time.
+    """
+    sizes = {len(alike), len(alike) - 1, 1} - {0} if len(alike) <= _FEW else {len(alike)}
+    for size in sorted(sizes, reverse=True):
         for chosen in combinations(alike, size):
             if len({group.variable for group in chosen}) == size:
                 yield list(chosen)
@@ -121,6 +130,8 @@ def _exchanged(
             order[a], order[b] = b, a
     plain = Symmetry.signed(order, np.ones(dim))
     yield plain
+    # A quarter turn in the plane of both.
+    yield _turned(dim, [at for group in chosen for at in group.members[i]]).after(plain)
     for turned in _subsets(alone):  # such as the share of the first of two
         if turned:
             yield _turned(dim, turned).after(plain)

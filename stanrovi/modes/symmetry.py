@@ -65,22 +65,29 @@ def symmetries(
     """
     if not modes or not len(points):
         return ()
-    maps = [
-        g
-        for g in _distinct(guesses(modes, names))
-        if any(_apart(mode, g.apply(mode.position)) for mode in modes)
+    families = [
+        moving
+        for family in guesses(modes, names)
+        if (moving := [g for g in family if any(_apart(m, g.apply(m.position)) for m in modes)])
     ]
     # Around one mode a density can be round, as others show.
     points = np.concatenate([points[:_POINTS], [mode.position for mode in modes[:_MODES]]])
     value, _ = target.log_density_gradient(points)
-    limit = _ROUNDING * (1 + np.abs(value))
-    # One point rules out nearly all.
-    first = _values(target, [g.apply(points[:1]) for g in maps])
-    left = [g for g, at in zip(maps, first, strict=True) if abs(at[0] - value[0]) < limit[0]]
-    rest = _values(target, [g.apply(points[1:]) for g in left])
-    return tuple(
-        g for g, at in zip(left, rest, strict=True) if (np.abs(at - value[1:]) < limit[1:]).all()
-    )
+
+    def proven(maps: list[Symmetry]) -> list[bool]:
+        """Which maps hold; one point rules out nearly all."""
+        limit = _ROUNDING * (1 + np.abs(value))
+        first = _values(target, [g.apply(points[:1]) for g in maps])
+        left = [i for i, at in enumerate(first) if abs(at[0] - value[0]) < limit[0]]
+        rest = _values(target, [maps[i].apply(points[1:]) for i in left])
+        held = [i for i, at in zip(left, rest, strict=True) if (np.abs(at - value[1:])
+                < limit[1:]).all()]  # fmt: skip
+        return [i in held for i in range(len(maps))]
+
+    first = _distinct(family[0] for family in families)
+    good = {g.key for g, holds in zip(first, proven(first), strict=True) if holds}
+    others = _distinct(g for family in families if family[0].key in good for g in family)
+    return tuple(g for g, holds in zip(others, proven(others), strict=True) if holds)
 
 
 def images(modes: Sequence[Mode], found: Sequence[Symmetry]) -> Iterator[Image]:

@@ -144,7 +144,7 @@ def test_indices_of_two_axes_are_exchanged_each_alone():
     names = (*(f"l.{p}.{k}" for p in (1, 2, 3) for k in (1, 2)), "s.1", "s.2")
     place = np.array([1.0, -4, 2, 5, 3, 0.5, 2.0, 7.0])
     mode = Mode(position=place, log_density=0.0, axes=DiagonalAxes(np.ones(8)))
-    told = {g.told(names) for g in guesses([mode], names)}
+    told = {g.told(names) for family in guesses([mode], names) for g in family}
     assert "l.1.1 and l.1.2, l.2.1 and l.2.2, l.3.1 and l.3.2, s.1 and s.2 exchanged" in told
 
 
@@ -162,3 +162,32 @@ def test_orbits_are_completed_with_exact_images():
         assert value[0] == pytest.approx(first.log_density)
         assert local_evidence(mode) == pytest.approx(local_evidence(first))
     assert with_orbits(modes[:1], ())[0].orbit is None
+
+
+def test_one_guess_stands_for_its_kind():
+    """A long vector whose elements are not exchangeable costs one evaluation, not one each."""
+    names = [f"{a}.{i}" for a in ("a", "b", "c") for i in range(1, 31)]
+    mean = np.linspace(1, 5, 90)
+    density = gaussian_mixture([1.0], [mean], [np.eye(90)])
+    mode = Mode(position=mean, log_density=0.0, axes=DenseAxes(np.eye(90)))
+    target = Target(density)
+    assert symmetries(target, (mode,), mean + 0.3 * np.ones((1, 90)), names) == ()
+    assert target.n_gradients < 40
+
+
+def test_a_quarter_turn_without_a_mirror_is_found():
+    """Four blades: turned by a right angle they are the same, mirrored they are not."""
+    blade = np.array([[1.0, 0.6], [0.6, 1.0]])
+    turn = np.array([[0.0, -1.0], [1.0, 0.0]])
+    means, covariances, at = [], [], np.array([6.0, 1.0])
+    for _ in range(4):
+        means, covariances = [*means, at], [*covariances, blade]
+        at, blade = turn @ at, turn @ blade @ turn.T
+    density = gaussian_mixture(np.full(4, 0.25), means, covariances)
+    names = ("x.1", "x.2")
+    mode = next(m for m in search_modes(Target(density), np.random.default_rng(0)).modes)
+    points = mode.position + 0.3 * np.random.default_rng(1).standard_normal((5, 2))
+    found = symmetries(Target(density), (mode,), points, names)
+    assert len(list(images((mode,), found))) == 3
+    mirrored = np.diag([1.0, -1.0])
+    assert not any(np.allclose(g.entries.toarray(), mirrored) for g in found)
