@@ -24,10 +24,11 @@ _STARTS, _OUTWARD = 12, 16  # around the origin; a round outward from one mode
 _ROUNDS = 6  # outward, which go on while they find new modes
 # Where there are several modes: starts of a round, at first and at most.
 _FEW, _MANY = 32, 128
-# The search goes on until it has found nothing new for so many gradients a mode (and two a
-# dimension, as if there were a few modes), and the chance of something new is small; but never
-# for more than allowed (and four a dimension). Modes that a symmetry exchanges count once.
-_QUIET, _FEW_MODES, _UNSEEN, _ALLOWANCE = 100, 4, 0.01, 800
+# The search goes on until it has found nothing new for so many gradients a mode and dimension (up
+# to five of them: in more a mode hides no better from climbs, and in many a Hessian costs as much),
+# and the chance of something new is small; but never for more than allowed (and four a dimension).
+# Modes that a symmetry exchanges count once.
+_QUIET, _HIDING, _FEW_MODES, _UNSEEN, _ALLOWANCE = 80, 5, 4, 0.01, 1600
 _TRACED = 3  # climbs along which a fit may begin, where there is no mode
 
 
@@ -152,7 +153,8 @@ def _go_on(basins: Basins, rng: np.random.Generator, names: Sequence[str] | None
         count = len(basins.orbits)
         if count > len(known):
             found = target.n_gradients
-        enough = _QUIET * count + 2 * target.dim * max(count, _FEW_MODES)
+        enough = _QUIET * min(target.dim, _HIDING) * count
+        enough += 2 * target.dim * max(count, _FEW_MODES)
         left = enough - (target.n_gradients - found)
         quiet = left <= 0 and basins.unseen < _UNSEEN
         if quiet or target.n_gradients - began > (_ALLOWANCE + 4 * target.dim) * count:
