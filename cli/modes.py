@@ -12,7 +12,8 @@ from stanrovi_cli import console
 from stanrovi_cli.options import engine_option, json_option, model_options, seed_option
 
 if TYPE_CHECKING:
-    from stanrovi.modes.separateness import ModeReport, Separateness
+    from stanrovi.modes.report import ModeReport
+    from stanrovi.modes.separateness import Separateness
 
 _MAX_MODES, _MAX_COORDINATES = 6, 30
 _NOTHING = 0.5  # a bound that says nothing

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from stanrovi.arguments import checked_seed
+from stanrovi.modes.report import ModeReport, mode_report
 from stanrovi.modes.search import search_modes
-from stanrovi.modes.separateness import ModeReport, mode_report
 from stanrovi.runs.guard import guarded
 from stanrovi.stan.data import DataSource
 from stanrovi.stan.model import ModelSource, as_model

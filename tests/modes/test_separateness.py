@@ -10,8 +10,9 @@ from stanrovi.errors import UsageError
 from stanrovi.families.axes import DenseAxes
 from stanrovi.modes.basins import Mode
 from stanrovi.modes.bounds import collapse_bound, rovi_bound
+from stanrovi.modes.report import mode_report
 from stanrovi.modes.search import search_modes
-from stanrovi.modes.separateness import mode_report, separateness
+from stanrovi.modes.separateness import separateness
 from stanrovi.target import Target
 
 NAMES = ("a", "b")

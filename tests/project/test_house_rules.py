@@ -84,7 +84,7 @@ DENSE = {
     "stanrovi.modes.curvature",  # sparse Hessians, held dense
     "stanrovi.modes.lattice",
     "stanrovi.modes.local",  # the Hessian
-    "stanrovi.modes.separateness",
+    "stanrovi.modes.report",  # modes in rotated coordinates
     "stanrovi.samplers.legs",  # the metric between a wide reference and the modes
     "stanrovi.vi.checks.scores",  # every score on every coordinate
     "stanrovi.vi.axis_search",  # pairs of axes, turned
