@@ -217,6 +217,4 @@ def _show_modes(fit: Fit) -> None:
         "Modes: share of the local evidence, and of the draws with its standard error"
         + (" (modes of one orbit are images of each other)" if with_orbits else ""),
     )
-    console.say(
-        f"Chance that another climb finds a new basin: {fit.result.unseen:.1%}, of the climbs made."
-    )
+    console.say(f"About {fit.result.unseen:.1%} chance that another climb finds a new basin.")
