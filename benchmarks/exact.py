@@ -471,7 +471,8 @@ def _of_mixture(
     return Case(name, kind, density, sample, mixture=density)
 
 
-def _random_factor(d: int, rng: np.random.Generator, decades: float = 0.5) -> Array:
+def random_factor(d: int, rng: np.random.Generator, decades: float = 0.5) -> Array:
+    """Root of a covariance with random axes; variances log-uniform, 2 ``decades`` apart at most."""
     basis = np.linalg.qr(rng.standard_normal((d, d)))[0]
     variances = 10 ** rng.uniform(-decades, decades, d)
     return np.linalg.cholesky((basis * variances) @ basis.T)
@@ -480,7 +481,7 @@ def _random_factor(d: int, rng: np.random.Generator, decades: float = 0.5) -> Ar
 def minor_mode(d: int, weight: float, gap: float, rng: np.random.Generator) -> Case:
     direction = rng.standard_normal(d)
     step = gap * direction / np.linalg.norm(direction)
-    factor = _random_factor(d, rng, 0.2)
+    factor = random_factor(d, rng, 0.2)
     means = [-factor @ step / 2, factor @ step / 2]
     name = f"minor mode of {weight:g}, {gap:g} sd away, d = {d}"
     return mixture(name, "minor mode", [1 - weight, weight], means, [factor] * 2)
@@ -488,7 +489,7 @@ def minor_mode(d: int, weight: float, gap: float, rng: np.random.Generator) -> C
 
 def general_position(count: int, d: int, rng: np.random.Generator) -> Case:
     means = [4.0 * rng.standard_normal(d) for _ in range(count)]
-    factors = [_random_factor(d, rng, 0.3) for _ in range(count)]
+    factors = [random_factor(d, rng, 0.3) for _ in range(count)]
     weights = rng.dirichlet(np.full(count, 6.0))
     return mixture(f"{count} modes, d = {d}", "modes", list(weights), means, factors)
 
@@ -530,7 +531,7 @@ def correlated(d: int, rho: float) -> Case:
 
 
 def gaussian(d: int, decades: float, rng: np.random.Generator) -> Case:
-    factor = _random_factor(d, rng, decades)
+    factor = random_factor(d, rng, decades)
     name = f"normal, d = {d}, condition 1e{2 * decades:g}"
     return mixture(name, "dimension", [1.0], [rng.standard_normal(d)], [factor])
 
@@ -573,15 +574,15 @@ def cases(variant: int = 0) -> list[Case]:
     add(beside(product("Cauchy", "tails", [_student(1.0)]), count(8), rng))
     add(product("Laplace, d = 4", "tails", [_laplace()] * 4))
     add(product("logistic, d = 8", "tails", [_logistic()] * 8))
-    mix = _random_factor(6, rng)
+    mix = random_factor(6, rng)
     add(product("Laplace mixed, d = 6", "tails", [_laplace()] * 6, mix))
-    mix = _random_factor(4, rng)
+    mix = random_factor(4, rng)
     add(product("t(5) mixed, d = 4", "tails", [_student(5.0)] * 4, mix))
 
     # skew
     a = near(6.0)
     add(product(f"skew normal {a:g}, d = 5", "skew", [_skew(a)] * 5))
-    add(product("skew normal mixed, d = 5", "skew", [_skew(near(4.0))] * 5, _random_factor(5, rng)))
+    add(product("skew normal mixed, d = 5", "skew", [_skew(near(4.0))] * 5, random_factor(5, rng)))
     add(product("gamma(0.5)", "skew", [_gamma(near(0.5))]))
     add(product("gamma(1 to 5), d = 5", "skew", [_gamma(near(float(k))) for k in range(1, 6)]))
     add(beside(product("gamma(0.2)", "skew", [_gamma(near(0.2))]), count(20), rng))
@@ -689,6 +690,6 @@ def cases(variant: int = 0) -> list[Case]:
         add(gaussian(count(d, 0.1), decades, rng))
     add(product("t(6), d = 60", "dimension", [_student(6.0)] * 60))
     add(product("skew normal 3, d = 100", "dimension", [_skew(3.0)] * 100))
-    add(product("logistic mixed, d = 50", "dimension", [_logistic()] * 50, _random_factor(50, rng)))
+    add(product("logistic mixed, d = 50", "dimension", [_logistic()] * 50, random_factor(50, rng)))
     add(product("normal, d = 150", "dimension", [unit] * 150))
     return found

@@ -10,21 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from exact import Case, mixture, permuted, signs
-from scipy.special import gammaln
+from exact import Case, mixture, permuted, random_factor, signs
 
+from stanrovi import densities
 from stanrovi.densities import MixtureDensity
 from stanrovi.target import Array, LogDensity
 
-Map = Callable[[Array], Array]
 _LEAST, _MOST = 4.0, 30.0  # standard deviations from a mode to the nearest other one
 _TRIES = 1000
-
-
-def random_factor(d: int, rng: np.random.Generator, decades: float = 0.3) -> Array:
-    """Root of a covariance with random axes; variances log-uniform, 2 ``decades`` apart at most."""
-    basis = np.linalg.qr(rng.standard_normal((d, d)))[0]
-    return np.linalg.cholesky((basis * 10 ** rng.uniform(-decades, decades, d)) @ basis.T)
 
 
 def placed(factors: Sequence[Array], rng: np.random.Generator) -> list[Array]:
@@ -60,7 +53,7 @@ def weights(count: int, rng: np.random.Generator) -> Array:
 
 def general(count: int, d: int, rng: np.random.Generator) -> Case:
     """Put normals in general position."""
-    factors = [random_factor(d, rng) for _ in range(count)]
+    factors = [random_factor(d, rng, 0.3) for _ in range(count)]
     if d > 10:  # volumes alike
         factors = [f * np.exp(-np.log(np.diag(f)).mean()) for f in factors]
     return mixture(
@@ -88,6 +81,7 @@ def shaped(
 
 
 def moved(density: LogDensity, mean: Array) -> LogDensity:
+    """Put a density elsewhere."""
     return lambda x: density(x - mean)
 
 
@@ -138,19 +132,11 @@ def funnel(d: int, strength: float) -> Shape:
 
 def student(d: int, df: float) -> Shape:
     """Spherical Student t."""
-    constant = gammaln((df + d) / 2) - gammaln(df / 2) - 0.5 * d * np.log(df * np.pi)
-
-    def density(x: Array) -> tuple[Array, Array]:
-        s = (x**2).sum(axis=1)
-        return (
-            constant - (df + d) / 2 * np.log1p(s / df),
-            -(df + d) * x / (df + s)[:, None],
-        )
 
     def sample(n: int, rng: np.random.Generator) -> Array:
         return rng.standard_normal((n, d)) / np.sqrt(rng.chisquare(df, (n, 1)) / df)
 
-    return Shape(density, sample)
+    return Shape(densities.student(np.zeros(d), df), sample)
 
 
 def gaussian(d: int, width: float) -> Shape:

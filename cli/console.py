@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDTH = 80
+T = TypeVar("T")
 
 
 def print_json(value: Any) -> None:
@@ -121,3 +122,15 @@ def orbit(number: int | None) -> str:
     if number is None:
         return "-"
     return chr(ord("A") + number) if number < 26 else str(number + 1)
+
+
+def or_refusal(said: str, work: Callable[[], T]) -> tuple[T | None, str]:
+    """Do what draws may refuse, or warn and say why not."""
+    from stanrovi.errors import DrawsError
+
+    try:
+        return work(), ""
+    except DrawsError as error:
+        refusal = f"{said} {error}"
+        warn([refusal])
+        return None, refusal

@@ -110,14 +110,7 @@ def command(
 
 def _resampled(fit: Fit) -> tuple[Resampled | None, str]:
     """Resample, or say why not: the fit itself is not lost for that."""
-    from stanrovi.errors import DrawsError
-
-    try:
-        return fit.resample(), ""
-    except DrawsError as error:
-        refusal = f"Not resampled. {error}"
-        console.warn([refusal])
-        return None, refusal
+    return console.or_refusal("Not resampled.", fit.resample)
 
 
 def _resampled_dict(corrected: Resampled | None, refusal: str) -> dict[str, Any]:

@@ -38,15 +38,9 @@ def loaded(model: str, data: Path | None, engine: Any, seed: int) -> Model:
 
 def relabelled(run: Fit | SampleRun, model: Model) -> tuple[Relabelled | None, str]:
     """Relabel, or say why not: the run itself is not lost for that."""
-    from stanrovi.errors import DrawsError
     from stanrovi.runs.relabel import relabel
 
-    try:
-        return relabel(run, model), ""
-    except DrawsError as error:
-        refusal = f"Not relabelled. {error}"
-        console.warn([refusal])
-        return None, refusal
+    return console.or_refusal("Not relabelled.", lambda: relabel(run, model))
 
 
 def as_dict(found: Relabelled | None, refusal: str) -> dict[str, Any]:

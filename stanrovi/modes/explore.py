@@ -14,12 +14,12 @@ from stanrovi.modes.ascent import Ascent
 from stanrovi.modes.basins import Labels, Mode, local_evidence
 from stanrovi.modes.local import local_mode
 from stanrovi.modes.starts import usable
-from stanrovi.modes.symmetry import symmetries, with_orbits
+from stanrovi.modes.symmetry import POINTS, symmetries, with_orbits
 from stanrovi.target import Array, Target
 
 Held = Callable[[Array, Array], NDArray[np.bool_]]
 
-MAX_ITERATIONS = 100  # of climbs in lockstep; what has not converged by then is dropped
+_MAX_ITERATIONS = 100  # of climbs in lockstep; what has not converged by then is dropped
 
 # A basin this many nats of local evidence below the best one is not kept.
 _NEGLIGIBLE = 9.0
@@ -36,7 +36,6 @@ _PATIENCE = 40
 _PACE, _TRACE_END = 4, 60
 # Share of the local evidence from which on a basin counts as one that could be missed.
 _COUNTS = 0.01
-_POINTS = 5  # at which a symmetry is tried
 
 
 @dataclass
@@ -124,9 +123,9 @@ class Basins:
     def look_for_symmetries(self, names: Sequence[str], rng: np.random.Generator) -> None:
         """Find what exchanges the modes, and complete their orbits without a climb."""
         kept = [self.modes[k] for k in self.kept]
-        z = rng.standard_normal((_POINTS, self.target.dim))
-        points = np.stack([kept[i % len(kept)].position for i in range(_POINTS)])
-        points += np.stack([kept[i % len(kept)].axes.apply(z[i]) for i in range(_POINTS)])
+        z = rng.standard_normal((POINTS, self.target.dim))
+        points = np.stack([kept[i % len(kept)].position for i in range(POINTS)])
+        points += np.stack([kept[i % len(kept)].axes.apply(z[i]) for i in range(POINTS)])
         self.symmetries, self._completed = symmetries(self.target, kept, points, names), 0
         self._complete_orbits()
 
@@ -176,7 +175,7 @@ class Basins:
         self._seen, self._improper = set(), set()
         self._ends = np.full(len(climb.x), -1)
         with np.errstate(all="ignore"):
-            for iteration in range(MAX_ITERATIONS):
+            for iteration in range(_MAX_ITERATIONS):
                 self._absorb(climb)
                 if not climb.active.any():
                     break

@@ -18,6 +18,7 @@ from stanrovi.modes.basins import Mode
 from stanrovi.modes.explore import Basins
 from stanrovi.modes.found import SearchResult
 from stanrovi.modes.starts import all_around, around_origin, outward
+from stanrovi.scalars import Scalars
 from stanrovi.target import Array, BudgetExhausted, Target
 
 _STARTS, _OUTWARD = 12, 16  # around the origin; a round outward from one mode
@@ -143,9 +144,9 @@ def _go_on(basins: Basins, rng: np.random.Generator, names: Sequence[str] | None
     """Climb from all around, as long as there is something to find and it costs little."""
     target = basins.target
     began = found = target.n_gradients
-    size, names = _FEW, names or [f"x[{i + 1}]" for i in range(target.dim)]
+    size = _FEW
     if len(basins.kept) > 1:
-        basins.look_for_symmetries(names, rng)
+        basins.look_for_symmetries(Scalars.coordinates(target.dim, names).names, rng)
     while len(basins.kept) > 1:
         before, known = target.n_gradients, basins.orbits
         starts, origins = all_around([basins.modes[k] for k in known], rng, size)

@@ -19,7 +19,7 @@ from stanrovi.modes.basins import Mode
 from stanrovi.modes.guesses import guesses
 from stanrovi.target import Array, Target
 
-_POINTS = 5
+POINTS = 5  # at which a symmetry is tried
 _MODES = 24  # at whose peaks it is tried as well
 _ROUNDING = 1e-7  # relative to the size of the log density
 _ORBIT = 256  # modes, of all orbits together
@@ -71,7 +71,7 @@ def symmetries(
         if (moving := [g for g in family if any(_apart(m, g.apply(m.position)) for m in modes)])
     ]
     # Around one mode a density can be round, as others show.
-    points = np.concatenate([points[:_POINTS], [mode.position for mode in modes[:_MODES]]])
+    points = np.concatenate([points[:POINTS], [mode.position for mode in modes[:_MODES]]])
     value, _ = target.log_density_gradient(points)
 
     def proven(maps: list[Symmetry]) -> list[bool]:

@@ -99,7 +99,7 @@ def relabel(run: Run, model: ModelSource, data: DataSource = None) -> Relabelled
             f"The run has {'no' if x is None else x.shape[-1]} unconstrained parameters and "
             f"{built.name} has {built.dim}; give the model of the run, with the same data."
         )
-    images = [m for m in modes if m.symmetry is not None]
+    images = [k for k, m in enumerate(modes) if m.symmetry is not None]
     if not images:
         raise DrawsError(
             f"There is nothing to relabel: no symmetry of the density exchanges the "
@@ -122,8 +122,8 @@ def relabel(run: Run, model: ModelSource, data: DataSource = None) -> Relabelled
         facts=None if facts is None else replace(facts, modes=kept),
     )
     first = [m.position for m in modes if m.orbit is not None and m.symmetry is None]
-    share = np.isin(labels, [k for k, m in enumerate(modes) if m.symmetry is not None]).mean()
-    return Relabelled(draws, tuple(_values(built, x) for x in first), float(share), reason)
+    share = float(np.isin(labels, images).mean())
+    return Relabelled(draws, tuple(_values(built, x) for x in first), share, reason)
 
 
 def _representatives(modes: Sequence[Mode]) -> tuple[Mode, ...]:
@@ -145,14 +145,12 @@ def _values(model: Model, x: Array) -> dict[str, Any]:
 
 def _told(model: Model, modes: Sequence[Mode]) -> str:
     """Say which symmetry, how many modes, and which of them the draws are in now."""
-    number = next(m.orbit for m in modes if m.symmetry is not None)
-    orbit = [k for k, m in enumerate(modes) if m.orbit == number]
-    told = [m.symmetry.told(model.unconstrained_names) for m in modes
-            if m.orbit == number and m.symmetry is not None]  # fmt: skip
-    number = 1 + next(k for k in orbit if modes[k].symmetry is None)
-    said = min(told, key=len)
-    more = "" if len(orbit) == 2 else f", and {len(orbit) - 2} more of its kind"
+    orbit = next(m.orbit for m in modes if m.symmetry is not None)
+    first = next(k for k, m in enumerate(modes, 1) if m.orbit == orbit and m.symmetry is None)
+    maps = [m.symmetry for m in modes if m.orbit == orbit and m.symmetry is not None]
+    said = min((by.told(model.unconstrained_names) for by in maps), key=len)
+    more = "" if len(maps) == 1 else f", and {len(maps) - 1} more of its kind"
     return (
-        f"The density is the same with {said}{more}: {len(orbit)} modes say the same. All draws "
-        f"are in the labelling of mode {number}."
+        f"The density is the same with {said}{more}: {len(maps) + 1} modes say the same. All draws "
+        f"are in the labelling of mode {first}."
     )

@@ -58,13 +58,12 @@ def parts_at(modes: Sequence[Mode]) -> list[Part]:
     found = []
     for mode in modes:
         if mode.symmetry is None:
+            # A mode that no symmetry moves shares its orbit, None, with no image.
             images = tuple(
                 m.symmetry for m in modes if m.orbit == mode.orbit and m.symmetry is not None
             )
             family = Product.gaussian(mode.position, symmetric_root(mode.covariance))
-            weight = mode.weight * (1 + len(images if mode.orbit is not None else ()))
-            own = images if mode.orbit is not None else ()
-            found.append(Part(family, own, weight))
+            found.append(Part(family, images, mode.weight * (1 + len(images))))
     return normalised(found)
 
 

@@ -61,7 +61,7 @@ def test_a_fit_of_three_labels_has_all_six_and_relabelled_one(model, fit):
     value, _ = model.log_density_gradient(np.ascontiguousarray(x[:200]))
     np.testing.assert_allclose(value, fit.draws.sample_stats["lp"][0][:200], rtol=1e-9)
     assert set(found.summary().columns) >= {"mean", "sd"}
-    assert found.to_arviz() is not None
+    assert sr.from_arviz(found.to_arviz()).attrs["relabelled"] == found.reason
     assert "83%" in repr(found) or "84%" in repr(found)
 
 
