@@ -94,10 +94,11 @@ def relabel(run: Run, model: ModelSource, data: DataSource = None) -> Relabelled
     """
     built = as_model(model, data)
     modes, x = run.modes, run.draws.unconstrained
-    if x is None or x.shape[-1] != built.dim:
+    attrs = run.draws.attrs
+    if x is None or any(attrs.get(name) != value for name, value in built.hashes.items()):
         raise UsageError(
-            f"The run has {'no' if x is None else x.shape[-1]} unconstrained parameters and "
-            f"{built.name} has {built.dim}; give the model of the run, with the same data."
+            f"The run is not one of {built.name} with this program and data, but of "
+            f"{attrs.get('model', 'another model')}; give the model of the run, with the same data."
         )
     images = [k for k, m in enumerate(modes) if m.symmetry is not None]
     if not images:
@@ -112,13 +113,13 @@ def relabel(run: Run, model: ModelSource, data: DataSource = None) -> Relabelled
             moved[labels == k] = mode.symmetry.inverse.apply(x[labels == k])
     kept = _representatives(modes)
     reason = _told(built, modes)
-    seed = int(run.draws.attrs["seed"])
+    seed = int(attrs["seed"])
     facts = run.draws.facts
     draws = replace(
         run.draws,
         posterior=constrained(built, moved, seed=seed),
         unconstrained=moved,
-        attrs={**run.draws.attrs, "relabelled": reason},
+        attrs={**attrs, "relabelled": reason},
         facts=None if facts is None else replace(facts, modes=kept),
     )
     first = [m.position for m in modes if m.orbit is not None and m.symmetry is None]

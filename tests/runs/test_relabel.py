@@ -82,3 +82,12 @@ def test_where_no_symmetry_exchanges_modes_it_says_so():
 def test_another_model_is_refused(fit):
     with pytest.raises(UsageError, match="give the model of the run"):
         sr.relabel(fit, "kidscore")
+
+
+def test_another_model_of_as_many_parameters_is_refused_too():
+    """The draws would be read as parameters that they are not."""
+    fit = sr.fit("label_switching", method="mixture", seed=1)
+    assert sr.Model("kidscore").dim == fit.result.dim
+    with pytest.raises(UsageError, match=r"not one of kidscore.*of label_switching"):
+        sr.relabel(fit, "kidscore")
+    assert sr.relabel(fit, "label_switching").moved == pytest.approx(0.5, abs=0.01)
