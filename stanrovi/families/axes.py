@@ -68,11 +68,11 @@ class Axes(Protocol):
     def log_det_covariance(self) -> float:
         """Log determinant of the covariance of ``B y``, y of unit variance; -inf if singular."""
 
-    def principal_variances(self) -> Array:
-        """Variances (dim,) of ``B y``, y of unit variance, along its principal axes, ascending."""
+    def outward(self, direction: Array, distance: float, *, along_widest: bool) -> Array:
+        """Step (dim,) of so many standard deviations in a direction (dim,) of whitened space.
 
-    def along_principal(self, y: Array) -> Array:
-        """Point (dim,) that lies so many standard deviations (dim,) along each of those axes."""
+        Directions count in proportion to their variance, if it is to be along the widest.
+        """
 
     def is_finite(self) -> bool:
         """Whether no entry is NaN or infinite."""
@@ -185,14 +185,12 @@ class DenseAxes:
         sign, log_det = np.linalg.slogdet(self._gram)
         return float(log_det) if sign > 0 else -np.inf
 
-    def principal_variances(self) -> Array:
-        """Variances (dim,) of ``B y``, y of unit variance, along its principal axes, ascending."""
-        return self._principal[0]
-
-    def along_principal(self, y: Array) -> Array:
-        """Point (dim,) that lies so many standard deviations (dim,) along each of those axes."""
+    def outward(self, direction: Array, distance: float, *, along_widest: bool) -> Array:
+        """Step (dim,) of a length in whitened coordinates; see `Axes`."""
         spectrum, vectors = self._principal
-        return np.asarray(vectors @ (np.sqrt(np.maximum(spectrum, 0.0)) * y))
+        step = direction * (spectrum / spectrum[-1]) if along_widest else direction
+        step = step * (distance / np.linalg.norm(step))
+        return np.asarray(vectors @ (np.sqrt(np.maximum(spectrum, 0.0)) * step))
 
     def is_finite(self) -> bool:
         """Whether no entry is NaN or infinite."""
@@ -280,16 +278,11 @@ class DiagonalAxes:
         """Log determinant of the covariance of ``B y``, y of unit variance."""
         return 2 * self.log_volume
 
-    def principal_variances(self) -> Array:
-        """Variances (dim,) of ``B y``, y of unit variance, along its principal axes, ascending."""
-        return np.sort(self.scale**2)
-
-    def along_principal(self, y: Array) -> Array:
-        """Point (dim,) that lies so many standard deviations (dim,) along each of those axes."""
-        order = np.argsort(self.scale**2, kind="stable")
-        out = np.empty(self.dim)
-        out[order] = self.scale[order] * y
-        return out
+    def outward(self, direction: Array, distance: float, *, along_widest: bool) -> Array:
+        """Step (dim,) of a length in whitened coordinates; see `Axes`."""
+        variance = self.scale**2
+        step = direction * (variance / variance.max()) if along_widest else direction
+        return np.asarray(self.scale * (step * (distance / np.linalg.norm(step))))
 
     def is_finite(self) -> bool:
         """Whether no entry is NaN or infinite."""

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stanrovi.families.base import base_draws
+from stanrovi.families.pattern import Pattern
 from stanrovi.families.product import Product
 from stanrovi.target import Array, ChangeOfVariables
 
@@ -190,71 +191,6 @@ class StarFunctions:
             near = functions.weights_gradient(np.clip(place, low, high)) @ left
             slopes += inside[..., None] * near
         return np.asarray(np.einsum("ji,njm->nim", self._inverse, slopes))
-
-
-@dataclass(frozen=True, eq=False)
-class Pattern:
-    """Where a unit lower triangular matrix of order d has entries below its diagonal.
-
-    Attributes
-    ----------
-    rows : tuple of ndarray of int
-        For each column, the rows below the diagonal, ascending.
-    """
-
-    rows: tuple[Indices, ...]
-
-    @cached_property
-    def starts(self) -> Indices:
-        """Where the entries of each column begin, and the number of all at the end."""
-        return np.concatenate([[0], np.cumsum([len(r) for r in self.rows])]).astype(np.intp)
-
-    @property
-    def size(self) -> int:
-        """Number of entries."""
-        return int(self.starts[-1])
-
-    @cached_property
-    def positions(self) -> tuple[Indices, Indices]:
-        """Row and column of every entry."""
-        columns = np.repeat(np.arange(len(self.rows)), np.diff(self.starts))
-        rows = np.concatenate([*self.rows, np.zeros(0, dtype=np.intp)]).astype(np.intp)
-        return rows, columns
-
-    def solve(self, entries: Array, b: Array) -> Array:
-        """``N^-1 b`` for unit lower triangular N; entries (n, size), b (n, d)."""
-        x = b.copy()
-        for j, rows in enumerate(self.rows):
-            if len(rows):
-                x[:, rows] -= entries[:, self.starts[j] : self.starts[j + 1]] * x[:, j, None]
-        return x
-
-    def solve_transposed(self, entries: Array, b: Array) -> Array:
-        """``N^-T b``."""
-        x = b.copy()
-        for j in range(len(self.rows) - 1, -1, -1):
-            rows = self.rows[j]
-            if len(rows):
-                part = entries[:, self.starts[j] : self.starts[j + 1]]
-                x[:, j] -= np.einsum("ne,ne->n", part, x[:, rows])
-        return x
-
-    def apply(self, entries: Array, a: Array) -> Array:
-        """``N a``."""
-        x = a.copy()
-        for j, rows in enumerate(self.rows):
-            if len(rows):
-                x[:, rows] += entries[:, self.starts[j] : self.starts[j + 1]] * a[:, j, None]
-        return x
-
-    def apply_transposed(self, entries: Array, a: Array) -> Array:
-        """``N^T a``."""
-        x = a.copy()
-        for j, rows in enumerate(self.rows):
-            if len(rows):
-                part = entries[:, self.starts[j] : self.starts[j + 1]]
-                x[:, j] += np.einsum("ne,ne->n", part, a[:, rows])
-        return x
 
 
 @dataclass(frozen=True, eq=False)

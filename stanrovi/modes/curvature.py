@@ -8,12 +8,15 @@ any length costs a gradient for each common parameter and one for all the rest.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stanrovi.families.pattern import Pattern
+from stanrovi.modes.precision import Precision
 from stanrovi.target import Array, Target
 
 Indices = NDArray[np.intp]
@@ -48,6 +51,32 @@ class Curvature:
     def cost(self) -> int:
         """Gradients for one evaluation, beyond that at the point."""
         return int(self.colours.max()) + 1
+
+    @property
+    def order(self) -> None:
+        """Order of elimination that a factorisation asks for: none, all entries are held."""
+        return
+
+    def factors(self, precisions: Sequence[Array]) -> tuple[Indices, Pattern, Array, Array]:
+        """Cholesky factors of several precisions, as they are wherever they may have entries.
+
+        Returns
+        -------
+        order : ndarray of int, shape (m,)
+            Of elimination.
+        pattern : Pattern
+        log_scale : ndarray, shape (k, m)
+            Log diagonal of each factor, in that order.
+        lower : ndarray, shape (k, pattern.size)
+            Entries below the diagonal, each over its column's diagonal.
+        """
+        order, rows = elimination_order(self.adjacent)
+        pattern = Pattern(rows)
+        below, across = pattern.positions
+        factors = [np.linalg.cholesky(p[np.ix_(order, order)]) for p in precisions]
+        diagonals = np.stack([np.diag(f) for f in factors])
+        lower = np.stack([(f / np.diag(f))[below, across] for f in factors])
+        return order, pattern, np.log(diagonals), lower
 
     @cached_property
     def _plan(self) -> tuple[Indices, Indices, NDArray[np.bool_]]:
@@ -127,9 +156,9 @@ def curvature_at(
     return (sparse if sparse.cost <= _SPARSE * m else curvature), precision
 
 
-def conditional_sd(precision: Array, otherwise: Array) -> Array:
+def conditional_sd(precision: Precision, otherwise: Array) -> Array:
     """Give ``diag(precision) ** -0.5``, and something else where that is no number."""
-    diagonal = np.diag(precision)
+    diagonal = precision.diagonal()
     return np.where(diagonal > 0, np.maximum(diagonal, 1e-300) ** -0.5, otherwise)
 
 

@@ -80,12 +80,9 @@ def outward(modes: Sequence[Mode], rng: np.random.Generator, n: int) -> tuple[Ar
     starts = []
     for i in range(-(-n // 2)):
         k = i % len(modes)
-        spectrum = modes[k].axes.principal_variances()
-        direction = rng.standard_normal(len(spectrum))
-        if (i // len(modes) + k) % 2 == 1:
-            direction *= spectrum / spectrum[-1]
-        direction *= rng.uniform(*_OUTWARD) / np.linalg.norm(direction)
-        step = modes[k].axes.along_principal(direction)
+        direction = rng.standard_normal(len(modes[k].position))
+        widest = (i // len(modes) + k) % 2 == 1
+        step = modes[k].axes.outward(direction, rng.uniform(*_OUTWARD), along_widest=widest)
         starts += [modes[k].position + step, modes[k].position - step]
     return np.stack(starts[:n]), _origins(n, len(modes))
 

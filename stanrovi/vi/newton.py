@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve
 
+from stanrovi.modes.precision import Factor
 from stanrovi.target import Array, Target
 
 Indices = NDArray[np.intp]
@@ -35,7 +35,7 @@ class NewtonClimb:
         value, gradient = self._target.log_density_gradient(x[None])
         return float(value[0]), gradient[0]
 
-    def ascend(self, factor: Array) -> tuple[float, float, bool]:
+    def ascend(self, factor: Factor) -> tuple[float, float, bool]:
         """Step with one curvature while that helps.
 
         Returns twice the nats that the first step promised and the second, and whether
@@ -44,7 +44,7 @@ class NewtonClimb:
         promised = [np.inf]
         for _ in range(4):
             slope = self.gradient[self._coordinates]
-            step = cho_solve((factor, True), slope)
+            step = factor.solve(slope)
             promised.append(float(slope @ step))
             if promised[-1] < _DECREMENT:
                 break
@@ -78,14 +78,3 @@ class NewtonClimb:
         x = self.x.copy()
         x[self._coordinates] += length * step
         return x
-
-
-def sound_factor(precision: Array) -> Array:
-    """Cholesky factor (m, m), of the precision with negative curvatures turned over if need be."""
-    try:
-        return np.asarray(np.linalg.cholesky(precision))
-    except np.linalg.LinAlgError:
-        spectrum, vectors = np.linalg.eigh(precision)
-        least = 1e-6 * float(np.abs(spectrum).max())
-        size = np.maximum(np.abs(spectrum), max(least, 1e-300))
-        return np.asarray(np.linalg.cholesky((vectors * size) @ vectors.T))

@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from scipy.linalg import hadamard
 
 from stanrovi.families.axes import DenseAxes
-from stanrovi.families.conditional import ConditionalMap, Pattern, RootFunctions, StarFunctions
-from stanrovi.modes.curvature import Curvature, conditional_sd, elimination_order
+from stanrovi.families.conditional import ConditionalMap, RootFunctions, StarFunctions
+from stanrovi.modes.curvature import Curvature, conditional_sd
+from stanrovi.modes.precision import Precision, factorised, is_finite, sound_factor
+from stanrovi.modes.sparsity import SparseCurvature
 from stanrovi.target import Array, Target
-from stanrovi.vi.newton import NewtonClimb, sound_factor
+from stanrovi.vi.newton import NewtonClimb
 
 Indices = NDArray[np.intp]
 
@@ -61,14 +63,14 @@ class Node:
     roots : ndarray, shape (k,)
     mean : ndarray, shape (m,)
         Conditional mode.
-    precision : ndarray, shape (m, m)
+    precision : ndarray or csc_array, shape (m, m)
     evidence : float
         Log marginal density of the roots by Laplace's approximation, up to a constant.
     """
 
     roots: Array
     mean: Array
-    precision: Array
+    precision: Precision
     evidence: float
 
 
@@ -92,7 +94,7 @@ class Nodes:
 
     target: Target
     roots: Indices
-    curvature: Curvature
+    curvature: Curvature | SparseCurvature
     scale: Array
     center: Array
     axes: Array
@@ -110,7 +112,7 @@ class Nodes:
         spread = _EXPECTED[k] if k <= _GRID else 12 * k + 2 * k * k
         return spread * (self.curvature.cost + _BESIDES) > _WORTH + _WORTH_EACH * dim
 
-    def begin(self, leaves: Array, precision: Array | None) -> bool:
+    def begin(self, leaves: Array, precision: Precision | None) -> bool:
         """Find the first node, from a guess of the leaves; whether there is one worth having."""
         if self.too_many:
             return False
@@ -194,7 +196,7 @@ class Nodes:
             return False
         node = self._nearest(x[self.roots])
         away = x[self.curvature.coordinates] - node.mean
-        return float(away @ node.precision @ away) < _SAME
+        return float(away @ (node.precision @ away)) < _SAME
 
     def edge(self) -> Node | None:
         """Give the node before the rest loses its mode, or jumps to another, if it does nearby."""
@@ -215,7 +217,7 @@ class Nodes:
         place = np.array([inverse @ (n.roots - self.center) for n in self.found])
         near = np.abs(place).max(axis=1) < _NEARBY
         roots = np.array([n.roots for n in self.found])[near]
-        log_scale = -np.log([np.diag(n.precision) for n in self.found])[near] / 2
+        log_scale = -np.log([n.precision.diagonal() for n in self.found])[near] / 2
         lines = np.concatenate([np.ones((len(roots), 1)), roots - self.center], axis=1)
         slopes = np.linalg.lstsq(lines, log_scale, rcond=None)[0][1:]
         return np.asarray((slopes**2).sum(axis=1) * (self.axes**2).sum(axis=1))
@@ -271,7 +273,7 @@ class Nodes:
         return beside
 
     def _solve(
-        self, roots: Array, mean: Array, precision: Array | None, patience: int = _NEWTON
+        self, roots: Array, mean: Array, precision: Precision | None, patience: int = _NEWTON
     ) -> Node | None:
         """Find the conditional mode, from a guess and the precision nearby."""
         x = np.empty(len(self.roots) + len(mean))
@@ -284,10 +286,10 @@ class Nodes:
                 return None
             if fresh or precision is None:
                 precision = self.curvature.precision(self.target, at.x, at.gradient, scale)
-                if not np.isfinite(precision).all():
+                if not is_finite(precision):
                     return None
                 scale = conditional_sd(precision, scale)
-            first, second, settled = at.ascend(sound_factor(precision))
+            first, second, settled = at.ascend(sound_factor(precision, self.curvature.order))
             quadratic = second < _QUADRATIC * first
             if settled and fresh and (first < _MOVED or quadratic):
                 break
@@ -295,22 +297,15 @@ class Nodes:
         else:
             return None
         try:
-            factor = np.linalg.cholesky(precision)
+            factor = factorised(precision, _RIDGE, self.curvature.order)
         except np.linalg.LinAlgError:
             return None
-        if (np.diag(factor) ** 2 < _RIDGE * np.diag(precision)).any():
-            return None
-        evidence = at.value - np.log(np.diag(factor)).sum()
+        evidence = at.value - factor.half_log_det
         return Node(roots, at.x[self.curvature.coordinates], precision, float(evidence))
 
     def map(self) -> ConditionalMap:
         """Give the rest as a function of the roots, from all nodes."""
-        order, rows = elimination_order(self.curvature.adjacent)
-        pattern = Pattern(rows)
-        below, across = pattern.positions
-        factors = [np.linalg.cholesky(n.precision[np.ix_(order, order)]) for n in self.found]
-        diagonals = np.stack([np.diag(f) for f in factors])
-        lower = np.stack([(f / np.diag(f))[below, across] for f in factors])
+        order, pattern, log_scale, lower = self.curvature.factors([n.precision for n in self.found])
         places = np.stack([n.roots for n in self.found])
         functions: RootFunctions | StarFunctions = RootFunctions(
             self.center, np.linalg.norm(self.axes, axis=1), places
@@ -323,7 +318,7 @@ class Nodes:
             functions=functions,
             pattern=pattern,
             mean=np.stack([n.mean[order] for n in self.found]),
-            log_scale=np.log(diagonals),
+            log_scale=log_scale,
             lower=lower,
         )
 

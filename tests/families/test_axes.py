@@ -2,19 +2,27 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csc_array
 
 from stanrovi.families.axes import DenseAxes, DiagonalAxes, Frame, as_axes
+from stanrovi.families.low_rank_axes import LowRankAxes
 from stanrovi.families.product import Product
+from stanrovi.families.sparse_axes import SparseAxes, precision_of
 
 SCALE = np.array([0.5, 3.0, 1.0, 20.0])
 MATRIX = np.array([[1.0, 0.2, 0, 0], [0.5, 2.0, 0, 1], [0, -1.0, 3.0, 0], [0.1, 0, 0, 0.7]])
 VARIANCE = np.array([1.0, 0.3, 2.0, 5.0])
+PRECISION = np.array([[2.0, -1, 0, 0.5], [-1, 2, 0, 0.3], [0, 0, 1, 0.1], [0.5, 0.3, 0.1, 3]])
+DIRECTIONS = np.linalg.qr(MATRIX[:, :2])[0]
 AXES = {
     "dense": DenseAxes(MATRIX),
     "diagonal": DiagonalAxes(SCALE),
     "diagonal as dense": DenseAxes(np.diag(SCALE)),
     "cholesky": DenseAxes.of_covariance(MATRIX @ MATRIX.T),
+    "sparse": SparseAxes.of_precision(csc_array(PRECISION)).scaled(SCALE),
+    "low rank": LowRankAxes(SCALE, DIRECTIONS, np.array([3.0, 0.2]), 1 / np.arange(1.0, 5.0)),
 }
+TURNED = ("dense", "diagonal", "diagonal as dense", "cholesky")
 
 
 @pytest.fixture(params=AXES)
@@ -37,7 +45,6 @@ def test_products_and_solutions_are_those_of_the_matrix(axes, points):
     np.testing.assert_allclose(
         axes.apply_transposed(axes.solve_transposed(points)), points, atol=1e-12
     )
-    np.testing.assert_allclose(axes.times(MATRIX).matrix, b @ MATRIX)
     np.testing.assert_allclose(axes.scaled(SCALE).matrix, b * SCALE)
     np.testing.assert_allclose(axes.scaled(0.5).matrix, b / 2)
     np.testing.assert_allclose(np.stack([axes.column(j) for j in range(4)], axis=1), b)
@@ -58,15 +65,57 @@ def test_spreads_are_those_of_the_covariance(axes):
     assert axes.log_det_covariance() == pytest.approx(2 * axes.log_volume)
 
 
-def test_principal_axes_are_those_of_the_covariance(axes):
-    spectrum = np.linalg.eigvalsh(axes.matrix @ axes.matrix.T)
-    np.testing.assert_allclose(axes.principal_variances(), spectrum, rtol=1e-9)
-    for k in range(4):
-        point = axes.along_principal(np.eye(4)[k])
-        assert point @ point == pytest.approx(spectrum[k])
-        np.testing.assert_allclose(
-            axes.covariance() @ point, spectrum[k] * point, atol=1e-9 * spectrum[-1]
+@pytest.mark.parametrize("name", TURNED)
+def test_axes_can_be_multiplied(name):
+    axes = AXES[name]
+    np.testing.assert_allclose(axes.times(MATRIX).matrix, axes.matrix @ MATRIX)
+
+
+def test_steps_outward_have_a_length_in_whitened_coordinates(axes):
+    direction = np.array([1.0, -2.0, 0.5, 3.0])
+    for along_widest in (False, True):
+        step = axes.outward(direction, 7.0, along_widest=along_widest)
+        assert np.linalg.norm(axes.solve(step)) == pytest.approx(7.0)
+
+
+def test_steps_along_the_widest_axes_are_longer_than_others(axes):
+    rng = np.random.default_rng(2)
+    lengths = [
+        np.mean(
+            [
+                np.linalg.norm(axes.outward(rng.standard_normal(4), 1.0, along_widest=wide))
+                for _ in range(200)
+            ]
         )
+        for wide in (False, True)
+    ]
+    widest = np.sqrt(np.linalg.eigvalsh(axes.matrix @ axes.matrix.T)[-1])
+    assert lengths[0] < lengths[1] <= widest * (1 + 1e-9)
+    assert lengths[1] > 0.8 * widest
+
+
+def test_a_sparse_precision_is_given_back_whole():
+    axes = SparseAxes.of_precision(csc_array(PRECISION))
+    np.testing.assert_allclose(precision_of(axes).toarray(), PRECISION, atol=1e-12)
+    again = SparseAxes.of_precision(csc_array(PRECISION), axes.order)
+    np.testing.assert_allclose(precision_of(again).toarray(), PRECISION, atol=1e-12)
+
+
+@pytest.mark.parametrize("spoiled", [-1.0, 0.0, np.nan])
+def test_what_is_no_precision_is_refused(spoiled):
+    matrix = PRECISION.copy()
+    matrix[2, 2] = spoiled
+    with pytest.raises(np.linalg.LinAlgError):
+        SparseAxes.of_precision(csc_array(matrix))
+
+
+def test_axes_of_low_rank_come_from_a_precision():
+    core = np.array([[2.0, 0.3], [0.3, -0.2]])
+    diagonal = np.array([1.0, 2.0, 0.5, 1.5])
+    precision = np.diag(diagonal) + DIRECTIONS @ core @ DIRECTIONS.T
+    axes = LowRankAxes.of_precision(SCALE, diagonal, DIRECTIONS, core)
+    expected = np.linalg.inv(precision) * np.outer(SCALE, SCALE)
+    np.testing.assert_allclose(axes.covariance(), expected, atol=1e-10)
 
 
 def test_diagonal_axes_are_those_of_a_diagonal_matrix_to_the_last_bit():

@@ -7,10 +7,10 @@ from targets import finite_difference
 from stanrovi.families.conditional import (
     Conditional,
     ConditionalMap,
-    Pattern,
     RootFunctions,
     StarFunctions,
 )
+from stanrovi.families.pattern import Pattern
 from stanrovi.families.product import Product
 from stanrovi.target import Composed, Target
 

@@ -9,13 +9,13 @@ from stanrovi.families.axes import DenseAxes, DiagonalAxes
 from stanrovi.families.conditional import (
     Conditional,
     ConditionalMap,
-    Pattern,
     RootFunctions,
     StarFunctions,
 )
 from stanrovi.families.maps import SplineMap, stack
 from stanrovi.families.mixture import Mixture
 from stanrovi.families.moved import Moved
+from stanrovi.families.pattern import Pattern
 from stanrovi.families.product import Product
 from stanrovi.families.symmetry import Symmetry
 from stanrovi.vi.scan import mixture_marginal, with_marginal

@@ -1,0 +1,141 @@
+"""Fits in more dimensions than dense matrices are for: axes with structure, marginals on them.
+
+A Gaussian by natural-gradient steps whose expected Hessian is measured by differences of
+gradients, sparse or of low rank (`stanrovi.modes.structure`), so that a step costs a few
+hundred gradients in any dimension; then the marginals along its axes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from stanrovi.families.axes import Axes
+from stanrovi.families.product import Product
+from stanrovi.modes.structure import Structure, structure_at
+from stanrovi.target import Array
+from stanrovi.vi.fit_run import FitRun
+from stanrovi.vi.loop import Progress, Proposal, ascend
+from stanrovi.vi.pool import Batch, Pool
+
+_FIRST, _MOST = 16, 256  # draws of a look
+_POINTS = 8  # at which the curvature is measured
+_MAX_STEPS = 40
+_FULL_STEPS, _DAMPING = 3, 0.5
+_VECTORS = 8  # that say by how much the axes have changed
+_NOISE_FACTOR = 1.5
+_NOISE = 0.00125  # nats per dimension, growing as its root beyond ten
+
+
+def fit_structured_gaussian(run: FitRun, start: Product) -> tuple[Product, Pool, bool]:
+    """Fit a Gaussian whose precision is sparse, or diagonal plus low rank.
+
+    Parameters
+    ----------
+    run : FitRun
+    start : Product
+        A Gaussian to begin at.
+
+    Returns
+    -------
+    family : Product
+    pool : Pool
+        The evaluations made.
+    converged : bool
+    """
+    with run.stage("gaussian"):
+        scale = start.axes.precision_diagonal() ** -0.5
+        structure = structure_at(run.target, start.center, scale, run.rng)
+    pool = Pool()
+    course = ascend(run, start, _NaturalGradient(run, structure), pool)
+    if course.last is None:
+        return course.best.family, pool, False
+    return course.last.family, pool, course.last.converged
+
+
+@dataclass
+class _NaturalGradient:
+    """Natural-gradient steps with a structured curvature; see `stanrovi.vi.loop.Rule`."""
+
+    run: FitRun
+    structure: Structure
+    quiet: int = 0
+    steps: int = 0
+    _around: tuple[Batch, Axes] | None = field(default=None, repr=False)
+
+    stage: ClassVar[str] = "gaussian"
+    recovery: ClassVar[float] = 1.5
+
+    @property
+    def first_draws(self) -> int:
+        return _FIRST
+
+    def affords(self, step: int, spent: int) -> bool:
+        return step < _MAX_STEPS
+
+    def base(self, run: FitRun, n: int) -> Array:
+        """Draws in opposite pairs."""
+        half = run.rng.standard_normal(((n + 1) // 2, run.target.dim))
+        return np.concatenate([half, -half])
+
+    def better_start(self, family: Product, batch: Batch, step: int) -> Product | None:
+        rejected = batch.n_rejected / len(batch.x)
+        if step >= _MAX_STEPS // 2 or rejected <= 0.1:
+            return None
+        return Product.gaussian(family.center, family.axes.scaled(0.5))
+
+    def overshot(self, new: Batch, best: Batch) -> bool:
+        se = np.hypot(min(new.elbo_se, best.elbo_se), best.elbo_se)
+        return not new.elbo > best.elbo - max(1.0, 4.0 * se)
+
+    def propose(self, best: Progress, pool: Pool, n_draws: int, step: int) -> Proposal:
+        family, batch = best.family, best.batch
+        half = len(batch.x) // 2
+        accepted = np.isfinite(batch.log_p)
+        pairs = accepted[:half] & accepted[half : 2 * half]
+        whitened = family.axes.apply_transposed(batch.gradient)
+        pulls = (whitened[:half] + whitened[half : 2 * half])[pairs] / 2
+        if len(pulls) < 2:
+            return Proposal(family, n_draws, ended="Too many draws are rejected.")
+        pull = pulls.mean(axis=0)
+        noise = float(pulls.var(axis=0, ddof=1).sum()) / len(pulls) / 2
+        damping = best.boldness * (1.0 if step < _FULL_STEPS else _DAMPING)
+        try:
+            axes = self._axes(family, batch, damping)
+        except np.linalg.LinAlgError:
+            axes = family.axes
+        move = axes.apply_transposed(family.axes.solve_transposed(pull[None]))[0]
+        gain = 0.5 * float(move @ move)
+        limit = max(3.0, 2.0 * np.sqrt(family.dim))
+        size = float(np.linalg.norm(move))
+        move = damping * move * min(1.0, limit / max(size, 1e-300))
+        changed = self._change(family.axes, axes) / damping**2
+        new = Product.gaussian(family.center + axes.apply(move), axes)
+        small = _NOISE * np.sqrt(10 * family.dim)
+        if max(gain - _NOISE_FACTOR * noise, 0.0) + changed < small * 2:
+            if noise < small or n_draws >= _MOST:
+                return Proposal(new, n_draws, ended="settled", converged=True)
+            n_draws *= 2
+        return Proposal(new, n_draws)
+
+    def _axes(self, family: Product, batch: Batch, damping: float) -> Axes:
+        accepted = np.flatnonzero(np.isfinite(batch.log_p))
+        half = len(batch.x) // 2
+        some = accepted[np.argsort(accepted % half, kind="stable")][:_POINTS]
+        return self.structure.measured(
+            self.run.target,
+            batch.x[some],
+            batch.gradient[some],
+            family.axes,
+            damping,
+            self.run.rng,
+        )
+
+    def _change(self, before: Axes, after: Axes) -> float:
+        """Nats by which a change of the axes counts: a quarter of its squared size."""
+        vectors = self.run.rng.standard_normal((_VECTORS, before.dim))
+        x = before.apply(vectors)
+        there = before.apply_transposed(after.solve_transposed(after.solve(x)))
+        return 0.25 * float(((there - vectors) ** 2).sum()) / _VECTORS
