@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 from stanrovi.families.product import Product
 from stanrovi.modes.curvature import conditional_sd
@@ -22,7 +23,9 @@ Indices = NDArray[np.intp]
 
 _MOVE = 0.2  # of the spread of a candidate
 _WIDEST = 1.0  # spread of a candidate where the curvature does not tell it
-_ROUNDS = 3
+_ROUNDS = 4
+_MOST = 8  # roots
+_NONE = np.zeros(0, dtype=np.intp)
 
 
 def nodes_at_hubs(
@@ -46,75 +49,84 @@ def nodes_at_hubs(
     """
     x, scale = start.center, start.axes.precision_diagonal() ** -0.5
     curvature = find_sparsity(target, x, scale, rng)
-    if curvature is None or not len(curvature.hubs):
-        return None, curvature
-    known, nodes = np.zeros(0, dtype=np.intp), None
-    spread = np.zeros((0, 0))
+    if curvature is None:
+        return None, None
+    nodes = None
+    roots, idle, axes = _NONE, _NONE, np.zeros((0, 0))
     for _ in range(_ROUNDS):
-        found, widths = _ruling(target, curvature, x, scale, known)
-        if not len(found):
+        found, widths = _ruling(target, curvature, x, scale, roots, idle)
+        if not len(found) and (nodes is None or len(nodes.roots) == len(roots)):
             break
-        roots = np.concatenate([known, found])
-        spread = np.block([
-            [spread, np.zeros((len(known), len(found)))],
-            [np.zeros((len(found), len(known))), np.diag(widths)],
-        ])  # fmt: skip
+        roots, axes = np.concatenate([roots, found]), block_diag(axes, np.diag(widths))
         leaves = np.setdiff1d(np.arange(target.dim), roots)
         inside = curvature.restricted(leaves)
-        nodes = Nodes(target, roots, inside, scale[leaves], x[roots], spread)
+        nodes = Nodes(target, roots, inside, scale[leaves], x[roots], axes)
         if nodes.too_many:
-            return nodes, curvature
+            break
         if not (nodes.begin(x[leaves], None) and nodes.walk()):
             return None, curvature
+        best = nodes.best
+        x, scale = np.empty(target.dim), np.ones(target.dim)
+        x[roots], x[leaves] = best.roots, best.mean
+        scale[leaves] = conditional_sd(best.precision, nodes.scale)
+        widths = np.linalg.norm(nodes.axes, axis=1)
+        scale[roots], axes = widths, nodes.axes
+        # What was found far from the mass may rule nothing where it is.
         nats = nodes.nats()
         ruling = nats >= min(LEAST_NATS / 3, nats.max())
-        known, spread = roots, nodes.axes
-        best = nodes.best
-        x = np.empty(target.dim)
-        x[roots], x[leaves] = best.roots, best.mean
-        scale = np.ones(target.dim)
-        scale[leaves] = conditional_sd(best.precision, nodes.scale)
-        scale[roots] = np.linalg.norm(nodes.axes, axis=1)
         if not ruling.all():
-            # What was found far from the mass may rule nothing where it is.
-            known, spread = roots[ruling], np.diag(np.linalg.norm(nodes.axes, axis=1)[ruling])
+            idle, roots = np.union1d(idle, roots[~ruling]), roots[ruling]
+            axes = np.diag(widths[ruling])
     return nodes, curvature
 
 
 def _ruling(
-    target: Target, curvature: SparseCurvature, x: Array, scale: Array, known: Indices
+    target: Target,
+    curvature: SparseCurvature,
+    x: Array,
+    scale: Array,
+    known: Indices,
+    idle: Indices,
 ) -> tuple[Indices, Array]:
-    """Hubs that rule others, those that explain most first, and how wide each is."""
+    """Hubs that rule others, one given the next, and how wide each is."""
     value, gradient = target.log_density_gradient(x[None])
+    found: list[int] = []
+    widths: list[float] = []
+    while np.isfinite(value[0]) and len(known) + len(found) < _MOST:
+        given = np.concatenate([known, np.array(found, dtype=np.intp)])
+        free = np.setdiff1d(np.arange(target.dim), given)
+        inside = curvature.restricted(free)
+        precision = inside.precision(target, x, gradient[0], scale[free])
+        if not is_finite(precision):
+            break
+        factor = sound_factor(precision, inside.order)
+        nats, width = np.zeros(len(inside.hubs)), np.zeros(len(inside.hubs))
+        for k, hub in enumerate(inside.hubs):
+            if free[hub] not in idle:
+                ridge, width[k] = _ridge(factor, precision.diagonal(), int(hub))
+                there = x.copy()
+                there[free] += _MOVE * width[k] * ridge
+                nats[k] = _explained(target, inside, there, precision.diagonal(), scale[free])
+        if not nats.max(initial=0.0) > LEAST_NATS:
+            break
+        best = int(np.argmax(nats))
+        found.append(int(free[inside.hubs[best]]))
+        widths.append(float(width[best]))
+    return np.array(found, dtype=np.intp), np.array(widths)
+
+
+def _explained(
+    target: Target, curvature: SparseCurvature, there: Array, before: Array, scale: Array
+) -> float:
+    """Nats that a hub explains, by the curvature a little further along its ridge."""
+    value, gradient = target.log_density_gradient(there[None])
     if not np.isfinite(value[0]):
-        return np.zeros(0, dtype=np.intp), np.zeros(0)
-    free = np.setdiff1d(np.arange(target.dim), known)
-    inside = curvature.restricted(free)
-    precision = inside.precision(target, x, gradient[0], scale[free])
-    if not is_finite(precision):
-        return np.zeros(0, dtype=np.intp), np.zeros(0)
-    factor = sound_factor(precision, inside.order)
-    found, widths, nats = [], [], []
-    for hub in inside.hubs:
-        ridge, width = _ridge(factor, precision.diagonal(), int(hub))
-        move = np.zeros(target.dim)
-        move[free] = _MOVE * width * ridge
-        there = x + move
-        value, slope = target.log_density_gradient(there[None])
-        if not np.isfinite(value[0]):
-            continue
-        moved = inside.precision(target, there, slope[0], scale[free])
-        before, after = precision.diagonal(), moved.diagonal()
-        ruled = (before > 0) & (after > 0)
-        ruled[inside.hubs] = False
-        change = np.log(after[ruled] / before[ruled]) / 2 / _MOVE
-        explained = float((change**2).sum())
-        if explained > LEAST_NATS:
-            found.append(int(free[hub]))
-            widths.append(width)
-            nats.append(explained)
-    order = np.argsort(-np.array(nats), kind="stable")
-    return np.array(found, dtype=np.intp)[order], np.array(widths)[order]
+        return 0.0
+    after = curvature.precision(target, there, gradient[0], scale).diagonal()
+    ruled = (before > 0) & (after > 0)
+    ruled[curvature.hubs] = False
+    change = np.log(after[ruled] / before[ruled]) / 2 / _MOVE
+    return float((change**2).sum())
 
 
 def _ridge(factor: Factor, diagonal: Array, hub: int) -> tuple[Array, float]:

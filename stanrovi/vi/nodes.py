@@ -123,11 +123,17 @@ class Nodes:
         return node is not None
 
     def walk(self) -> bool:
-        """Go to the mode of the evidence and measure its spread; whether there is one."""
+        """Go to the mode of the evidence and measure its spread; whether there is one.
+
+        Steps that go on in one direction grow: the way can be many times the spread.
+        """
+        reach, before = np.full(len(self.roots), _STEP), np.zeros(len(self.roots))
         for _ in range(_WALK):
             if self._evidence(np.zeros(len(self.roots))) < self.best.evidence - _FLAT:
                 self.center = self.best.roots
-            shift, stretch = self._looked_around()
+            shift, stretch = self._looked_around(reach)
+            onward = (shift * before > 0) & (np.abs(shift) >= reach)
+            before, reach = shift, np.where(onward, 2 * reach, _STEP)
             self.center = self.center + self.axes @ shift
             self.axes = self.axes * stretch
             near = np.abs(shift).max() < _NEAR
@@ -153,7 +159,7 @@ class Nodes:
         apart = [float(np.abs(inverse @ (n.roots - roots)).max()) for n in self.found]
         return self.found[int(np.argmin(apart))]
 
-    def _looked_around(self) -> tuple[Array, Array]:
+    def _looked_around(self, reach: Array) -> tuple[Array, Array]:
         """Where the mode is and how wide, seen from a star of nodes, axis by axis."""
         k = len(self.roots)
         shift, stretch = np.zeros(k), np.ones(k)
@@ -162,10 +168,10 @@ class Nodes:
             low, high = (max(self._evidence(s * unit), here - 30) for s in (-1, 1))
             bend, slope = 2 * here - low - high, (high - low) / 2
             if bend > _FLAT:
-                shift[i] = np.clip(slope / bend, -_STEP, _STEP)
+                shift[i] = np.clip(slope / bend, -reach[i], reach[i])
                 stretch[i] = np.clip(bend**-0.5, 1 / _STRETCH, _STRETCH)
             elif abs(slope) > _FLAT:
-                shift[i], stretch[i] = _STEP * np.sign(slope), _STRETCH
+                shift[i], stretch[i] = reach[i] * np.sign(slope), _STRETCH
             else:
                 stretch[i] = _STRETCH**2
         return shift, stretch
