@@ -119,7 +119,8 @@ def evaluate(target: Target, family: Product, z: Array) -> Batch:
 def _wall(family: Product, z: Array) -> Array:
     """Gradients that are the iterate's own plus a push of `_PUSH` towards its centre."""
     inward = -_PUSH * z / np.linalg.norm(z, axis=1, keepdims=True)
-    score = family.marginals.score(z) + inward / np.exp(family.marginals.log_slope(z))
+    _, log_slope, score = family.marginals.push_forward_with_score(z)
+    score = score + inward / np.exp(log_slope)
     return family.axes.solve_transposed_once(score)
 
 
