@@ -163,7 +163,7 @@ def _ruled(density: Target, gaussian: Product, roots: Indices) -> Nodes | None:
     """Walk to the mode of the first root's evidence."""
     d = density.dim
     leaves = np.setdiff1d(np.arange(d), roots)
-    curvature = Curvature(leaves, np.ones((d - 1, d - 1), dtype=bool))
+    curvature = Curvature.of(leaves, np.ones((d - 1, d - 1), dtype=bool))
     scale = gaussian.axes.precision_diagonal()[leaves] ** -0.5
     axes = np.diag(gaussian.sd()[roots])
     nodes = Nodes(density, roots, curvature, scale, gaussian.center[roots], axes)

@@ -50,7 +50,7 @@ def nodes_near(target: Target, start: Product) -> Nodes | None:
     for _ in range(_ROUNDS):
         leaves = np.setdiff1d(np.arange(target.dim), roots)
         inside = np.ix_(leaves, leaves)
-        curvature = Curvature(leaves, at.curvature.adjacent[inside])
+        curvature = Curvature.of(leaves, at.curvature.adjacent[inside])
         nodes = Nodes(target, roots, curvature, at.scale[leaves], at.x[roots], spread)
         if nodes.too_many:
             return nodes

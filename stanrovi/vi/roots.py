@@ -389,9 +389,13 @@ def _roots_by_probes(target: Target, at: Landscape, known: Indices, least: float
 
     def nats(candidates: Indices, roots: Indices) -> Array:
         given = np.union1d(known, roots)
-        return np.array([
-            _nats_by_probes(target, at, int(i), np.setdiff1d(given, [i])) for i in candidates
-        ])  # fmt: skip
+        ridges = at.ridges(given)
+        out = np.empty(len(candidates))
+        for j, i in enumerate(candidates):
+            others = np.setdiff1d(given, [i])
+            ridge = (ridges if len(others) == len(given) else at.ridges(others))[i]
+            out[j] = _nats_by_probes(target, at, int(i), others, ridge)
+        return out
 
     roots, waiting = _NONE, np.setdiff1d(np.arange(len(at.x)), known)
     most = min(_MOST, len(at.x) - len(known) - 1)
@@ -416,16 +420,15 @@ def _roots_by_probes(target: Target, at: Landscape, known: Indices, least: float
     return roots
 
 
-def _nats_by_probes(target: Target, at: Landscape, i: int, known: Indices) -> float:
+def _nats_by_probes(target: Target, at: Landscape, i: int, known: Indices, ridge: Array) -> float:
     """Nats that a root explains; NaN where the rest has no normal approximation."""
-    rest = np.setdiff1d(np.arange(len(at.x)), [i, *known])
+    rest = np.delete(np.arange(len(at.x)), [i, *known])
     if not len(rest):
         return 0.0
     try:
         root = np.linalg.cholesky(at.precision[np.ix_(rest, rest)])
     except np.linalg.LinAlgError:
         return float("nan")
-    ridge = at.ridges(known)[i]
     move = _MOVE / np.sqrt(ridge[i]) * ridge
     signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(_PROBES, len(rest)))
     probes = np.zeros((_PROBES, len(at.x)))
