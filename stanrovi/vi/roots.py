@@ -23,6 +23,7 @@ from scipy.linalg import solve_triangular
 from stanrovi.families.product import Product
 from stanrovi.modes.curvature import Curvature, conditional_sd, curvature_at
 from stanrovi.target import Array, Target
+from stanrovi.vi.least_squares import least_squares
 from stanrovi.vi.pool import Pool
 from stanrovi.vi.regression import winsorised
 
@@ -117,8 +118,8 @@ class _Moments:
 
     def _less(self, *columns: Array) -> _Moments:
         """Take out what is a combination of some columns."""
-        design, root = np.concatenate(columns, axis=1), np.sqrt(self.weight)[:, None]
-        part = np.linalg.lstsq(root * design, root * self.residual, rcond=None)[0]
+        design = np.concatenate(columns, axis=1)
+        part = least_squares(design, self.residual, self.weight)
         return replace(self, residual=self.residual - design @ part)
 
     def without(self, i: int) -> _Moments:
