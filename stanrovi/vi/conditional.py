@@ -37,7 +37,7 @@ from stanrovi.vi.nodes import Nodes
 from stanrovi.vi.outcome import Outcome
 from stanrovi.vi.pool import Pool, evaluate
 from stanrovi.vi.product import fit_product
-from stanrovi.vi.roots import LEAST_NATS, roots_from_pool
+from stanrovi.vi.root_moments import LEAST_NATS, roots_from_pool
 from stanrovi.vi.steps import ProductSettings
 
 Indices = NDArray[np.intp]

@@ -12,12 +12,11 @@ from stanrovi.modes.curvature import Curvature, conditional_sd, curvature_at
 from stanrovi.target import Array, Target
 from stanrovi.vi.nodes import Node, Nodes
 from stanrovi.vi.pool import Pool
+from stanrovi.vi.root_moments import LEAST_NATS, roots_from_pool
 from stanrovi.vi.roots import (
-    LEAST_NATS,
     Landscape,
     landscape,
     roots_from_differences,
-    roots_from_pool,
 )
 
 Indices = NDArray[np.intp]

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from scipy.linalg import hadamard
 
 from stanrovi.families.axes import DenseAxes
-from stanrovi.families.conditional import ConditionalMap, Pattern, RootFunctions, StarFunctions
+from stanrovi.families.conditional import ConditionalMap, RootFunctions, StarFunctions
+from stanrovi.families.triangular import Pattern
 from stanrovi.modes.curvature import Curvature, conditional_sd, elimination_order
 from stanrovi.target import Array, Target
 from stanrovi.vi.newton import NewtonClimb, sound_factor

@@ -95,7 +95,7 @@ def regress(z: Array, y: Array, residual: Array, weight: Array, *, smooth: bool)
     n, d = y.shape
     design = with_constant(y)
     weighted = weight[:, None] * design
-    factor = np.linalg.cholesky(design.T @ weighted)
+    factor = np.asarray(np.linalg.cholesky(design.T @ weighted), dtype=np.float64)
     line_moment = weighted.T @ residual
     residual = residual.copy()
     coefficients = np.zeros((d, len(_KNOTS) - 2))

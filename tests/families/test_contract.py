@@ -9,7 +9,6 @@ from stanrovi.families.axes import DenseAxes, DiagonalAxes
 from stanrovi.families.conditional import (
     Conditional,
     ConditionalMap,
-    Pattern,
     RootFunctions,
     StarFunctions,
 )
@@ -18,6 +17,7 @@ from stanrovi.families.mixture import Mixture
 from stanrovi.families.moved import Moved
 from stanrovi.families.product import Product
 from stanrovi.families.symmetry import Symmetry
+from stanrovi.families.triangular import Pattern
 from stanrovi.vi.scan import mixture_marginal, with_marginal
 
 
