@@ -14,7 +14,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stanrovi.families.base import LOG_SQRT_2PI
 from stanrovi.target import Array
 
 Indices = NDArray[np.intp]
@@ -234,7 +233,7 @@ def quadrature(knots: Array) -> tuple[Array, Array]:
     edges = np.concatenate([low - far, low - near, knots, high + near, high + far], axis=1)
     half = np.diff(edges, axis=1)[..., None] / 2
     z = (edges[:, :-1, None] + half) + half * nodes
-    return z, half * weights * np.exp(-0.5 * z**2 - LOG_SQRT_2PI)
+    return z, half * (weights / np.sqrt(2 * np.pi)) * np.exp(-0.5 * z**2)
 
 
 @cache
