@@ -13,7 +13,7 @@ arrow where leaves are independent given a few others, a band where they are a c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,13 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stanrovi.families.base import base_draws
-from stanrovi.families.pattern import Pattern
 from stanrovi.families.product import Product
+from stanrovi.families.triangular import Pattern
 from stanrovi.target import Array, ChangeOfVariables
 
 Indices = NDArray[np.intp]
 
 _MOMENT_DRAWS = 8192
+_ENTRIES, _FEWEST = 2**21, 16  # of the factors of points worked on at once; points at least
 _LOG_LARGEST = 100.0
 _ON_AXIS = 1e-2  # units; nodes so near to an axis are on it
 
@@ -218,8 +219,13 @@ class ConditionalMap:
     log_scale: Array
     lower: Array
 
+    def _blocks(self, n: int) -> Iterator[slice]:
+        """Points whose matrices are held at once."""
+        step = max(_FEWEST, _ENTRIES // max(self.pattern.size, 1))
+        return (slice(at, at + step) for at in range(0, n, step))
+
     def _parts(self, u: Array) -> tuple[Array, Array, Array]:
-        """Give mean, log diagonal and entries at roots u.
+        """Give mean (n, d - k), log diagonal and entries (size, n) at roots u.
 
         Scales go on as lines beyond the nodes, as far as numbers hold them; means and entries
         stay what they are at the last nodes: where a scale shrinks, any slope would leave it.
@@ -229,63 +235,72 @@ class ConditionalMap:
         near = self.functions.within(u)
         if (near != u).any():
             weights = self.functions.weights(near)
-        return weights @ self.mean, log_scale, weights @ self.lower
+        return weights @ self.mean, log_scale, self.lower.T @ weights.T
 
     def spread(self, u: Array) -> Array:
         """Give the standard deviations (n, d - k) of leaves at roots u, y_v of unit variance."""
-        _, log_scale, lower = self._parts(u)
         m = len(self.leaves)
-        wide = [
-            self._spread(np.tile(s, (m, 1)), np.tile(low, (m, 1)), np.eye(m))
-            for s, low in zip(log_scale, lower, strict=True)
-        ]
-        return np.sqrt((np.stack(wide) ** 2).sum(axis=1))
+        wide = np.empty((len(u), m))
+        for rows in self._blocks(len(u)):
+            _, log_scale, lower = self._parts(u[rows])
+            for i, scale in enumerate(log_scale):
+                entries = np.broadcast_to(lower[:, i, None], (len(lower), m))
+                columns = self.pattern.solve_transposed(entries, np.diag(np.exp(-scale)))
+                wide[rows.start + i] = np.sqrt((columns**2).sum(axis=1))
+        return wide
 
     def forward(self, y: Array) -> tuple[Array, Array]:
         """Map y (n, dim) to x (n, dim), with the log determinant (n,)."""
-        mean, log_scale, lower = self._parts(y[:, self.roots])
-        x = y.copy()
-        x[:, self.leaves] = mean + self._spread(log_scale, lower, y[:, self.leaves])
-        return x, np.asarray(-log_scale.sum(axis=1))
+        x, log_det = y.copy(), np.empty(len(y))
+        for rows in self._blocks(len(y)):
+            mean, log_scale, lower = self._parts(y[rows, self.roots])
+            x[rows, self.leaves] = mean + self._spread(log_scale, lower, y[rows, self.leaves])
+            log_det[rows] = -log_scale.sum(axis=1)
+        return x, log_det
 
     def _spread(self, log_scale: Array, lower: Array, w: Array) -> Array:
-        return self.pattern.solve_transposed(lower, w * np.exp(-log_scale))
+        return self.pattern.solve_transposed(lower, (w * np.exp(-log_scale)).T).T
 
     def inverse(self, x: Array) -> tuple[Array, Array]:
         """Map x (n, dim) back to y, with the log determinant (n,) of `forward`."""
-        mean, log_scale, lower = self._parts(x[:, self.roots])
-        y = x.copy()
-        centred = x[:, self.leaves] - mean
-        y[:, self.leaves] = np.exp(log_scale) * self.pattern.apply_transposed(lower, centred)
-        return y, np.asarray(-log_scale.sum(axis=1))
+        y, log_det = x.copy(), np.empty(len(x))
+        for rows in self._blocks(len(x)):
+            mean, log_scale, lower = self._parts(x[rows, self.roots])
+            centred = (x[rows, self.leaves] - mean).T
+            whitened = self.pattern.apply_transposed(lower, centred).T
+            y[rows, self.leaves] = np.exp(log_scale) * whitened
+            log_det[rows] = -log_scale.sum(axis=1)
+        return y, log_det
 
     def transport(self, y: Array) -> tuple[Array, Array, Callable[[Array], Array]]:
         """Change variables from y (n, dim); see `stanrovi.target.ChangeOfVariables`."""
-        u, w = y[:, self.roots], y[:, self.leaves]
-        mean, log_scale, lower = self._parts(u)
-        spread = self._spread(log_scale, lower, w)
-        x = y.copy()
-        x[:, self.leaves] = mean + spread
+        x, log_det = self.forward(y)
 
         def lift(gradient: Array) -> Array:
-            solved = self.pattern.solve(lower, gradient[:, self.leaves])
-            inside = np.abs(log_scale) < _LOG_LARGEST
             out = gradient.copy()
-            out[:, self.leaves] = solved * np.exp(-log_scale)
-            out[:, self.roots] += self._through_roots(
-                u, gradient[:, self.leaves], inside * (1 + out[:, self.leaves] * w), solved, spread
-            )
+            for rows in self._blocks(len(y)):
+                u = y[rows, self.roots]
+                mean, log_scale, lower = self._parts(u)
+                of_mean = gradient[rows, self.leaves]
+                solved = self.pattern.solve(lower, of_mean.T)
+                slope = solved.T * np.exp(-log_scale)
+                inside = np.abs(log_scale) < _LOG_LARGEST
+                of_scale = inside * (1 + slope * y[rows, self.leaves])
+                centred = (x[rows, self.leaves] - mean).T
+                out[rows, self.leaves] = slope
+                out[rows, self.roots] += self._through_roots(u, of_mean, of_scale, solved, centred)
             return out
 
-        return x, np.asarray(-log_scale.sum(axis=1)), lift
+        return x, log_det, lift
 
     def _through_roots(
         self, u: Array, of_mean: Array, of_scale: Array, solved: Array, centred: Array
     ) -> Array:
         """Differentiate through m and C, shape (n, k), what changes so much with each."""
         rows, columns = self.pattern.positions
-        in_nodes = of_mean @ self.mean.T
-        in_nodes -= (solved[:, columns] * centred[:, rows]) @ self.lower.T
+        of_entries = solved[columns]
+        of_entries *= centred[rows]
+        in_nodes = of_mean @ self.mean.T - (self.lower @ of_entries).T
         near = self.functions.within(u)
         inside = np.where(near == u, 1.0, 0.0)
         slopes = self.functions.weights_gradient(u)
@@ -296,16 +311,18 @@ class ConditionalMap:
 
     def pull(self, x: Array, gradient: Array) -> Array:
         """Turn the gradient (n, dim) in y of log q at y(x) into that of the density of x."""
-        mean, log_scale, lower = self._parts(x[:, self.roots])
-        centred = x[:, self.leaves] - mean
-        w = np.exp(log_scale) * self.pattern.apply_transposed(lower, centred)
-        solved = gradient[:, self.leaves] * np.exp(log_scale)
         out = gradient.copy()
-        out[:, self.leaves] = self.pattern.apply(lower, solved)
-        of_scale = (np.abs(log_scale) < _LOG_LARGEST) * (1 + gradient[:, self.leaves] * w)
-        out[:, self.roots] -= self._through_roots(
-            x[:, self.roots], out[:, self.leaves], of_scale, solved, centred
-        )
+        for rows in self._blocks(len(x)):
+            u = x[rows, self.roots]
+            mean, log_scale, lower = self._parts(u)
+            centred = (x[rows, self.leaves] - mean).T
+            w = np.exp(log_scale) * self.pattern.apply_transposed(lower, centred).T
+            slope = gradient[rows, self.leaves]
+            solved = (slope * np.exp(log_scale)).T
+            of_mean = self.pattern.apply(lower, solved).T
+            of_scale = (np.abs(log_scale) < _LOG_LARGEST) * (1 + slope * w)
+            out[rows, self.leaves] = of_mean
+            out[rows, self.roots] -= self._through_roots(u, of_mean, of_scale, solved, centred)
         return out
 
 

@@ -15,7 +15,7 @@ sums of ramps with fixed knots.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri_exp
 
 from stanrovi.families.base import LOG_SQRT_2PI
+from stanrovi.families.pieces import Expectations, Lines, Pieces
 from stanrovi.target import Array
 
 _N_KNOTS = 129
@@ -45,11 +46,14 @@ class SplineMap:
     z, y, slope : ndarray, shape (d, K)
         Knots, values and derivatives at the knots; ``z`` and ``y`` increase
         along each row and ``slope`` is positive.
+    known : Expectations, optional
+        What the map comes to under the standard normal, where that need not be integrated.
     """
 
     z: Array
     y: Array
     slope: Array
+    known: Expectations | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def affine(cls, location: Array, scale: Array) -> SplineMap:
@@ -101,79 +105,59 @@ class SplineMap:
 
     def value(self, z: Array) -> Array:
         """``T(z)`` for z of shape (n, d)."""
-        return self._at(z).value()
+        return self._form.at(z, "value")[0]
 
     def log_slope(self, z: Array) -> Array:
         """``log T'(z)`` for z of shape (n, d)."""
-        return np.log(self._at(z).slope())
+        return self._form.at(z, "log_slope")[0]
 
     def score(self, z: Array) -> Array:
         """Give the derivative of the marginal log density at ``y = T(z)``, shape (n, d).
 
         ``d/dy log q(y) = (-z - T''(z) / T'(z)) / T'(z)``.
         """
-        return self._at(z).score()
+        return self._form.at(z, "score")[0]
 
     def push_forward(self, z: Array) -> tuple[Array, Array]:
         """``T(z)`` with log slope there, shape (n, d) each."""
-        point = self._at(z)
-        return point.value(), np.log(point.slope())
+        value, log_slope = self._form.at(z, "value", "log_slope")
+        return value, log_slope
+
+    def push_forward_with_score(self, z: Array) -> tuple[Array, Array, Array]:
+        """``T(z)`` with log slope and score there, shape (n, d) each."""
+        value, log_slope, score = self._form.at(z, "value", "log_slope", "score")
+        return value, log_slope, score
 
     def inverse(self, y: Array) -> Array:
         """``T^{-1}(y)`` for y of shape (n, d), exact up to rounding."""
-        return self._at_value(y).z
+        return self._form.at_value(y, "z")[0]
 
-    def pull_back(self, y: Array) -> tuple[Array, Array, Array]:
+    def pull_back(self, y: Array) -> tuple[Array, Array]:
+        """``T^{-1}(y)`` with log slope there, shape (n, d) each."""
+        z, log_slope = self._form.at_value(y, "z", "log_slope")
+        return z, log_slope
+
+    def pull_back_with_score(self, y: Array) -> tuple[Array, Array, Array]:
         """``T^{-1}(y)`` with log slope and score there, shape (n, d) each."""
-        point = self._at_value(y)
-        return point.z, np.log(point.slope()), point.score()
+        z, log_slope, score = self._form.at_value(y, "z", "log_slope", "score")
+        return z, log_slope, score
 
     def log_density(self, y: Array) -> Array:
         """Marginal log densities at y of shape (n, d), normalised."""
-        z, log_slope, _ = self.pull_back(y)
+        z, log_slope = self.pull_back(y)
         return -0.5 * z**2 - LOG_SQRT_2PI - log_slope
-
-    def quadrature(self) -> tuple[Array, Array]:
-        """Nodes and weights for expectations under the standard normal.
-
-        Returns
-        -------
-        z, weight : ndarray, shape (m, d) each
-            Ten Gauss-Legendre nodes on every spline piece and tail.
-        """
-        nodes, weights = np.polynomial.legendre.leggauss(10)
-        edges = np.concatenate(
-            [self.z[:, :1] - 6, self.z[:, :1] - 2.5, self.z, self.z[:, -1:] + 2.5,
-             self.z[:, -1:] + 6], axis=1
-        )  # fmt: skip
-        half = np.diff(edges, axis=1) / 2
-        z = (edges[:, :-1] + half)[..., None] + half[..., None] * nodes
-        w = half[..., None] * weights * np.exp(-0.5 * z**2 - LOG_SQRT_2PI)
-        d = self.dim
-        return z.reshape(d, -1).T, w.reshape(d, -1).T
 
     def moments(self) -> tuple[Array, Array]:
         """Mean and variance of each marginal, shape (d,) each."""
-        if self.is_affine:
-            return self.y.mean(axis=1), self.slope[:, 0] ** 2
-        z, w = self.quadrature()
-        y = self.value(z)
-        mean = (w * y).sum(axis=0)
-        return mean, (w * (y - mean) ** 2).sum(axis=0)
+        return self._expectations.mean, self._expectations.variance
 
     def mean_log_slope(self) -> Array:
         """``E[log T'(z)]`` per coordinate, shape (d,): entropy beyond the normal's."""
-        if self.is_affine:
-            return np.log(self.slope[:, 0])
-        z, w = self.quadrature()
-        return np.asarray((w * self.log_slope(z)).sum(axis=0))
+        return self._expectations.log_slope
 
     def fisher_information(self) -> Array:
         """``E[score^2]`` per coordinate, shape (d,)."""
-        if self.is_affine:
-            return self.slope[:, 0] ** -2.0
-        z, w = self.quadrature()
-        return np.asarray((w * self.score(z) ** 2).sum(axis=0))
+        return self._expectations.fisher
 
     def standardised(self) -> tuple[SplineMap, Array, Array]:
         """Split off location and scale.
@@ -186,91 +170,19 @@ class SplineMap:
         """
         mean, variance = self.moments()
         sd = np.sqrt(variance)
-        standard = SplineMap(
-            self.z, (self.y - mean[:, None]) / sd[:, None], self.slope / sd[:, None]
-        )
-        return standard, mean, sd
+        y, slope = (self.y - mean[:, None]) / sd[:, None], self.slope / sd[:, None]
+        return SplineMap(self.z, y, slope, self._expectations.standardised()), mean, sd
 
     @cached_property
-    def _pieces(self) -> Array:
-        """Coefficients of every piece, straight tails included, shape (d, K + 1, 7).
+    def _form(self) -> Pieces | Lines:
+        if not self.is_affine:
+            return Pieces(self.z, self.y, self.slope)
+        scale = self.slope[:, 0]
+        return Lines(self.y.mean(axis=1) - scale * self.z.mean(axis=1), scale)
 
-        Per piece: z0, y0 (left end), w, h (widths), d0, d1 (end slopes) and
-        the mean slope s = h / w.
-        """
-        w, h = np.diff(self.z, axis=1), np.diff(self.y, axis=1)
-        inner = [self.z[:, :-1], self.y[:, :-1], w, h, self.slope[:, :-1], self.slope[:, 1:], h / w]
-        ends = []
-        for k, sign in ((0, -1.0), (-1, 1.0)):
-            slope = self.slope[:, k]
-            one = np.ones_like(slope)
-            start_z = self.z[:, k] + min(sign, 0.0)
-            start_y = self.y[:, k] + min(sign, 0.0) * slope
-            ends.append(np.stack([start_z, start_y, one, slope, slope, slope, slope], axis=-1))
-        middle = np.stack(inner, axis=-1)
-        return np.concatenate([ends[0][:, None], middle, ends[1][:, None]], axis=1)
-
-    def _at(self, z: Array) -> _Point:
-        coefficients = self._gather(self.z, z)
-        xi = (z - coefficients[0]) / coefficients[2]
-        return _Point(z, xi, *coefficients)
-
-    def _at_value(self, y: Array) -> _Point:
-        z0, y0, w, h, d0, d1, s = self._gather(self.y, y)
-        t, kappa = y - y0, d0 + d1 - 2 * s
-        a, b, c = h * (s - d0) + t * kappa, h * d0 - t * kappa, -s * t
-        root = np.sqrt(np.maximum(b * b - 4 * a * c, 0.0))
-        xi = 2 * c / (-b - root)
-        return _Point(z0 + w * xi, xi, z0, y0, w, h, d0, d1, s)
-
-    def _gather(self, knots: Array, v: Array) -> tuple[Array, ...]:
-        """Coefficients (n, d) of the pieces in which the points v (n, d) lie."""
-        columns = [np.searchsorted(knots[i], v[:, i], side="right") for i in range(v.shape[1])]
-        found = self._pieces[np.arange(v.shape[1]), np.stack(columns, axis=1)]
-        return tuple(np.moveaxis(found, -1, 0))
-
-
-@dataclass(frozen=True)
-class _Point:
-    """Evaluation points with the coefficients of their pieces, shape (n, d) each.
-
-    ``xi`` is the relative position in the piece; a straight tail is the piece
-    with equal slopes, where xi may leave [0, 1].
-    """
-
-    z: Array
-    xi: Array
-    z0: Array
-    y0: Array
-    w: Array
-    h: Array
-    d0: Array
-    d1: Array
-    s: Array
-
-    def value(self) -> Array:
-        theta = self.xi * (1 - self.xi)
-        share = (self.s * self.xi**2 + self.d0 * theta) / self._denominator(theta)
-        return np.asarray(self.y0 + self.h * share)
-
-    def slope(self) -> Array:
-        theta = self.xi * (1 - self.xi)
-        ratio = self.s / self._denominator(theta)
-        return np.asarray(ratio * ratio * self._numerator(theta))
-
-    def score(self) -> Array:
-        xi, theta = self.xi, self.xi * (1 - self.xi)
-        numerator, denominator = self._numerator(theta), self._denominator(theta)
-        bend = 2 * (self.d1 * xi + self.s * (1 - 2 * xi) - self.d0 * (1 - xi)) / numerator
-        bend -= 2 * (self.d0 + self.d1 - 2 * self.s) * (1 - 2 * xi) / denominator
-        ratio = self.s / denominator
-        return np.asarray((-self.z - bend / self.w) / (ratio * ratio * numerator))
-
-    def _numerator(self, theta: Array) -> Array:
-        return self.d1 * self.xi**2 + 2 * self.s * theta + self.d0 * (1 - self.xi) ** 2
-
-    def _denominator(self, theta: Array) -> Array:
-        return self.s + (self.d0 + self.d1 - 2 * self.s) * theta
+    @cached_property
+    def _expectations(self) -> Expectations:
+        return self._form.expectations() if self.known is None else self.known
 
 
 def stack(maps: list[SplineMap]) -> SplineMap:

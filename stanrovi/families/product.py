@@ -69,9 +69,9 @@ class Product:
 
     def transport(self, z: Array) -> tuple[Array, Array, Callable[[Array], Array]]:
         """Change variables from base points z (n, dim); see `stanrovi.target.ChangeOfVariables`."""
-        y, log_slope = self.marginals.push_forward(z)
+        y, log_slope, score = self.marginals.push_forward_with_score(z)
         slope = np.exp(log_slope)
-        bend = -z - self.marginals.score(z) * slope  # T'' / T'
+        bend = -z - score * slope  # T'' / T'
 
         def lift(gradient: Array) -> Array:
             return np.asarray(slope * self.axes.apply_transposed(gradient) + bend)
@@ -98,12 +98,12 @@ class Product:
 
     def log_density(self, x: Array) -> Array:
         """Log density (n,) at x of shape (n, dim)."""
-        z, log_slope, _ = self.marginals.pull_back(self.coordinates(x))
+        z, log_slope = self.marginals.pull_back(self.coordinates(x))
         return np.asarray(normal_log_density(z) - log_slope.sum(axis=1) - self.log_volume)
 
     def log_density_gradient(self, x: Array) -> tuple[Array, Array]:
         """Log density (n,) and its gradient (n, dim) at x of shape (n, dim)."""
-        z, log_slope, score = self.marginals.pull_back(self.coordinates(x))
+        z, log_slope, score = self.marginals.pull_back_with_score(self.coordinates(x))
         log_q = normal_log_density(z) - log_slope.sum(axis=1) - self.log_volume
         return log_q, self.axes.solve_transposed(score)
 

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from stanrovi.families.pattern import Pattern
+from stanrovi.families.triangular import Pattern
 from stanrovi.modes.precision import Precision
 from stanrovi.target import Array, Target
 
@@ -37,15 +37,22 @@ class Curvature:
     coordinates : ndarray of int, shape (m,)
     adjacent : ndarray of bool, shape (m, m)
         Which second derivatives may differ from zero; symmetric, true on the diagonal.
+    colours : ndarray of int, shape (m,)
+        Groups of coordinates that are moved at once.
     """
 
     coordinates: Indices
     adjacent: Adjacency
+    colours: Indices
 
-    @cached_property
-    def colours(self) -> Indices:
-        """Groups (m,) of coordinates that are moved at once."""
-        return _colouring(self.adjacent)
+    @classmethod
+    def of(cls, coordinates: Indices, adjacent: Adjacency, most: float = np.inf) -> Curvature:
+        """Curvature of given sparsity; dense where that would take more than so many gradients."""
+        m = len(coordinates)
+        colours = None if adjacent.all() else _colouring(adjacent, most)
+        if colours is None:
+            return cls(coordinates, np.ones((m, m), dtype=bool), np.arange(m))
+        return cls(coordinates, adjacent, colours)
 
     @property
     def cost(self) -> int:
@@ -139,7 +146,7 @@ def curvature_at(
         the place of both where the target rejects a point nearby.
     """
     m = len(coordinates)
-    curvature = Curvature(coordinates, np.ones((m, m), dtype=bool))
+    curvature = Curvature.of(coordinates, np.ones((m, m), dtype=bool))
     for _ in range(2):
         precision = curvature.precision(target, x, gradient, scale)
         if not np.isfinite(precision).all():
@@ -151,9 +158,9 @@ def curvature_at(
             break
     unit = np.sqrt(np.maximum(np.abs(np.diag(precision)), 1e-300))
     share = np.abs(precision) / np.outer(unit, unit)
-    sparse = Curvature(coordinates, (share > _ZERO) | np.eye(m, dtype=bool))
     # What is nearly dense may be dense elsewhere, where a correlation reaches further.
-    return (sparse if sparse.cost <= _SPARSE * m else curvature), precision
+    adjacent = (share > _ZERO) | np.eye(m, dtype=bool)
+    return Curvature.of(coordinates, adjacent, _SPARSE * m), precision
 
 
 def conditional_sd(precision: Precision, otherwise: Array) -> Array:
@@ -194,10 +201,11 @@ def _neighbours(adjacent: Adjacency) -> list[set[int]]:
     return [set(np.flatnonzero(row).tolist()) - {i} for i, row in enumerate(adjacent)]
 
 
-def _colouring(adjacent: Adjacency) -> Indices:
+def _colouring(adjacent: Adjacency, most: float) -> Indices | None:
     """Colour a graph so that every entry shows in a move of its row's or its column's group.
 
-    Greedy, the coordinates with the most neighbours first.
+    Greedy, the coordinates with the most neighbours first. None if it takes more colours than
+    allowed.
     """
     neighbours = _neighbours(adjacent)
     painter = _Painter(neighbours)
@@ -205,6 +213,8 @@ def _colouring(adjacent: Adjacency) -> Indices:
         colour = 0
         while not painter.paint(i, colour):
             colour += 1
+            if colour + 1 > most:
+                return None
     return np.array([painter.colour[i] for i in range(len(neighbours))], dtype=np.intp)
 
 

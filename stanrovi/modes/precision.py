@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from stanrovi.families.sparse_axes import SparseAxes
 from stanrovi.target import Array
 
 Indices = NDArray[np.intp]
-Precision = Array | csc_array
+Precision: TypeAlias = Array | csc_array
 
 _LEAST = 1e-6  # share of the largest curvature that a negative one becomes at least
 _SHIFTS = 10.0 ** np.arange(-3.0, 8.0)  # of a sparse one, in units of its diagonal

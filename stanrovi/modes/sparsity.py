@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 
-from stanrovi.families.pattern import Pattern
 from stanrovi.families.sparse_axes import SparseAxes
+from stanrovi.families.triangular import Pattern
 from stanrovi.target import Array, Target
 
 Indices = NDArray[np.intp]
@@ -171,9 +171,9 @@ def find_sparsity(
     SparseCurvature or None
         None where rows have too many entries, or the target rejects a point nearby.
     """
-    scale = _rescaled(target, x, scale, rng)
-    noise = None if scale is None else _noise(target, x, scale, rng)
-    if scale is None or noise is None:
+    nearer = _rescaled(target, x, scale, rng)
+    noise = None if nearer is None else _noise(target, x, nearer, rng)
+    if nearer is None or noise is None:
         return None
     found = _Decoder(target.dim, noise)
     for throws in _THROWS:
@@ -181,7 +181,7 @@ def find_sparsity(
             return None
         for buckets in throws:
             throw = _Throw.at_random(target.dim, buckets, rng)
-            products = hessian_products(target, x, scale, throw.vectors())
+            products = hessian_products(target, x, nearer, throw.vectors())
             if products is None:
                 return None
             found.add(throw, -products)

@@ -12,13 +12,20 @@ there, pair by pair (Comon 1994, doi:10.1016/0165-1684(94)90029-9).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cache
+from math import comb
+
 import numpy as np
+from numpy.typing import NDArray
 
 from stanrovi.families.product import Product
 from stanrovi.families.rotation import principal_root, symmetric_root
 from stanrovi.target import Array
 from stanrovi.vi.pool import Pool
 from stanrovi.vi.regression import winsorised
+
+Indices = NDArray[np.intp]
 
 # Turns tried for a pair: one of 90 degrees changes nothing.
 _ANGLES = np.arange(1, 8) * np.pi / 16
@@ -104,19 +111,19 @@ def promising_rotation(z: Array, residual: Array, weight: Array) -> Array:
     rows, columns = np.triu_indices(d, 1)
     if not len(rows):
         return rotation
-    z, residual = z.copy(), residual.copy()
     noise = _pair_noise(residual, weight)[rows, columns]
+    derivatives = _Derivatives(z, residual, weight)
+    gain = derivatives.gains(rows, columns) - noise
     for _ in range(d):
-        derivatives = _Derivatives(z, residual, weight)
-        now = derivatives.pair_gain(0.0)
-        gain = np.stack([derivatives.pair_gain(a) - now for a in _ANGLES])[:, rows, columns] - noise
         k, pair = np.unravel_index(np.argmax(gain), gain.shape)
         if not gain[k, pair] > _LEAST_GAIN:
             break
-        plane = [rows[pair], columns[pair]]
+        plane = np.array([rows[pair], columns[pair]])
         turn = _turn(_ANGLES[k])
-        for part in (z, residual, rotation):
-            part[:, plane] = part[:, plane] @ turn
+        rotation[:, plane] = rotation[:, plane] @ turn
+        derivatives.turn(plane, turn)
+        near = np.flatnonzero(np.isin(rows, plane) | np.isin(columns, plane))
+        gain[:, near] = derivatives.gains(rows[near], columns[near]) - noise[near]
     return rotation
 
 
@@ -142,25 +149,63 @@ class _Derivatives:
     """
 
     def __init__(self, z: Array, residual: Array, weight: Array) -> None:
-        scores = weight[:, None] * residual
-        second, third = z**2 - 1, (z**2 - 3) * z
-        jii, jiii = scores.T @ second, scores.T @ third
-        iij, iiij, iijj = (scores * z).T @ z, (scores * second).T @ z, (scores * z).T @ second
-        self.iii, self.iiii = np.diag(jii), np.diag(jiii)
-        self.iij = (jii.T + 2 * iij) / 3
-        self.iiij = (jiii.T + 3 * iiij) / 4
-        self.iijj = (iijj + iijj.T) / 2
+        d = z.shape[1]
+        self._z, self._scores = z.copy(), weight[:, None] * residual
+        self._second, self._third = np.empty(z.shape), np.empty(z.shape)
+        self._along, self._across = np.empty(z.shape), np.empty(z.shape)
+        self._products = np.empty((5, d, d))
+        self._refresh(slice(None))
+        for product, left, right in self._factors():
+            np.matmul(left.T, right, out=product)
+        self._symmetrise()
 
-    def pair_gain(self, angle: float) -> Array:
-        """Gain (d, d) of the two axes of each pair, turned."""
-        c, s = float(np.cos(angle)), float(np.sin(angle))
-        return self._along(c, s) + self._along(-s, c)
+    def _refresh(self, columns: Indices | slice) -> None:
+        z, scores = self._z[:, columns], self._scores[:, columns]
+        second = z**2 - 1
+        self._second[:, columns], self._third[:, columns] = second, (second - 2) * z
+        self._along[:, columns], self._across[:, columns] = scores * z, scores * second
 
-    def _along(self, c: float, s: float) -> Array:
-        """Gain (d, d) along ``c e_i + s e_j``."""
-        a, b = self.iii[:, None], self.iii[None, :]
-        cubic = c**3 * a + 3 * c * c * s * self.iij + 3 * c * s * s * self.iij.T + s**3 * b
-        a, b = self.iiii[:, None], self.iiii[None, :]
-        mixed = 4 * c**3 * s * self.iiij + 6 * c * c * s * s * self.iijj
-        quartic = c**4 * a + mixed + 4 * c * s**3 * self.iiij.T + s**4 * b
-        return np.asarray(cubic**2 / 12 + quartic**2 / 48)
+    def _factors(self) -> Iterator[tuple[Array, Array, Array]]:
+        """Give each product with the two arrays that it is of."""
+        left = (self._scores, self._scores, self._along, self._across, self._along)
+        right = (self._second, self._third, self._z, self._z, self._second)
+        return zip(self._products, left, right, strict=True)
+
+    def _symmetrise(self) -> None:
+        jii, jiii, iij, iiij, iijj = self._products
+        self._iii, self._iiii = np.diag(jii), np.diag(jiii)
+        self._iij = (jii.T + 2 * iij) / 3
+        self._iiij = (jiii.T + 3 * iiij) / 4
+        self._iijj = (iijj + iijj.T) / 2
+
+    def turn(self, plane: Indices, turn: Array) -> None:
+        """Turn two of the coordinates."""
+        for part in (self._z, self._scores):
+            part[:, plane] = part[:, plane] @ turn
+        self._refresh(plane)
+        for product, left, right in self._factors():
+            product[plane] = left[:, plane].T @ right
+            product[:, plane] = left.T @ right[:, plane]
+        self._symmetrise()
+
+    def gains(self, i: Indices, j: Indices) -> Array:
+        """Give what turning pairs of axes by each of `_ANGLES` promises, (angles, pairs)."""
+        third = np.stack([self._iii[i], self._iij[i, j], self._iij[j, i], self._iii[j]])
+        fourth = np.stack([
+            self._iiii[i], self._iiij[i, j], self._iijj[i, j], self._iiij[j, i], self._iiii[j]
+        ])  # fmt: skip
+        one = (_powers(3) @ third) ** 2 / 12 + (_powers(4) @ fourth) ** 2 / 48
+        both = one[: len(_ANGLES) + 1] + one[len(_ANGLES) + 1 :]
+        return np.asarray(both[1:] - both[0])
+
+
+@cache
+def _powers(n: int) -> Array:
+    """Coefficients with which n-fold derivatives of pairs make that along each turned axis.
+
+    Rows for ``c e_i + s e_j`` by no angle and each of `_ANGLES`, then for ``-s e_i + c e_j``.
+    """
+    angles = np.concatenate([[0.0], _ANGLES])
+    c, s = np.cos(angles), np.sin(angles)
+    first, second = np.concatenate([c, -s]), np.concatenate([s, c])
+    return np.stack([comb(n, k) * first ** (n - k) * second**k for k in range(n + 1)], axis=1)

@@ -37,7 +37,7 @@ from stanrovi.vi.nodes import Nodes
 from stanrovi.vi.outcome import Outcome
 from stanrovi.vi.pool import Pool, evaluate
 from stanrovi.vi.product import fit_product
-from stanrovi.vi.roots import LEAST_NATS, roots_from_pool
+from stanrovi.vi.root_moments import LEAST_NATS, roots_from_pool
 from stanrovi.vi.steps import ProductSettings
 
 Indices = NDArray[np.intp]
@@ -163,7 +163,7 @@ def _ruled(density: Target, gaussian: Product, roots: Indices) -> Nodes | None:
     """Walk to the mode of the first root's evidence."""
     d = density.dim
     leaves = np.setdiff1d(np.arange(d), roots)
-    curvature = Curvature(leaves, np.ones((d - 1, d - 1), dtype=bool))
+    curvature = Curvature.of(leaves, np.ones((d - 1, d - 1), dtype=bool))
     scale = gaussian.axes.precision_diagonal()[leaves] ** -0.5
     axes = np.diag(gaussian.sd()[roots])
     nodes = Nodes(density, roots, curvature, scale, gaussian.center[roots], axes)

@@ -17,6 +17,7 @@ import numpy as np
 from stanrovi.families.product import Product
 from stanrovi.target import Array
 from stanrovi.vi.fit_run import FitRun
+from stanrovi.vi.least_squares import least_squares, with_constant
 from stanrovi.vi.loop import Progress, Proposal, ascend
 from stanrovi.vi.pool import Batch, Pool
 from stanrovi.vi.regression import winsorised
@@ -124,16 +125,16 @@ def _damping(step: int) -> float:
 
 def _regress(family: Product, pool: Pool) -> tuple[Array, Array]:
     """Intercept (d,) and precision (d, d) of the whitened score at the current iterate."""
-    z = family.coordinates(pool.x)
+    z, gradient = family.coordinates(pool.x), pool.gradient
     weight = pool.weights(family.log_density_base(z))
     counts = weight > 0
     if not counts.any():  # the draws are further apart than numbers tell
         return np.zeros(family.dim), np.eye(family.dim)
-    z, gradient, root = z[counts], pool.gradient[counts], np.sqrt(weight[counts])[:, None]
     pool.forget(weight)
-    design = np.concatenate([np.ones((len(z), 1)), z], axis=1)
+    if not counts.all():
+        z, gradient, weight = z[counts], gradient[counts], weight[counts]
     residual = winsorised(family.axes.apply_transposed(gradient) + z)
-    coefficients = np.linalg.lstsq(root * design, root * residual, rcond=None)[0]
+    coefficients = least_squares(with_constant(z), residual, weight)
     slope = coefficients[1:] - np.eye(z.shape[1])
     return coefficients[0], -(slope + slope.T) / 2
 

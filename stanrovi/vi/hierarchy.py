@@ -12,12 +12,11 @@ from stanrovi.modes.curvature import Curvature, conditional_sd, curvature_at
 from stanrovi.target import Array, Target
 from stanrovi.vi.nodes import Node, Nodes
 from stanrovi.vi.pool import Pool
+from stanrovi.vi.root_moments import LEAST_NATS, roots_from_pool
 from stanrovi.vi.roots import (
-    LEAST_NATS,
     Landscape,
     landscape,
     roots_from_differences,
-    roots_from_pool,
 )
 
 Indices = NDArray[np.intp]
@@ -50,7 +49,7 @@ def nodes_near(target: Target, start: Product) -> Nodes | None:
     for _ in range(_ROUNDS):
         leaves = np.setdiff1d(np.arange(target.dim), roots)
         inside = np.ix_(leaves, leaves)
-        curvature = Curvature(leaves, at.curvature.adjacent[inside])
+        curvature = Curvature.of(leaves, at.curvature.adjacent[inside])
         nodes = Nodes(target, roots, curvature, at.scale[leaves], at.x[roots], spread)
         if nodes.too_many:
             return nodes

@@ -119,7 +119,8 @@ def evaluate(target: Target, family: Product, z: Array) -> Batch:
 def _wall(family: Product, z: Array) -> Array:
     """Gradients that are the iterate's own plus a push of `_PUSH` towards its centre."""
     inward = -_PUSH * z / np.linalg.norm(z, axis=1, keepdims=True)
-    score = family.marginals.score(z) + inward / np.exp(family.marginals.log_slope(z))
+    _, log_slope, score = family.marginals.push_forward_with_score(z)
+    score = score + inward / np.exp(log_slope)
     return family.axes.solve_transposed_once(score)
 
 
@@ -128,6 +129,9 @@ class Pool:
     """Batches of one fit, newest last."""
 
     batches: list[Batch] = field(default_factory=list)
+    _last: dict[str, tuple[list[Batch], Array]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def add(self, batch: Batch) -> None:
         """Keep a batch, and of the older ones as many as make `_MAX_ROWS` points."""
@@ -145,17 +149,25 @@ class Pool:
     @property
     def x(self) -> Array:
         """All points, shape (n, dim)."""
-        return np.concatenate([b.x for b in self.batches])
+        return self._joined("x")
 
     @property
     def gradient(self) -> Array:
         """All gradients, shape (n, dim)."""
-        return np.concatenate([b.gradient for b in self.batches])
+        return self._joined("gradient")
 
     @property
     def log_p(self) -> Array:
         """All target log densities, shape (n,)."""
-        return np.concatenate([b.log_p for b in self.batches])
+        return self._joined("log_p")
+
+    def _joined(self, name: str) -> Array:
+        """Join the batches, once for as long as they are the same."""
+        batches, joined = self._last.get(name, ([], None))
+        if joined is None or [*map(id, batches)] != [*map(id, self.batches)]:
+            joined = np.concatenate([getattr(b, name) for b in self.batches])
+            self._last[name] = [*self.batches], joined
+        return joined
 
     def weights(self, log_q: Array) -> Array:
         """Weights (n,) that turn the pool into a sample of the current iterate.

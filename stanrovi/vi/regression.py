@@ -14,16 +14,18 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_solve, solve_triangular
 
 from stanrovi.target import Array
+from stanrovi.vi.least_squares import with_constant
 
 # Knots of the natural cubic spline in z; linear beyond the outermost.
 _KNOTS = np.array([-2.6, -1.9, -1.3, -0.8, -0.4, 0.0, 0.4, 0.8, 1.3, 1.9, 2.6])
 _PENALTIES = 10.0 ** np.arange(-4.0, 3.0, 0.5)
 _LARGE = 4.0
-_BLOCK = 32  # coordinates whose smooth functions are held in memory at once
+_BLOCK = 2**12  # points whose smooth functions are held in memory at once,
+_PARTS = 16  # or of so large a part of the coordinates
+_CHUNK = 1024  # points for which they are read from their table at once
 _TABLE_END, _TABLE_STEP = 4.0, 0.002
 
 
@@ -52,18 +54,24 @@ class ScoreResidual:
     n_effective: float
 
 
-def basis(z: Array) -> Array:
+def basis(z: Array, out: Array | None = None) -> Array:
     """Smooth functions at z (any shape), trailing axis m.
 
     Natural cubic splines, orthonormal under N(0, 1), orthogonal to 1 and z,
     smoothest first (Demmler and Reinsch 1975, doi:10.1007/BF01437407). Read
     from a table, whose last interval continues them as the lines they are.
     """
-    table = _table()
-    position = (z + _TABLE_END) / _TABLE_STEP
-    k = np.clip(position.astype(int), 0, len(table) - 2)
-    t = (position - k)[..., None]
-    return np.asarray((1 - t) * table[k] + t * table[k + 1])
+    table, slopes = _table()
+    if out is None:
+        out = np.empty((*z.shape, table.shape[1]))
+    flat, rows = np.ravel(z), out.reshape(-1, table.shape[1])
+    for at in range(0, len(flat), _CHUNK):
+        position = (flat[at : at + _CHUNK] + _TABLE_END) / _TABLE_STEP
+        k = np.clip(position, 0, len(table) - 2).astype(np.intp)
+        part = slopes.take(k, axis=0)
+        part *= (position - k)[:, None]
+        np.add(table.take(k, axis=0), part, out=rows[at : at + _CHUNK])
+    return out
 
 
 def regress(z: Array, y: Array, residual: Array, weight: Array, *, smooth: bool) -> ScoreResidual:
@@ -85,50 +93,70 @@ def regress(z: Array, y: Array, residual: Array, weight: Array, *, smooth: bool)
     ScoreResidual
     """
     n, d = y.shape
-    design = np.concatenate([np.ones((n, 1)), y], axis=1)
+    design = with_constant(y)
     weighted = weight[:, None] * design
-    factor = cho_factor(design.T @ weighted)
+    factor = np.asarray(np.linalg.cholesky(design.T @ weighted), dtype=np.float64)
     line_moment = weighted.T @ residual
     residual = residual.copy()
     coefficients = np.zeros((d, len(_KNOTS) - 2))
     n_effective = float(weight.sum())
     if smooth:
-        lines = _Lines(weighted, factor, line_moment)
-        for block in np.array_split(np.arange(d), -(-d // _BLOCK)):
-            features = basis(z[:, block])
-            coefficients[block] = lines.penalised(features, residual[:, block], weight, block)
-            fitted = np.einsum("ndm,dm->nd", features, coefficients[block], optimize=True)
-            residual[:, block] -= fitted
-    beta = cho_solve(factor, weighted.T @ residual)
+        lines = _Lines(weighted, factor, _half_solved(factor, line_moment))
+        width, m = min(d, max(_BLOCK // n, -(-d // _PARTS))), coefficients.shape[1]
+        # Memory that is used again costs less than new.
+        first, second = np.empty(n * width * m), np.empty(n * width * (m + 1))
+        for at in range(0, d, width):
+            columns = slice(at, min(at + width, d))
+            c = columns.stop - at
+            features = basis(z[:, columns], first[: n * c * m].reshape(n, c, m))
+            right = second[: n * c * (m + 1)].reshape(n, c, m + 1)
+            coefficients[columns] = lines.without_smooth(
+                features, residual[:, columns], weight, columns, right
+            )
+    beta = cho_solve((factor, True), weighted.T @ residual)
     left_over = residual - design @ beta
-    noise = (weight[:, None] * left_over**2).sum(axis=0) / max(n_effective, 1.0)
+    noise = np.einsum("n,nd,nd->d", weight, left_over, left_over) / max(n_effective, 1.0)
     return ScoreResidual(beta[0], beta[1:].T, coefficients, noise, n_effective)
+
+
+def _half_solved(factor: Array, right: Array) -> Array:
+    return np.asarray(solve_triangular(factor, right, lower=True, check_finite=False))
 
 
 @dataclass(frozen=True)
 class _Lines:
-    """What the constant and the lines in all coordinates take out of a regression."""
+    """What the constant and the lines in all coordinates take out of a regression.
+
+    ``factor`` is the Cholesky factor L of their inner products, ``moment`` is ``L^-1`` times
+    those with the responses.
+    """
 
     weighted: Array
-    factor: tuple[Array, bool]
+    factor: Array
     moment: Array
 
-    def penalised(
-        self, features: Array, residual: Array, weight: Array, block: NDArray[np.intp]
+    def without_smooth(
+        self, features: Array, residual: Array, weight: Array, columns: slice, right: Array
     ) -> Array:
-        """Coefficients (d, m) of some coordinates' smooth functions, lines projected out."""
-        cross = np.einsum("nk,ndm->kdm", self.weighted, features, optimize=True)
-        onto = cho_solve(self.factor, cross.reshape(len(cross), -1)).reshape(cross.shape)
-        moment = self.moment[:, block]
-        by_coordinate = features.transpose(1, 0, 2)
-        gram = by_coordinate.transpose(0, 2, 1) @ (weight[:, None] * by_coordinate)
-        gram -= np.einsum("kdm,kdl->dml", cross, onto, optimize=True)
-        response = np.einsum("ndm,nd->dm", features, weight[:, None] * residual, optimize=True)
-        response -= np.einsum("kdm,kd->dm", onto, moment, optimize=True)
-        total = (weight[:, None] * residual**2).sum(axis=0)
-        total -= (moment * cho_solve(self.factor, moment)).sum(axis=0)
-        degrees = max(float(weight.sum()) - len(cross), 10.0)
-        return _penalised(gram, response, total, degrees)
+        """Fit some coordinates' smooth functions, lines projected out, and subtract them.
+
+        Gives their coefficients (c, m), and takes what they explain out of ``residual`` (n, c);
+        ``right`` (n, c, m + 1) is written to.
+        """
+        n, c, m = features.shape
+        np.multiply(features, weight[:, None, None], out=right[..., :m])
+        np.multiply(residual, weight[:, None], out=right[..., m])
+        both = features.transpose(1, 2, 0) @ right.transpose(1, 0, 2)
+        cross = self.weighted.T @ features.reshape(n, -1)
+        onto = _half_solved(self.factor, cross).reshape(-1, c, m).transpose(1, 2, 0)
+        moment = self.moment[:, columns]
+        gram = both[..., :m] - onto @ onto.transpose(0, 2, 1)
+        response = both[..., m] - (onto @ moment.T[..., None])[..., 0]
+        total = (right[..., m] * residual).sum(axis=0) - (moment**2).sum(axis=0)
+        degrees = max(float(weight.sum()) - len(self.factor), 10.0)
+        found = _penalised(gram, response, total, degrees)
+        residual -= (features.transpose(1, 0, 2) @ found[..., None])[..., 0].T
+        return found
 
 
 def winsorised(residual: Array) -> Array:
@@ -157,23 +185,17 @@ def _penalised(gram: Array, moment: Array, total: Array, degrees: float) -> Arra
     degrees : float
         Effective draws less the lines' parameters.
     """
-    roughness = np.diag(_demmler_reinsch()[1])
-    systems = gram + degrees * _PENALTIES[:, None, None, None] * roughness
-    right = np.concatenate(
-        [
-            np.broadcast_to(gram, systems.shape),
-            np.broadcast_to(moment[..., None], (*systems.shape[:-1], 1)),
-        ],
-        axis=-1,
-    )
-    solved = np.linalg.solve(systems, right)
-    freedom = np.trace(solved[..., :-1], axis1=-2, axis2=-1)
-    solution = solved[..., -1]
-    rest = total - 2 * (solution * moment).sum(axis=-1)
-    rest = rest + (solution * (gram @ solution[..., None])[..., 0]).sum(axis=-1)
+    root = np.sqrt(_demmler_reinsch()[1])
+    # In the eigenvectors of the scaled gram every penalty is diagonal.
+    spectrum, vectors = np.linalg.eigh(gram / root / root[:, None])
+    along = (vectors.transpose(0, 2, 1) @ (moment / root)[..., None])[..., 0]
+    systems = spectrum + degrees * _PENALTIES[:, None, None]
+    freedom = (spectrum / systems).sum(axis=-1)
+    solution = along / systems
+    rest = total + (solution * (spectrum * solution - 2 * along)).sum(axis=-1)
     score = rest / (1 - np.minimum(1.4 * freedom / degrees, 0.9)) ** 2
-    best = np.argmin(score, axis=0)
-    return np.asarray(solution[best, np.arange(len(total))])
+    best = solution[np.argmin(score, axis=0), np.arange(len(total))]
+    return np.asarray((vectors @ best[..., None])[..., 0] / root)
 
 
 def _natural_splines(z: Array) -> Array:
@@ -205,8 +227,9 @@ def _demmler_reinsch() -> tuple[Array, Array, Array]:
 
 
 @cache
-def _table() -> Array:
-    """Values of the basis on a grid of spacing `_TABLE_STEP`, shape (n, m)."""
+def _table() -> tuple[Array, Array]:
+    """Values of the basis on a grid of spacing `_TABLE_STEP`, and steps to the next, (n, m)."""
     grid = np.arange(-_TABLE_END, _TABLE_END + _TABLE_STEP / 2, _TABLE_STEP)
     transform, _, (constant, slope) = _demmler_reinsch()
-    return np.asarray(_natural_splines(grid) @ transform - constant - grid[:, None] * slope)
+    values = _natural_splines(grid) @ transform - constant - grid[:, None] * slope
+    return values, np.diff(values, axis=0)

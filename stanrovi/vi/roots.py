@@ -4,8 +4,8 @@ What a root moves is the precision of the others, so it shows in the third deriv
 log density: ``d_i (-d_j d_j log p)``, relative to the precision of j and over the spread of i.
 They are found where it is cheap. At draws of a Gaussian whose gradients are at hand, Stein's
 identity gives their expectations as moments of the residual score, with a standard error
-(`roots_from_pool`). Where the second derivatives are sparse, differences of a few gradients at
-one point do (`roots_from_differences`), before any approximation is there.
+(`stanrovi.vi.root_moments`). Where the second derivatives are sparse, differences of a few
+gradients at one point do (`roots_from_differences`), before any approximation is there.
 
 A normal variable whose log standard deviation has variance V under another one shares V nats
 with it; a root must explain `LEAST_NATS` of them.
@@ -13,26 +13,19 @@ with it; a root must explain `LEAST_NATS` of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
-from stanrovi.families.product import Product
 from stanrovi.modes.curvature import Curvature, conditional_sd, curvature_at
 from stanrovi.target import Array, Target
-from stanrovi.vi.pool import Pool
-from stanrovi.vi.regression import winsorised
+from stanrovi.vi.root_moments import LEAST_NATS, MOST_ROOTS
 
 Indices = NDArray[np.intp]
 
-LEAST_NATS = 0.03
-_CLEAR = 4.0  # standard errors of the sum over all that a root would rule
-_MOST = 8  # roots
-_ROWS = 1.5  # draws for each coefficient of what roots explain, at least
-_CANDIDATES = 12  # that are looked at closely
 _MOVE = 0.2  # of the spread of a candidate, for differences; and at most
 _FEW = 12  # coordinates whose third derivatives are all measured
 _LOOKS = 12  # at all that may rule others
@@ -41,127 +34,6 @@ _ANGLES, _TURNS = 32, 12  # tried for a pair of axes; rounds of pairs
 _PARALLEL = 1e-8
 _NONE = np.zeros(0, dtype=np.intp)
 _WIDEST = 1.0  # spread of a candidate where the curvature does not tell it
-
-
-def roots_from_pool(gaussian: Product, pool: Pool, least: float = LEAST_NATS) -> Indices:
-    """Find roots in the evaluations of a Gaussian fit; no new gradients.
-
-    One after the other: what a root explains is taken out before the next is looked for,
-    since all that it rules seem to rule it.
-
-    Parameters
-    ----------
-    gaussian : Product
-    pool : Pool
-        Evaluations at draws of ``gaussian`` and its predecessors.
-    least : float
-        Nats that the first must explain; the others a third of them.
-
-    Returns
-    -------
-    ndarray of int
-        Coordinates, those that explain most first.
-    """
-    d = gaussian.dim
-    if pool.weights(gaussian.log_density(pool.x)).sum() <= _ROWS * (d + 1):
-        return _NONE
-    evidence = _Moments.of(gaussian, pool)
-    roots: list[int] = []
-    while len(roots) < min(d - 1, _MOST) and evidence.size > _ROWS * (d + 1) * (len(roots) + 1):
-        root = evidence.clearest(roots, least / 3 if roots else least)
-        if root is None:
-            break
-        roots.append(root)
-        evidence = evidence.without(root)
-    return np.array(roots, dtype=np.intp)
-
-
-@dataclass(frozen=True)
-class _Moments:
-    """Residual scores at weighted draws of a Gaussian.
-
-    In units of conditional standard deviations, along the dual basis: p_i is standard
-    normal, and ``E[f p_i]`` the expected derivative of f in coordinate i.
-
-    Attributes
-    ----------
-    p, residual : ndarray, shape (n, d)
-    weight : ndarray, shape (n,)
-        Sums to one.
-    size : float
-        Effective number of draws.
-    correlation : ndarray, shape (d, d)
-        Of p.
-    """
-
-    p: Array
-    residual: Array
-    weight: Array
-    size: float
-    correlation: Array
-
-    @classmethod
-    def of(cls, gaussian: Product, pool: Pool) -> _Moments:
-        """Measure them at the draws of a pool."""
-        weight = pool.weights(gaussian.log_density(pool.x))
-        counts = weight > 0
-        x, gradient, weight = pool.x[counts], pool.gradient[counts], weight[counts]
-        axes = gaussian.axes
-        unit = np.sqrt(axes.precision_diagonal())
-        dual = axes.solve_transposed(np.eye(gaussian.dim)) / unit  # B^-T e_i, in units
-        p = axes.solve_transposed(axes.solve(x - gaussian.center)) / unit
-        residual = winsorised(gradient / unit + p)
-        size = float(weight.sum())
-        new = cls(p, residual, weight / max(size, 1e-300), size, dual.T @ dual)
-        return new._less(np.ones((len(p), 1)), p)
-
-    def _less(self, *columns: Array) -> _Moments:
-        """Take out what is a combination of some columns."""
-        design, root = np.concatenate(columns, axis=1), np.sqrt(self.weight)[:, None]
-        part = np.linalg.lstsq(root * design, root * self.residual, rcond=None)[0]
-        return replace(self, residual=self.residual - design @ part)
-
-    def without(self, i: int) -> _Moments:
-        """Take out what coordinate i explains: precisions linear, means quadratic in it."""
-        own = self.p[:, i, None]
-        return self._less(np.ones((len(own), 1)), self.p, own * self.p)
-
-    def order(self, known: list[int]) -> list[int]:
-        """Coordinates by what they explain along the axes alone, most first."""
-        terms = self.residual * self.p
-        moved = (self.weight[:, None] * terms).T @ self.p  # precision of j, by i: row j, column i
-        variance = ((self.weight**2)[:, None] * terms**2).T @ self.p**2
-        excess = moved**2 - variance
-        np.fill_diagonal(excess, 0.0)
-        excess[known] = 0.0
-        return [int(i) for i in np.argsort(-excess.sum(axis=0)) if i not in known]
-
-    def clearest(self, known: list[int], least: float) -> int | None:
-        """Give the root that explains most, if any explains enough beyond noise."""
-        best, most = None, least
-        for i in self.order(known)[:_CANDIDATES]:
-            nats, score = self._explained(i, known)
-            if nats > most and score > _CLEAR:
-                best, most = i, nats
-        return best
-
-    def _explained(self, i: int, known: list[int]) -> tuple[float, float]:
-        """Nats that coordinate i explains, noise taken off, and their z-score.
-
-        A quarter of the squared change of the others' precision, over its own metric.
-        """
-        rest = np.setdiff1d(np.arange(len(self.correlation)), [i, *known])
-        whiten = np.linalg.inv(np.linalg.cholesky(self.correlation[np.ix_(rest, rest)])).T
-        r, p = self.residual[:, rest] @ whiten, self.p[:, rest] @ whiten
-        w = self.weight * self.p[:, i]
-        change = (w[:, None] * r).T @ p
-        squares = ((w**2)[:, None] * r**2).T @ p**2
-        crossed = ((w**2)[:, None] * (r * p)).T @ (r * p)
-        change, variance = (change + change.T) / 2, (squares + squares.T + 2 * crossed) / 4
-        variance = np.maximum(variance - change**2 / max(self.size, 1.0), 0.0)
-        excess = float((change**2 - variance).sum())
-        noise = float(np.sqrt(4 * (variance**2).sum()))
-        return excess / 4, excess / max(noise, 1e-300)
 
 
 @dataclass(frozen=True)
@@ -250,7 +122,7 @@ def roots_from_differences(
         hubs, ridges = np.setdiff1d(hubs, known), at.ridges(known)
         nats = np.array([_nats_by_colours(target, at, int(i), ridges[i]) for i in hubs])
         found = np.flatnonzero(nats > least)
-        return hubs[found[np.argsort(-nats[found])]][: min(_MOST, len(at.x) - 1)]
+        return hubs[found[np.argsort(-nats[found])]][: min(MOST_ROOTS, len(at.x) - 1)]
     return _roots_by_probes(target, at, known, least)
 
 
@@ -261,7 +133,7 @@ def _roots_in_tensor(tensor: Array, frame: Array, known: Indices, least: float) 
     outside = np.eye(len(frame))  # onto what the roots so far leave free
     for k in known:
         outside = _less(outside, covectors[k])
-    while len(roots) + len(known) < min(_MOST, len(frame) - 1):
+    while len(roots) + len(known) < min(MOST_ROOTS, len(frame) - 1):
         left = np.einsum("ijk,ia,jb,kc->abc", tensor, outside, outside, outside, optimize=True)
         left = without_skew_axes(left)
         nats = np.array([_nats_in_tensor(left, outside, c) for c in covectors])
@@ -389,12 +261,16 @@ def _roots_by_probes(target: Target, at: Landscape, known: Indices, least: float
 
     def nats(candidates: Indices, roots: Indices) -> Array:
         given = np.union1d(known, roots)
-        return np.array([
-            _nats_by_probes(target, at, int(i), np.setdiff1d(given, [i])) for i in candidates
-        ])  # fmt: skip
+        ridges = at.ridges(given)
+        out = np.empty(len(candidates))
+        for j, i in enumerate(candidates):
+            others = np.setdiff1d(given, [i])
+            ridge = (ridges if len(others) == len(given) else at.ridges(others))[i]
+            out[j] = _nats_by_probes(target, at, int(i), others, ridge)
+        return out
 
     roots, waiting = _NONE, np.setdiff1d(np.arange(len(at.x)), known)
-    most = min(_MOST, len(at.x) - len(known) - 1)
+    most = min(MOST_ROOTS, len(at.x) - len(known) - 1)
     for _ in range(_LOOKS):
         of_waiting = nats(waiting, roots)
         known_to_rule_little = of_waiting <= least
@@ -416,16 +292,15 @@ def _roots_by_probes(target: Target, at: Landscape, known: Indices, least: float
     return roots
 
 
-def _nats_by_probes(target: Target, at: Landscape, i: int, known: Indices) -> float:
+def _nats_by_probes(target: Target, at: Landscape, i: int, known: Indices, ridge: Array) -> float:
     """Nats that a root explains; NaN where the rest has no normal approximation."""
-    rest = np.setdiff1d(np.arange(len(at.x)), [i, *known])
+    rest = np.delete(np.arange(len(at.x)), [i, *known])
     if not len(rest):
         return 0.0
     try:
         root = np.linalg.cholesky(at.precision[np.ix_(rest, rest)])
     except np.linalg.LinAlgError:
         return float("nan")
-    ridge = at.ridges(known)[i]
     move = _MOVE / np.sqrt(ridge[i]) * ridge
     signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(_PROBES, len(rest)))
     probes = np.zeros((_PROBES, len(at.x)))

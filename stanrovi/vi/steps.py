@@ -106,7 +106,7 @@ def improved(
         predict (nats).
     """
     y = family.coordinates(pool.x)
-    z, log_slope, score = family.marginals.pull_back(y)
+    z, log_slope, score = family.marginals.pull_back_with_score(y)
     log_q = normal_log_density(z) - log_slope.sum(axis=1) - family.log_volume
     weight = _weights(pool, log_q, settings.forward)
     residual = winsorised(family.axes.apply_transposed(pool.gradient) - score)
@@ -261,8 +261,7 @@ def _reshaped(
 
 def _with_moved_scores(marginals: SplineMap, fit: ScoreResidual, damping: float) -> SplineMap:
     z = np.linspace(-6.5, 6.5, _GRID)[:, None] * np.ones(marginals.dim)
-    grid, log_slope = marginals.push_forward(z)
-    score = marginals.score(z)
+    grid, log_slope, score = marginals.push_forward_with_score(z)
     moves = np.einsum("gdm,dm->gd", basis(z), fit.smooth) + grid * np.diag(fit.linear)
     change = _bounded(damping * moves, score, z)
     steps = np.diff(grid, axis=0) * (change[1:] + change[:-1]) / 2

@@ -10,8 +10,8 @@ from stanrovi.families.conditional import (
     RootFunctions,
     StarFunctions,
 )
-from stanrovi.families.pattern import Pattern
 from stanrovi.families.product import Product
+from stanrovi.families.triangular import Pattern
 from stanrovi.target import Composed, Target
 
 
@@ -138,17 +138,17 @@ def test_triangular_systems_are_those_of_the_dense_matrix():
     rng = np.random.default_rng(3)
     pattern = Pattern((np.array([2, 4]), np.array([3]), np.array([4]), np.array([], int),
                        np.array([], int)))  # fmt: skip
-    entries, b = rng.standard_normal((7, pattern.size)), rng.standard_normal((7, 5))
+    entries, b = rng.standard_normal((pattern.size, 7)), rng.standard_normal((5, 7))
     rows, columns = pattern.positions
     for i in range(7):
         dense = np.eye(5)
-        dense[rows, columns] = entries[i]
-        one = entries[i : i + 1], b[i : i + 1]
-        np.testing.assert_allclose(pattern.apply(*one)[0], dense @ b[i])
-        np.testing.assert_allclose(pattern.apply_transposed(*one)[0], dense.T @ b[i])
-        np.testing.assert_allclose(pattern.solve(*one)[0], np.linalg.solve(dense, b[i]))
-        upper = np.linalg.solve(dense.T, b[i])
-        np.testing.assert_allclose(pattern.solve_transposed(*one)[0], upper)
+        dense[rows, columns] = entries[:, i]
+        one = entries[:, i : i + 1], b[:, i : i + 1]
+        np.testing.assert_allclose(pattern.apply(*one)[:, 0], dense @ b[:, i])
+        np.testing.assert_allclose(pattern.apply_transposed(*one)[:, 0], dense.T @ b[:, i])
+        np.testing.assert_allclose(pattern.solve(*one)[:, 0], np.linalg.solve(dense, b[:, i]))
+        upper = np.linalg.solve(dense.T, b[:, i])
+        np.testing.assert_allclose(pattern.solve_transposed(*one)[:, 0], upper)
 
 
 def test_the_leaves_given_the_roots_have_the_precision_of_the_factor():

@@ -15,9 +15,9 @@ from stanrovi.families.conditional import (
 from stanrovi.families.maps import SplineMap, stack
 from stanrovi.families.mixture import Mixture
 from stanrovi.families.moved import Moved
-from stanrovi.families.pattern import Pattern
 from stanrovi.families.product import Product
 from stanrovi.families.symmetry import Symmetry
+from stanrovi.families.triangular import Pattern
 from stanrovi.vi.scan import mixture_marginal, with_marginal
 
 

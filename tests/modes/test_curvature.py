@@ -52,7 +52,7 @@ def test_any_sparsity_is_recovered():
         m = int(rng.integers(1, 25))
         matrix = (rng.random((m, m)) < rng.uniform(0, 0.4)) * rng.standard_normal((m, m))
         matrix = matrix + matrix.T + np.diag(rng.uniform(1, 2, m))
-        curvature = Curvature(np.arange(m), (matrix != 0) | np.eye(m, dtype=bool))
+        curvature = Curvature.of(np.arange(m), (matrix != 0) | np.eye(m, dtype=bool))
         found = curvature.precision(normal(matrix), np.zeros(m), np.zeros(m), np.ones(m))
         np.testing.assert_allclose(found, matrix, atol=1e-8)
 

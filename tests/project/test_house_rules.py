@@ -94,6 +94,8 @@ DENSE = {
     "stanrovi.vi.newton",
     "stanrovi.vi.nodes",  # conditional precisions
     "stanrovi.vi.regression",  # every score on every coordinate
+    "stanrovi.vi.least_squares",  # normal equations
+    "stanrovi.vi.root_moments",
     "stanrovi.vi.roots",
     "stanrovi.vi.steps",
     "stanrovi.vi.methods.mixture",

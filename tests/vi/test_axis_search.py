@@ -3,6 +3,7 @@ import pytest
 from targets import LOG_2PI, fit, funnel, run_on, standard
 
 from stanrovi.densities import FunctionDensity
+from stanrovi.vi import axis_search
 from stanrovi.vi.axis_search import axis_gain, promising_axes, promising_rotation
 from stanrovi.vi.pool import Pool, evaluate
 
@@ -108,3 +109,18 @@ def test_a_ridge_without_end_is_survived(seed):
         result = fit(FunctionDensity(function, 2), "rovi", seed=seed)
     assert result.verdict.name == "suspect"
     assert np.isfinite(result.draws).all()
+
+
+def test_turned_derivatives_are_those_of_turned_draws():
+    rng = np.random.default_rng(5)
+    n, d = 200, 6
+    z, residual, weight = rng.standard_normal((n, d)), rng.gamma(2, size=(n, d)), np.full(n, 1 / n)
+    i, j = np.triu_indices(d, 1)
+    turned = axis_search._Derivatives(z, residual, weight)
+    rotation = np.eye(d)
+    for plane in ([1, 4], [0, 1], [2, 5]):
+        turn = np.array([[0.8, -0.6], [0.6, 0.8]])
+        turned.turn(np.array(plane), turn)
+        rotation[:, plane] = rotation[:, plane] @ turn
+    anew = axis_search._Derivatives(z @ rotation, residual @ rotation, weight)
+    np.testing.assert_allclose(turned.gains(i, j), anew.gains(i, j), rtol=1e-9, atol=1e-9)

@@ -12,7 +12,7 @@ def nodes_of(density, roots, center, spread, leaves=None):
     """Nodes begun at a centre, the leaves at zero if not given."""
     target = Target(density)
     rest = np.setdiff1d(np.arange(density.dim), roots)
-    curvature = Curvature(rest, np.eye(len(rest), dtype=bool))
+    curvature = Curvature.of(rest, np.eye(len(rest), dtype=bool))
     axes = np.diag(np.atleast_1d(np.asarray(spread, dtype=float)))
     center = np.atleast_1d(np.asarray(center, dtype=float))
     made = Nodes(target, np.asarray(roots), curvature, np.ones(len(rest)), center, axes)
@@ -62,7 +62,7 @@ def test_a_ridge_has_no_nodes():
             return value - 0.5 * x[:, 0] ** 2, np.concatenate([-x[:, :1], gradient], axis=1)
 
     target = Target(Ridge())
-    curvature = Curvature(np.array([1, 2]), np.ones((2, 2), dtype=bool))
+    curvature = Curvature.of(np.array([1, 2]), np.ones((2, 2), dtype=bool))
     made = Nodes(target, np.array([0]), curvature, np.ones(2), np.zeros(1), np.eye(1))
     assert not made.begin(np.array([0.5, 0.7]), None)
 

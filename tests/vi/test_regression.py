@@ -7,6 +7,7 @@ from stanrovi.families.axes import DenseAxes
 from stanrovi.families.base import base_draws
 from stanrovi.families.maps import SplineMap, stack
 from stanrovi.families.product import Product
+from stanrovi.vi import regression
 from stanrovi.vi.regression import basis, regress, winsorised
 
 SHAPES = [np.sin, np.abs, lambda z: np.exp(-0.5 * z**2), np.square]
@@ -202,3 +203,27 @@ def test_the_smooth_part_is_the_gradient_of_the_elbo_in_the_shape(target):
             along = (shaped_elbo(step, i, m) - shaped_elbo(-step, i, m)) / (2 * step)
             # A little is lost to the penalty, more for rougher functions.
             assert fit.smooth[i, m] == pytest.approx(along, rel=0.15, abs=0.015)
+
+
+def test_smooth_parts_are_those_of_one_system_for_each_strength():
+    rng = np.random.default_rng(3)
+    n, d = 700, 40
+    z, weight = rng.standard_normal((n, d)), rng.uniform(0.2, 1.0, n)
+    y, residual = z + 0.1 * z**2, np.sin(2 * z) + rng.standard_normal((n, d))
+    fit = regress(z, y, residual, weight, smooth=True)
+    roughness = np.diag(regression._demmler_reinsch()[1])
+    design, root = np.column_stack([np.ones(n), y]), np.sqrt(weight)[:, None]
+    q = np.linalg.qr(root * design)[0]
+    degrees = weight.sum() - d - 1
+    for i in (0, 17, 39):
+        features, response = root * basis(z[:, i]), root[:, 0] * residual[:, i]
+        features, response = features - q @ (q.T @ features), response - q @ (q.T @ response)
+        found = []
+        for strength in 10.0 ** np.arange(-4.0, 3.0, 0.5):
+            system = features.T @ features + degrees * strength * roughness
+            solution = np.linalg.solve(system, features.T @ response)
+            freedom = np.trace(np.linalg.solve(system, features.T @ features))
+            rest = ((response - features @ solution) ** 2).sum()
+            found.append((rest / (1 - min(1.4 * freedom / degrees, 0.9)) ** 2, solution))
+        best = min(found, key=lambda pair: pair[0])[1]
+        np.testing.assert_allclose(fit.smooth[i], best, rtol=1e-9, atol=1e-11)

@@ -9,7 +9,8 @@ from stanrovi.families.product import Product
 from stanrovi.target import Target
 from stanrovi.vi.gaussian import fit_gaussian
 from stanrovi.vi.hierarchy import extended, nodes_from_gaussian, nodes_near
-from stanrovi.vi.roots import landscape, roots_from_differences, roots_from_pool
+from stanrovi.vi.root_moments import roots_from_pool
+from stanrovi.vi.roots import landscape, roots_from_differences
 
 
 def dense(density, seed=0, unmixed=1):

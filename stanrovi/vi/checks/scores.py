@@ -14,6 +14,7 @@ import numpy as np
 
 from stanrovi.target import Array
 from stanrovi.vi.checks.normal_scores import NormalScores
+from stanrovi.vi.least_squares import least_squares, with_constant
 
 _LARGEST = 0.999  # eigenvalue of R; one is a direction without any precision
 _WILD = 50.0  # times the median: residual scores beyond it are of a wall or a needle, and left out
@@ -62,6 +63,5 @@ def from_scores(
 
 def regressed(values: Array, z: Array) -> tuple[Array, Array]:
     """Regress values (n, k) on base points z (n, dim): constants (k,) and slopes (dim, k)."""
-    design = np.concatenate([np.ones((len(z), 1)), z], axis=1)
-    found, *_ = np.linalg.lstsq(design, values, rcond=None)
+    found = least_squares(with_constant(z), values)
     return found[0], found[1:]
