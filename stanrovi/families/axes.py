@@ -16,6 +16,8 @@ import numpy as np
 
 from stanrovi.target import Array
 
+DENSE_LIMIT = 500  # dimensions up to which matrices are held whole
+
 
 class Axes(Protocol):
     """An invertible linear map B of R^dim."""

@@ -19,15 +19,17 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csc_array
 
 from stanrovi.families.base import base_draws
 from stanrovi.families.product import Product
+from stanrovi.families.sparse_axes import SparseAxes
 from stanrovi.families.triangular import Pattern
 from stanrovi.target import Array, ChangeOfVariables
 
 Indices = NDArray[np.intp]
 
-_MOMENT_DRAWS = 8192
+_MOMENT_DRAWS, _LEAST_MOMENT_DRAWS, _MOMENT_NUMBERS = 8192, 512, 2**23
 _ENTRIES, _FEWEST = 2**21, 16  # of the factors of points worked on at once; points at least
 _LOG_LARGEST = 100.0
 _ON_AXIS = 1e-2  # units; nodes so near to an axis are on it
@@ -240,13 +242,15 @@ class ConditionalMap:
     def spread(self, u: Array) -> Array:
         """Give the standard deviations (n, d - k) of leaves at roots u, y_v of unit variance."""
         m = len(self.leaves)
+        rows, columns = self.pattern.positions
+        place = np.concatenate([rows, np.arange(m)]), np.concatenate([columns, np.arange(m)])
         wide = np.empty((len(u), m))
-        for rows in self._blocks(len(u)):
-            _, log_scale, lower = self._parts(u[rows])
+        for some in self._blocks(len(u)):
+            _, log_scale, lower = self._parts(u[some])
             for i, scale in enumerate(log_scale):
-                entries = np.broadcast_to(lower[:, i, None], (len(lower), m))
-                columns = self.pattern.solve_transposed(entries, np.diag(np.exp(-scale)))
-                wide[rows.start + i] = np.sqrt((columns**2).sum(axis=1))
+                entries = np.concatenate([lower[:, i], np.ones(m)])
+                factor = csc_array((entries, place), shape=(m, m))
+                wide[some.start + i] = SparseAxes(np.arange(m), factor, np.exp(-scale)).sd()
         return wide
 
     def forward(self, y: Array) -> tuple[Array, Array]:
@@ -402,13 +406,16 @@ class Conditional:
         beyond = ~np.isfinite(log_q) | ~np.isfinite(gradient).all(axis=1)
         return np.where(beyond, -np.inf, log_q), np.where(beyond[:, None], 0.0, gradient)
 
+    def _pairs(self) -> Array:
+        """Quasi-random points in opposite pairs, the fewer the more dimensions."""
+        n = min(_MOMENT_DRAWS, max(_LEAST_MOMENT_DRAWS, _MOMENT_NUMBERS // self.dim))
+        z = base_draws(n, self.dim, np.random.default_rng(0))
+        return self.from_base(np.concatenate([z, -z]))
+
     @cached_property
     def _moments(self) -> tuple[Array, Array]:
-        """Mean, and quasi-random points in opposite pairs around it."""
-        z = base_draws(_MOMENT_DRAWS, self.dim, np.random.default_rng(0))
-        x = self.from_base(np.concatenate([z, -z]))
-        mean = x.mean(axis=0)
-        return mean, x - mean
+        x = self._pairs()
+        return x.mean(axis=0), x.std(axis=0)
 
     def mean(self) -> Array:
         """Mean, shape (dim,), by quasi-random integration: to about a thousandth of an sd."""
@@ -416,11 +423,12 @@ class Conditional:
 
     def sd(self) -> Array:
         """Give the standard deviations, shape (dim,), by the same integration."""
-        return np.asarray(np.sqrt((self._moments[1] ** 2).mean(axis=0)))
+        return self._moments[1]
 
     def covariance(self) -> Array:
         """Covariance, shape (dim, dim), by the same integration."""
-        centred = self._moments[1]
+        x = self._pairs()
+        centred = x - x.mean(axis=0)
         return np.asarray(centred.T @ centred / len(centred))
 
 

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from stanrovi.families.axes import DenseAxes
+from stanrovi.families.axes import DENSE_LIMIT, DenseAxes
 from stanrovi.families.base import Family
+from stanrovi.families.block_axes import BlockAxes
 from stanrovi.families.conditional import (
     Chain,
     Conditional,
@@ -90,8 +91,12 @@ def refit_conditional(
         raise
     family = replace(start, base=fit.family)
     run.family = family
-    gaussian = Product.gaussian(fit.family.mean(), DenseAxes.of_covariance(fit.family.covariance()))
-    missed = np.setdiff1d(roots_from_pool(gaussian, pool, LEAST_NATS / 3), family.map.roots)
+    missed = np.zeros(0, dtype=np.intp)
+    if family.dim <= DENSE_LIMIT:
+        covariance = DenseAxes.of_covariance(fit.family.covariance())
+        gaussian = Product.gaussian(fit.family.mean(), covariance)
+        missed = roots_from_pool(gaussian, pool, LEAST_NATS / 3)
+        missed = np.setdiff1d(missed, family.map.roots)
     return replace(fit.outcome(), family=family, anchored=True), missed
 
 
@@ -180,11 +185,19 @@ def _base(conditional: ConditionalMap, roots: Product) -> Product:
     k, d = roots.dim, len(conditional.roots) + len(conditional.leaves)
     order = np.argsort(np.concatenate([conditional.roots, conditional.leaves]))
     center = np.concatenate([roots.center, np.zeros(d - k)])[order]
-    matrix = np.eye(d)
-    matrix[:k, :k] = roots.axes.matrix
     leaves = SplineMap.affine(np.zeros(d - k), np.ones(d - k))
     marginals = stack([roots.marginals, leaves]).select(order)
+    if d > DENSE_LIMIT:
+        ascending = np.argsort(conditional.roots)
+        return Product(center, _among_roots(roots, conditional.roots, ascending, d), marginals)
+    matrix = np.eye(d)
+    matrix[:k, :k] = roots.axes.matrix
     return Product(center, DenseAxes(matrix[np.ix_(order, order)]), marginals)
+
+
+def _among_roots(roots: Product, places: Indices, order: Indices, dim: int) -> BlockAxes:
+    inner = DenseAxes(roots.axes.matrix[np.ix_(order, order)])
+    return BlockAxes(places[order], inner, np.ones(dim))
 
 
 def told_roots(

@@ -7,7 +7,8 @@ hundred gradients in any dimension; then the marginals along its axes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -16,9 +17,14 @@ from stanrovi.families.axes import Axes
 from stanrovi.families.product import Product
 from stanrovi.modes.structure import Structure, structure_at
 from stanrovi.target import Array
+from stanrovi.vi.conditional import fit_conditional
 from stanrovi.vi.fit_run import FitRun
+from stanrovi.vi.hubs import nodes_at_hubs
 from stanrovi.vi.loop import Progress, Proposal, ascend
+from stanrovi.vi.outcome import Outcome
 from stanrovi.vi.pool import Batch, Pool
+from stanrovi.vi.product import fit_product
+from stanrovi.vi.steps import ProductSettings
 
 _FIRST, _MOST = 16, 256  # draws of a look
 _POINTS = 8  # at which the curvature is measured
@@ -139,3 +145,40 @@ class _NaturalGradient:
         x = before.apply(vectors)
         there = before.apply_transposed(after.solve_transposed(after.solve(x)))
         return 0.25 * float(((there - vectors) ** 2).sum()) / _VECTORS
+
+
+def fit_high_dimensional(run: FitRun, starts: Sequence[Product], flexible: bool) -> Outcome:
+    """Fit in more dimensions than dense matrices are for.
+
+    A conditional family where hubs of a sparse curvature rule the others; else marginals along
+    the axes of a Gaussian with the structure of the target.
+
+    Parameters
+    ----------
+    run : FitRun
+    starts : sequence of Product
+        Places to look for roots from, and for the Gaussian the first to begin at.
+    flexible : bool
+        Marginals of any shape, or Gaussian ones.
+
+    Returns
+    -------
+    Outcome
+    """
+    settings = ProductSettings(axes_moves="fixed", flexible=flexible, forward=0.0)
+    with run.stage("roots"):
+        for start in starts:
+            nodes, _ = nodes_at_hubs(run.target, start, run.rng)
+            if nodes is not None and not nodes.too_many:
+                break
+            nodes = None
+    if nodes is not None:
+        return fit_conditional(run, nodes, settings)[0]
+    gaussian, _, settled = fit_structured_gaussian(run, starts[0])
+    run.family = gaussian
+    fit = fit_product(run, gaussian, settings)
+    outcome = fit.outcome()
+    if not settled:
+        message = f"The Gaussian with which it began did not settle. {outcome.message}"
+        return replace(outcome, status="max_iterations", message=message)
+    return outcome

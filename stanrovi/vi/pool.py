@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from stanrovi.families.axes import DENSE_LIMIT
 from stanrovi.families.product import Product
 from stanrovi.target import Array, Target
 
 # A batch whose effective size fell below this share no longer counts.
 _MIN_EFFICIENCY = 0.2
 _MAX_ROWS = 4096
+_MAX_NUMBERS = 2**23  # of the points held, in many dimensions
 _PENALTY = 50.0  # nats, for an iterate all of whose draws are rejected
 _ROUNDING = 1e-4  # nats; below that, ELBOs are equal
 _PUSH = 4.0  # in 1/sd
@@ -136,7 +138,10 @@ class Pool:
     def add(self, batch: Batch) -> None:
         """Keep a batch, and of the older ones as many as make `_MAX_ROWS` points."""
         self.batches.append(batch)
-        limit = max(_MAX_ROWS, 8 * batch.x.shape[1])
+        dim = batch.x.shape[1]
+        limit = max(_MAX_ROWS, 8 * dim)
+        if dim > DENSE_LIMIT:
+            limit = min(_MAX_ROWS, _MAX_NUMBERS // dim)
         while len(self.batches) > 1 and sum(len(b.x) for b in self.batches) > limit:
             self.batches.pop(0)
 

@@ -154,7 +154,7 @@ class _Lines:
         response = both[..., m] - (onto @ moment.T[..., None])[..., 0]
         total = (right[..., m] * residual).sum(axis=0) - (moment**2).sum(axis=0)
         degrees = max(float(weight.sum()) - len(self.factor), 10.0)
-        found = _penalised(gram, response, total, degrees)
+        found = penalised(gram, response, total, degrees)
         residual -= (features.transpose(1, 0, 2) @ found[..., None])[..., 0].T
         return found
 
@@ -171,7 +171,7 @@ def winsorised(residual: Array) -> Array:
     return np.clip(residual, center - limit, center + limit)
 
 
-def _penalised(gram: Array, moment: Array, total: Array, degrees: float) -> Array:
+def penalised(gram: Array, moment: Array, total: Array, degrees: float) -> Array:
     """Ridge in the smoothness-ordered basis, its strength by generalised cross-validation.
 
     Parameters

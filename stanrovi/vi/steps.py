@@ -25,19 +25,19 @@ from typing import Literal
 
 import numpy as np
 
-from stanrovi.families.axes import Axes, DenseAxes
+from stanrovi.families.axes import DENSE_LIMIT, Axes, DenseAxes
 from stanrovi.families.base import normal_log_density
 from stanrovi.families.maps import SplineMap, stack
 from stanrovi.families.product import Product
 from stanrovi.families.rotation import rotate
 from stanrovi.target import Array
+from stanrovi.vi.alone import improved_alone
 from stanrovi.vi.pool import Pool
-from stanrovi.vi.regression import ScoreResidual, basis, regress, winsorised
+from stanrovi.vi.regression import ScoreResidual, regress, winsorised
+from stanrovi.vi.reshaping import moved_marginals
 
 AxesMoves = Literal["fixed", "rotation", "free"]
 
-_GRID = 257
-_TAIL_SHARE = 0.3  # beyond the draws, the least share of a tail's old decay rate
 _RELIABLE = 0.3  # relative effective sample size of importance weights taken in full
 _TURN_LIMIT = 0.7
 _TURN_DAMPING = 0.2  # curvature added to rotations between near-Gaussian coordinates
@@ -105,6 +105,8 @@ def improved(
         Predicted improvement, and how much of it sampling noise alone would
         predict (nats).
     """
+    if settings.axes_moves == "fixed" and family.dim > DENSE_LIMIT:
+        return improved_alone(family, pool, flexible=settings.flexible, damping=damping)
     y = family.coordinates(pool.x)
     z, log_slope, score = family.marginals.pull_back_with_score(y)
     log_q = normal_log_density(z) - log_slope.sum(axis=1) - family.log_volume
@@ -248,7 +250,7 @@ def _reshaped(
 ) -> SplineMap:
     """Marginals whose scores moved by the regressed residuals; frozen ones as they were."""
     if settings.flexible:
-        new = _with_moved_scores(marginals, fit, damping)
+        new = moved_marginals(marginals, fit.smooth, np.diag(fit.linear), damping)
     else:
         narrowing = np.clip(fisher - np.diag(fit.linear), 0.1, 10.0)
         scale = (1.0 - damping + damping * narrowing) ** -0.5
@@ -257,24 +259,3 @@ def _reshaped(
         return new
     source = [marginals if i in settings.frozen else new for i in range(new.dim)]
     return stack([s.select(np.array([i])) for i, s in enumerate(source)])
-
-
-def _with_moved_scores(marginals: SplineMap, fit: ScoreResidual, damping: float) -> SplineMap:
-    z = np.linspace(-6.5, 6.5, _GRID)[:, None] * np.ones(marginals.dim)
-    grid, log_slope, score = marginals.push_forward_with_score(z)
-    moves = np.einsum("gdm,dm->gd", basis(z), fit.smooth) + grid * np.diag(fit.linear)
-    change = _bounded(damping * moves, score, z)
-    steps = np.diff(grid, axis=0) * (change[1:] + change[:-1]) / 2
-    log_density = -0.5 * z**2 - log_slope
-    log_density[1:] += np.cumsum(steps, axis=0)
-    if not np.isfinite(log_density).all():
-        raise np.linalg.LinAlgError("a marginal is beyond the resolution of its map")
-    return SplineMap.from_log_density(grid.T, log_density.T, (score + change).T)
-
-
-def _bounded(change: Array, score: Array, z: Array) -> Array:
-    """Keep tails falling: beyond the draws the new score keeps a share of the old one."""
-    least = _TAIL_SHARE * score
-    right, left = z > 2.8, z < -2.8
-    change = np.where(right, np.minimum(change, least - score), change)
-    return np.where(left, np.maximum(change, least - score), change)

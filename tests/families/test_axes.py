@@ -5,6 +5,7 @@ import pytest
 from scipy.sparse import csc_array
 
 from stanrovi.families.axes import DenseAxes, DiagonalAxes, Frame, as_axes
+from stanrovi.families.block_axes import BlockAxes
 from stanrovi.families.low_rank_axes import LowRankAxes
 from stanrovi.families.product import Product
 from stanrovi.families.sparse_axes import SparseAxes, precision_of
@@ -22,6 +23,9 @@ AXES = {
     "sparse": SparseAxes.of_precision(csc_array(PRECISION)).scaled(SCALE),
     "low rank": LowRankAxes(SCALE, DIRECTIONS, np.array([3.0, 0.2]), 1 / np.arange(1.0, 5.0)),
 }
+AXES["block"] = BlockAxes(
+    np.array([1, 3]), DenseAxes(MATRIX[:2, :2]), np.array([0.5, 1, 3, 1])
+).scaled(SCALE)
 TURNED = ("dense", "diagonal", "diagonal as dense", "cholesky")
 
 
