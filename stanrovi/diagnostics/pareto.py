@@ -64,7 +64,7 @@ def fit_tail(log_ratios: Array) -> Tail:
     Parameters
     ----------
     log_ratios : ndarray, shape (n,)
-        Finite, at least five.
+        Finite, at least two.
 
     Returns
     -------
