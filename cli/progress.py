@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 @contextmanager
 def working(text: str) -> Iterator[None]:
     """Show that something goes on that tells no progress itself."""
-    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with _bars(*columns) as bars:
+    with _bars(_spinner) as bars:
         if bars is not None:
             bars.add_task(text, total=None)
         yield
@@ -32,10 +29,7 @@ def working(text: str) -> Iterator[None]:
 @contextmanager
 def fit_progress(method: str) -> Iterator[Callable[[TracePoint], None] | None]:
     """Show stage, gradients and ELBO of a fit; give what a fit reports to."""
-    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with _bars(*columns) as bars:
+    with _bars(_spinner) as bars:
         if bars is None:
             yield None
             return
@@ -54,10 +48,7 @@ def fit_progress(method: str) -> Iterator[Callable[[TracePoint], None] | None]:
 @contextmanager
 def told_progress(text: str) -> Iterator[Callable[[str], None] | None]:
     """Show what a run says of itself in words; give what it says that to."""
-    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with _bars(*columns) as bars:
+    with _bars(_spinner) as bars:
         if bars is None:
             yield None
             return
@@ -68,12 +59,7 @@ def told_progress(text: str) -> Iterator[Callable[[str], None] | None]:
 @contextmanager
 def steps_progress(text: str) -> Iterator[Callable[[int, int], None] | None]:
     """Show a bar of steps done; give what is called with their number, and that of all."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    )  # fmt: skip
-    with _bars(*columns) as bars:
+    with _bars(_bar_with_time_to_go) as bars:
         if bars is None:
             yield None
             return
@@ -84,12 +70,7 @@ def steps_progress(text: str) -> Iterator[Callable[[int, int], None] | None]:
 @contextmanager
 def nuts_progress(chains: int) -> Iterator[Callable[[int, int, int], None] | None]:
     """Show a bar for each chain; give what `stanrovi.nuts` reports to."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    )  # fmt: skip
-    with _bars(*columns) as bars:
+    with _bars(_bar_with_time_gone) as bars:
         if bars is None:
             yield None
             return
@@ -101,17 +82,42 @@ def nuts_progress(chains: int) -> Iterator[Callable[[int, int, int], None] | Non
         yield show
 
 
+def _spinner() -> tuple[ProgressColumn, ...]:
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    return SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+
+
+def _bar_with_time_to_go() -> tuple[ProgressColumn, ...]:
+    from rich.progress import TimeRemainingColumn
+
+    return *_bar(), TimeRemainingColumn()
+
+
+def _bar_with_time_gone() -> tuple[ProgressColumn, ...]:
+    from rich.progress import TimeElapsedColumn
+
+    return *_bar(), TimeElapsedColumn()
+
+
+def _bar() -> tuple[ProgressColumn, ...]:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+
+    return TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+
+
 @contextmanager
-def _bars(*columns: ProgressColumn) -> Iterator[Progress | None]:
+def _bars(columns: Callable[[], tuple[ProgressColumn, ...]]) -> Iterator[Progress | None]:
     """Live bars on standard error, erased at the end; None where it is no terminal."""
     from rich.console import Console
-    from rich.progress import Progress
 
     console = Console(stderr=True)
     if not console.is_terminal:
         yield None
     else:
+        from rich.progress import Progress
+
         # Standard output stays as it is: NUTS engines print there, and results follow there.
-        with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bars:
+        with Progress(*columns(), console=console, transient=True, redirect_stdout=False) as bars:
             yield bars
     raise_if_stopped()

@@ -1,4 +1,4 @@
-"""Statistics of draws, computed by ArviZ: ESS, R-hat, k-hat, kernel densities."""
+"""Statistics of draws: ESS, R-hat and kernel densities by ArviZ, and k-hat."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from stanrovi.diagnostics.pareto import fit_tail
 from stanrovi.io.generations import SAMPLE_DIMS, import_arviz, is_legacy
 from stanrovi.target import Array
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 RHAT_LIMIT = 1.01
-# The tail is at most a fifth of the ratios, and ArviZ needs five of them.
+# The tail is at most a fifth of the ratios, and needs five of them.
 _MIN_RATIOS = 25
 # Nats: nearly constant ratios have a tail, too, but no meaning.
 _CONSTANT = 1e-2
@@ -61,50 +62,36 @@ def psis_weights(log_ratios: Array) -> tuple[Array, float]:
     kept = log_ratios[usable]
     if kept.size < _MIN_RATIOS:
         return weights, float("nan")
-    smoothed, khat = _psis(kept) if kept.std() >= _CONSTANT else (kept, 0.0)
-    if np.isfinite(khat):
-        weights[usable] = np.exp(smoothed - smoothed.max())
-        weights /= weights.sum()
-    return weights, khat
-
-
-def tail_size(n: int) -> int:
-    """How many of n ratios form the tail that k-hat is fitted to."""
-    return int(np.ceil(min(0.2 * n, 3 * np.sqrt(n))))
+    khat, smoothed = 0.0, kept - kept.max()
+    if kept.std() >= _CONSTANT:
+        tail = fit_tail(kept)
+        khat = tail.shape
+        if not np.isfinite(khat):
+            return weights, khat
+        # No weight exceeds the largest ratio.
+        smoothed[tail.rows] = np.minimum(tail.log_expected(), 0.0)
+    weights[usable] = np.exp(smoothed - smoothed.max())
+    return weights / weights.sum(), khat
 
 
 def pareto_tail(log_ratios: Array) -> Array | None:
-    """Evaluate the generalised Pareto tail whose shape is k-hat, as ArviZ fits it.
+    """Evaluate the generalised Pareto tail whose shape is k-hat.
 
     Parameters
     ----------
     log_ratios : ndarray, shape (n,)
-        Finite log importance ratios, largest first.
+        Finite log importance ratios.
 
     Returns
     -------
     ndarray, shape (m,), or None
-        Log ratios that the fitted tail expects of the m largest, on the scale of
-        ``log_ratios``. None where nothing can be fitted (see `psis_khat`).
+        Log ratios that the fitted tail expects of the m largest, the largest first, on the
+        scale of ``log_ratios``. None where nothing can be fitted (see `psis_khat`).
     """
     if log_ratios.size < _MIN_RATIOS or log_ratios.std() < _CONSTANT:
         return None
-    smoothed, shape = _psis(log_ratios)
-    if not np.isfinite(shape):
-        return None
-    count = tail_size(log_ratios.size)
-    # ArviZ keeps the ratios below the tail, up to their normalisation.
-    smoothed = smoothed + (log_ratios[-1] - smoothed[-1])
-    # It caps the tail at the largest ratio, so the scale is read in the middle of the tail,
-    # relative to the cutoff.
-    exceedance = np.log(_pareto_quantiles(shape, count))
-    middle = count // 2
-    above = smoothed[middle] - log_ratios[count]
-    if not 0 < above < np.inf:
-        return None
-    # In logarithms: ratios may be hundreds of nats apart.
-    log_scale = above + np.log(-np.expm1(-above)) - exceedance[middle]
-    return np.asarray(log_ratios[count] + np.logaddexp(0, log_scale + exceedance))
+    tail = fit_tail(log_ratios)
+    return log_ratios.max() + tail.log_expected()[::-1] if np.isfinite(tail.shape) else None
 
 
 def ess(values: Array, kind: Literal["bulk", "tail"] = "bulk") -> Array:
@@ -199,27 +186,6 @@ def kde(values: Array) -> tuple[Array, Array]:
 
         grid, density, _ = array_stats.kde(flat)
     return np.asarray(grid), np.asarray(density)
-
-
-def _psis(log_ratios: Array) -> tuple[Array, float]:
-    """Smoothed log ratios (up to a constant) and the Pareto shape of their tail."""
-    # Where the tail is nearly flat, ArviZ's fit of it overflows to a weight that is rightly 0.
-    with np.errstate(over="ignore"):
-        if is_legacy():
-            smoothed, shape = import_arviz().psislw(log_ratios)
-        else:
-            from arviz_stats.base import array_stats
-
-            # ArviZ 1.x takes the NEGATIVE of the log ratios (as loo has log likelihoods).
-            smoothed, shape = array_stats.psislw(-log_ratios)
-    # A tail so steep that its fit overflows has no shape in ArviZ 1.x, infinity in 0.x.
-    return np.asarray(smoothed), float("inf") if np.isnan(shape) else float(shape)
-
-
-def _pareto_quantiles(shape: float, count: int) -> Array:
-    """Quantiles of the unit generalised Pareto distribution at ranks 1 to count, largest first."""
-    log_share = np.log((np.arange(count) + 0.5) / count)
-    return np.asarray(-log_share if shape == 0 else np.expm1(-shape * log_share) / shape)
 
 
 def _stacked(values: Array) -> xr.Dataset:

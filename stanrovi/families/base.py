@@ -6,8 +6,8 @@ from typing import Protocol
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import qmc
 
+from stanrovi.families.sobol import MAX_DIM, scrambled_sobol
 from stanrovi.target import Array
 
 LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
@@ -44,11 +44,14 @@ def base_draws(n: int, dim: int, rng: np.random.Generator) -> Array:
 
     Owen scrambling: every point is standard normal, every set an unbiased
     sample of its own, and averages over a set err less than over independent
-    draws (Owen 1997, doi:10.1214/aos/1031594731).
+    draws (Owen 1997, doi:10.1214/aos/1031594731). In more than 21,201 dimensions, for
+    which there are no Sobol points: pseudo-random draws in pairs of z and -z.
     """
-    sobol = qmc.Sobol(dim, scramble=True, rng=rng)
+    if dim > MAX_DIM:
+        z = rng.standard_normal((-(-n // 2), dim))
+        return np.stack([z, -z], axis=1).reshape(-1, dim)[:n]
     exponent = int(np.ceil(np.log2(max(n, 2))))
-    return standard_normal(sobol.random_base2(exponent)[:n])
+    return standard_normal(scrambled_sobol(exponent, dim, rng)[:n])
 
 
 def standard_normal(u: Array) -> Array:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 from scipy.special import xlogy
 
 from stanrovi.errors import UsageError
@@ -32,6 +31,8 @@ def collapse_bound(epsilon: float, cost: float) -> float:
     cost : float
         Nats.
     """
+    from scipy.optimize import brentq  # slow to import, and fits with one mode need none
+
     epsilon = max(epsilon, 1e-300)
     if epsilon >= 0.5 or _binary_kl(0.5, epsilon) <= cost:
         return 0.5

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stanrovi.diagnostics import statistics
+from stanrovi.diagnostics.pareto import tail_size
+from stanrovi.diagnostics.statistics import pareto_tail
 from stanrovi.draws import Draws
 from stanrovi.grading.findings import Findings
 from stanrovi.plots.along_axes import on_axes
@@ -146,8 +147,8 @@ def _khat_line(axis: Axes, looks: Looks, name: str, ratios: Array) -> None:
     """Plot sorted log ratios against rank, and the generalised Pareto tail fitted to them."""
     n = ratios.size
     level = np.logaddexp.reduce(ratios) - np.log(n)
-    fitted = statistics.pareto_tail(ratios)
-    count = min(n, 2 * statistics.tail_size(n))
+    fitted = pareto_tail(ratios)
+    count = min(n, 2 * tail_size(n))
     share = (np.arange(count) + 0.5) / n
     height = (ratios[:count] - level) / np.log(10)
     marker = {key: looks.look(name)[key] for key in ("marker", "color")}

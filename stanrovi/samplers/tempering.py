@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 from stanrovi.families.base import Family
 from stanrovi.samplers.bridge import LogRatio, bridge, mean_error
@@ -152,6 +151,8 @@ class Tempering:
 
     def _respace(self, step: Array) -> None:
         """Choose powers between which swaps are refused equally often, and begin there."""
+        from scipy.interpolate import PchipInterpolator  # slow to import
+
         old = self.powers
         rejection = np.clip(self._swaps.rejection, _LEAST_REJECTION, 1.0)
         cumulated = np.concatenate([[0.0], np.cumsum(rejection)])

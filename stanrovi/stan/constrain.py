@@ -156,8 +156,11 @@ class Constrainer:
         message = ctypes.c_void_p()
         rng = self._client.new_rng(seed)
         failures, reason = 0, ""
+        at, to = _addresses(x), _addresses(out)
         for i in range(x.shape[0]):
-            if text := self._constrain_row(x[i], out[i], rng, message):
+            text = self._call(self._client, (True, True), at[i], to[i], rng.ptr, message)
+            if text:
+                self._constrain_partly(at[i], to[i], out[i], message)
                 failures, reason = failures + 1, text
         if failures:
             logger.warning(
@@ -176,22 +179,19 @@ class Constrainer:
         client = self._without(dropped) if width < self.n_columns else self._client
         out = np.full((x.shape[0], width), np.nan)
         message = ctypes.c_void_p()
+        at, to = _addresses(x), _addresses(out)
         for i in range(x.shape[0]):
-            if self._call(client, include, x[i], out[i], None, message):
+            if self._call(client, include, at[i], to[i], None, message):
                 out[i] = np.nan
         return split(out, self.parameters)
 
-    def _constrain_row(self, x: Array, out: Array, rng: Any, message: ctypes.c_void_p) -> str:
-        """Fill one row with as much as can be computed; return what went wrong."""
-        reason = self._call(self._client, (True, True), x, out, rng.ptr, message)
-        if not reason:
-            return ""
+    def _constrain_partly(self, at: int, to: int, out: Array, message: ctypes.c_void_p) -> None:
+        """Fill one row, out, at address to, with what can be computed where not everything can."""
         for include, width, dropped in self._fallbacks:
-            if not self._call(self._without(dropped), include, x, out, None, message):
+            if not self._call(self._without(dropped), include, at, to, None, message):
                 out[width:] = np.nan
-                return reason
+                return
         out[:] = np.nan
-        return reason
 
     def _without(self, dropped: tuple[str, ...]) -> StanModel:
         """Give the model without blocks, where the engine would evaluate them unasked."""
@@ -201,14 +201,13 @@ class Constrainer:
         self,
         client: StanModel,
         include: tuple[bool, bool],
-        x: Array,
-        out: Array,
+        at: int,
+        to: int,
         rng: Any,
         message: ctypes.c_void_p,
     ) -> str:
-        failed = self._constrain(
-            client.model, *include, x.ctypes.data, out.ctypes.data, rng, ctypes.addressof(message)
-        )
+        """Constrain the point at one address to another; return what went wrong."""
+        failed = self._constrain(client.model, *include, at, to, rng, ctypes.addressof(message))
         return (self._messages.take(message) or "no reason given") if failed else ""
 
     def unconstrain(self, values: Mapping[str, Any]) -> Array:
@@ -261,16 +260,20 @@ class Constrainer:
         flat = np.ascontiguousarray(np.concatenate(columns, axis=1), dtype=np.float64)
         out = np.empty((flat.shape[0], self._dim))
         message = ctypes.c_void_p()
+        at, to = _addresses(flat), _addresses(out)
         for i in range(flat.shape[0]):
-            failed = self._unconstrain(
-                self._client.model, flat[i].ctypes.data, out[i].ctypes.data,
-                ctypes.addressof(message),
-            )  # fmt: skip
+            failed = self._unconstrain(self._client.model, at[i], to[i], ctypes.addressof(message))
             if failed:
                 return out, self._messages.take(message) or "no reason given"
             if not np.isfinite(out[i]).all():
                 return out, "a value lies on the edge of its support"
         return out, ""
+
+
+def _addresses(rows: Array) -> list[int]:
+    """Where each row begins; asking NumPy row by row would take as long as the model."""
+    first, width = rows.ctypes.data, rows.shape[1] * rows.itemsize
+    return [first + i * width for i in range(rows.shape[0])]
 
 
 def _parameter(name: str, variable: Variable, values: Mapping[str, Any]) -> Array:

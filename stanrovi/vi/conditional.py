@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from stanrovi.families.axes import DENSE_LIMIT, DenseAxes
 from stanrovi.families.base import Family
@@ -229,7 +229,7 @@ def told_roots(
         return ()
     rest = family.map
     label = names or [f"coordinate {i + 1}" for i in range(family.dim)]
-    low, middle, high = np.quantile(draws[:, rest.roots], norm.cdf([-1.0, 0.0, 1.0]), axis=0)
+    low, middle, high = np.quantile(draws[:, rest.roots], ndtr([-1.0, 0.0, 1.0]), axis=0)
     told = []
     for k, root in enumerate(rest.roots):
         ends = np.stack([middle, middle])

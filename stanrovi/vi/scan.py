@@ -14,7 +14,6 @@ relative heights are still noisy, only the level points get more draws.
 from __future__ import annotations
 
 import numpy as np
-from scipy.interpolate import CubicHermiteSpline
 
 from stanrovi.families.maps import SplineMap, stack
 from stanrovi.families.product import Product
@@ -60,6 +59,8 @@ def scan_axis(run: FitRun, family: Product, axis: int, modes: Array) -> Product:
         Not standardised. As it was where the axis has become so short that the modes are
         thousands of its standard deviations apart, and no grid leads from one to another.
     """
+    from scipy.interpolate import CubicHermiteSpline  # slow to import, and few fits scan
+
     levels = np.sort(family.coordinates(modes)[:, axis])
     if np.ptp(levels) > _FURTHEST:
         return family

@@ -32,6 +32,26 @@ def test_help_imports_nothing_heavy():
     assert time.perf_counter() - start < 3  # generous: the machine may be busy
 
 
+@pytest.mark.parametrize("method", ["auto", "mfvi"])
+def test_a_fit_imports_nothing_that_it_does_not_need(method):
+    """Each of these takes longer to import than a small fit takes."""
+    code = (
+        "import sys\n"
+        "from stanrovi_cli import main\n"
+        f"sys.argv = ['stanrovi', 'fit', 'eight_schools', '--seed', '1', '--method', '{method}']\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    names = {'arviz', 'arviz_stats', 'jinja2', 'matplotlib', 'pandas', 'xarray',\n"
+        "             'scipy.interpolate', 'scipy.optimize', 'scipy.stats'}\n"
+        "    print('heavy:', sorted(names & set(sys.modules)), file=sys.stderr)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0
+    assert "verdict" in result.stdout
+    assert result.stderr.endswith("heavy: []\n")
+
+
 def wait_for(text: bytes, stream: int) -> None:
     seen = b""
     while text not in seen:
