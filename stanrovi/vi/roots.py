@@ -135,6 +135,8 @@ def _roots_in_tensor(tensor: Array, frame: Array, known: Indices, least: float) 
         outside = _less(outside, covectors[k])
     while len(roots) + len(known) < min(MOST_ROOTS, len(frame) - 1):
         left = np.einsum("ijk,ia,jb,kc->abc", tensor, outside, outside, outside, optimize=True)
+        if not float((left**2).sum()) / 4 > least:  # no root explains more than all there is
+            break
         left = without_skew_axes(left)
         nats = np.array([_nats_in_tensor(left, outside, c) for c in covectors])
         nats[[*known, *roots]] = 0.0
