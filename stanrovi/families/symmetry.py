@@ -30,7 +30,8 @@ class Symmetry:
     def signed(cls, order: Indices, sign: Array) -> Symmetry:
         """Make ``(g x)[i] = sign[i] * x[order[i]]``."""
         d = len(order)
-        return cls(csr_array((np.asarray(sign, dtype=float), (np.arange(d), order)), shape=(d, d)))
+        signs = np.array(sign, dtype=float)
+        return cls(csr_array((signs, np.array(order), np.arange(d + 1)), shape=(d, d)))
 
     @classmethod
     def identity(cls, dim: int) -> Symmetry:
@@ -40,8 +41,8 @@ class Symmetry:
     @property
     def key(self) -> bytes:
         """The same for the same map."""
-        rows, columns = self.entries.nonzero()
-        entries = np.round(self.entries[rows, columns], 9)
+        columns, entries = self.entries.indices, np.round(self.entries.data, 9)
+        rows = np.repeat(np.arange(self.entries.shape[0]), np.diff(self.entries.indptr))
         order = np.lexsort((columns, rows))
         kept = order[np.abs(entries[order]) > 0]
         return b"".join(part[kept].tobytes() for part in (rows, columns, entries))

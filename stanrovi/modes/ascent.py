@@ -78,7 +78,7 @@ class Ascent:
         i = np.flatnonzero(self.active)
         trial = self.x[i] + self._t[i, None] * self._direction[i]
         value, gradient = self._target.log_density_gradient(trial)
-        slope = (self.gradient[i] * self._direction[i]).sum(axis=1)
+        slope = _dot(self.gradient[i], self._direction[i])
         accept = value >= self.log_density[i] + _ARMIJO * self._t[i] * slope
         self._backtrack(i[~accept], value[~accept], slope[~accept])
         self._accept(i[accept], trial[accept], value[accept], gradient[accept])
@@ -117,9 +117,10 @@ class Ascent:
         self._remember(i, x - self.x[i], self.gradient[i] - gradient)
         gain = value - self.log_density[i]
         self.x[i], self.log_density[i], self.gradient[i] = x, value, gradient
-        self._direction[i] = self._ascent_direction(i)
+        direction = self._ascent_direction(i)
+        self._direction[i] = direction
         self._t[i], self._backtracks[i] = 1.0, 0
-        promised = (gradient * self._direction[i]).sum(axis=1)
+        promised = _dot(gradient, direction)
         small = (gain < _SMALL_GAIN) & (promised < 10 * _SMALL_GAIN)
         self._small[i] = np.where(small, self._small[i] + 1, 0)
         done = i[self._small[i] >= 2]
@@ -127,34 +128,43 @@ class Ascent:
         self.converged[done] = True
 
     def _remember(self, i: Indices, step: Array, change: Array) -> None:
-        curvature = (step * change).sum(axis=1)
-        size = (change * change).sum(axis=1)
-        good = curvature > 1e-10 * np.sqrt(size * (step * step).sum(axis=1))
-        self._scale[i[~good]] *= self._growth
-        i, step, change = i[good], step[good], change[good]
+        curvature, size = _dot(step, change), _dot(change, change)
+        good = curvature > 1e-10 * np.sqrt(size * _dot(step, step))
+        if not good.all():
+            self._scale[i[~good]] *= self._growth
+            i, step, change = i[good], step[good], change[good]
+            curvature, size = curvature[good], size[good]
         for memory, newest in ((self._steps, step), (self._changes, change)):
             memory[i, :-1] = memory[i, 1:]
             memory[i, -1] = newest
         self._rho[i, :-1] = self._rho[i, 1:]
-        self._rho[i, -1] = 1.0 / curvature[good]
-        self._scale[i] = curvature[good] / size[good]
+        self._rho[i, -1] = 1.0 / curvature
+        self._scale[i] = curvature / size
 
     def _ascent_direction(self, i: Indices) -> Array:
         direction = self._two_loop(i, self.gradient[i])
-        limit = 100.0 * np.maximum(1.0, np.linalg.norm(self.x[i], axis=1))
-        norm = np.linalg.norm(direction, axis=1)
+        limit = 100.0 * np.maximum(1.0, np.sqrt(_dot(self.x[i], self.x[i])))
+        norm = np.sqrt(_dot(direction, direction))
         return direction * (limit / np.maximum(norm, limit))[:, None]
 
     def _two_loop(self, i: Indices, vector: Array) -> Array:
         """Apply the approximate inverse Hessians of climbers i to a vector each, or one to many."""
-        steps, changes, rho = self._steps[i], self._changes[i], self._rho[i]
+        rho = self._rho[i]
+        first = _MEMORY - int((rho > 0).sum(axis=1).max(initial=0))  # what came before is nothing
+        steps, changes = self._steps[i, first:], self._changes[i, first:]
+        rho = rho[:, first:]
         v = vector.copy()
-        alpha = np.empty((len(v), _MEMORY))
-        for j in range(_MEMORY - 1, -1, -1):
-            alpha[:, j] = rho[:, j] * (steps[:, j] * v).sum(axis=1)
+        alpha = np.empty((len(v), _MEMORY - first))
+        for j in range(_MEMORY - first - 1, -1, -1):
+            alpha[:, j] = rho[:, j] * _dot(steps[:, j], v)
             v -= alpha[:, j, None] * changes[:, j]
         v *= self._scale[i, None]
-        for j in range(_MEMORY):
-            beta = rho[:, j] * (changes[:, j] * v).sum(axis=1)
+        for j in range(_MEMORY - first):
+            beta = rho[:, j] * _dot(changes[:, j], v)
             v += (alpha[:, j] - beta)[:, None] * steps[:, j]
         return v
+
+
+def _dot(a: Array, b: Array) -> Array:
+    """Inner products (n,) of rows, those of one row with each of many where ``a`` has but one."""
+    return np.asarray(np.einsum("nd,nd->n", a, b))

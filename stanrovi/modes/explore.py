@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from stanrovi.families.symmetry import Symmetry
 from stanrovi.modes.ascent import Ascent
@@ -92,7 +91,7 @@ class Basins:
         if not kept:
             return ()
         evidence = np.array([local_evidence(m) for m in kept])
-        weights = np.exp(evidence - logsumexp(evidence))
+        weights = np.exp(evidence - np.logaddexp.reduce(evidence))
         number: dict[int | None, int | None] = {None: None}  # orbits in the order of their weight
         for mode in kept:
             number.setdefault(mode.orbit, len(number) - 1)
@@ -278,9 +277,10 @@ def _explained(climb: Ascent, mode: Mode) -> NDArray[np.intp]:
     i = np.flatnonzero(climb.active)
     u = mode.axes.solve(climb.x[i] - mode.position)
     pull = mode.axes.apply_transposed(climb.gradient[i])
-    distance = np.linalg.norm(u, axis=1)
+    distance = np.sqrt(np.einsum("nd,nd->n", u, u))
     # Where a Newton step would end, as a distance from the mode.
-    residual = np.linalg.norm(pull + u, axis=1)
+    pull = pull + u
+    residual = np.sqrt(np.einsum("nd,nd->n", pull, pull))
     near = residual < np.minimum(0.3 * distance + 0.1, 2.0 + 0.2 * np.sqrt(climb.x.shape[1]))
     drop = mode.log_density - climb.log_density[i]
     return i[near & (np.abs(drop - distance**2 / 2) < 0.3 * drop + 0.1)]

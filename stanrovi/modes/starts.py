@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln, logsumexp
+from scipy.special import gammaln
 
 from stanrovi.errors import DensityError
 from stanrovi.modes.basins import Labels, Mode
@@ -99,17 +99,23 @@ def all_around(modes: Sequence[Mode], rng: np.random.Generator, n: int) -> tuple
     x : ndarray, shape (n, dim)
     origins : ndarray of int, shape (n,)
     """
-    starts = []
-    scale, far_every = _reach(len(modes[0].position))
-    for i in range(-(-n // 2)):
-        mode = modes[i % len(modes)]
-        turn = i // len(modes)
-        direction = rng.standard_normal(len(mode.position))
-        distance = scale * np.exp(rng.uniform(*np.log(_NEAR if turn % far_every else _FAR)))
-        direction *= distance / np.linalg.norm(direction)
-        step = direction * mode.sd if turn % 4 == 3 else mode.axes.apply(direction[None])[0]
-        starts += [mode.position + step, mode.position - step]
-    return np.stack(starts[:n]), _origins(n, len(modes))
+    d = len(modes[0].position)
+    scale, far_every = _reach(d)
+    near, far = np.log(_NEAR), np.log(_FAR)
+    pairs = -(-n // 2)
+    step = np.empty((pairs, d))
+    for i in range(pairs):
+        direction = rng.standard_normal(d)
+        log_distance = rng.uniform(*(near if i // len(modes) % far_every else far))
+        step[i] = direction * (scale * np.exp(log_distance) / np.sqrt(direction @ direction))
+    at = np.arange(pairs)
+    places = np.stack([mode.position for mode in modes])[at % len(modes)]
+    for k, mode in enumerate(modes):
+        mine, own = at % len(modes) == k, at // len(modes) % 4 == 3
+        step[mine & own] *= mode.sd
+        step[mine & ~own] = mode.axes.apply(step[mine & ~own])
+    starts = np.stack([places + step, places - step], axis=1).reshape(-1, d)
+    return starts[:n], _origins(n, len(modes))
 
 
 def all_around_log_density(modes: Sequence[Mode], x: Array) -> Array:
@@ -136,7 +142,7 @@ def all_around_log_density(modes: Sequence[Mode], x: Array) -> Array:
             np.log(0.75 - far) + radial(white, mode.axes.log_volume, _NEAR),
             np.log(0.25) + radial(step / mode.sd, float(np.log(mode.sd).sum()), _NEAR),
         ]
-    return np.asarray(logsumexp(parts, axis=0) - np.log(len(modes)))
+    return np.asarray(np.logaddexp.reduce(parts, axis=0) - np.log(len(modes)))
 
 
 def _reach(dim: int) -> tuple[float, int]:

@@ -135,6 +135,8 @@ def _roots_in_tensor(tensor: Array, frame: Array, known: Indices, least: float) 
         outside = _less(outside, covectors[k])
     while len(roots) + len(known) < min(MOST_ROOTS, len(frame) - 1):
         left = np.einsum("ijk,ia,jb,kc->abc", tensor, outside, outside, outside, optimize=True)
+        if not float((left**2).sum()) / 4 > least:  # no root explains more than all there is
+            break
         left = without_skew_axes(left)
         nats = np.array([_nats_in_tensor(left, outside, c) for c in covectors])
         nats[[*known, *roots]] = 0.0
@@ -208,22 +210,22 @@ def without_skew_axes(tensor: Array) -> Array:
     turned, rotation = tensor.copy(), np.eye(d)
     angles = np.arange(_ANGLES) * np.pi / (2 * _ANGLES)
     c, s = np.cos(angles), np.sin(angles)
+    along = np.stack([c**3, 3 * c * c * s, 3 * c * s * s, s**3], axis=1)
+    across = np.stack([-(s**3), 3 * s * s * c, -3 * s * c * c, c**3], axis=1)
     for _ in range(_TURNS):
         moved = 0.0
         for p, q in combinations(range(d), 2):
-            a, b = turned[p, p, p], turned[p, p, q]
-            e, f = turned[p, q, q], turned[q, q, q]
-            along = c**3 * a + 3 * c * c * s * b + 3 * c * s * s * e + s**3 * f
-            across = -(s**3) * a + 3 * s * s * c * b - 3 * s * c * c * e + c**3 * f
-            best = int(np.argmax(along**2 + across**2))
-            if along[best] ** 2 + across[best] ** 2 < 1.01 * (a * a + f * f):
+            pair = turned[[p, p, p, q], [p, p, q, q], [p, q, q, q]]
+            skewness = (along @ pair) ** 2 + (across @ pair) ** 2
+            best = int(np.argmax(skewness))
+            if skewness[best] < 1.01 * (pair[0] ** 2 + pair[3] ** 2):
                 continue
             turn = np.array([[c[best], -s[best]], [s[best], c[best]]])
             plane = [p, q]
             rotation[:, plane] = rotation[:, plane] @ turn
             turned[:, :, plane] = turned[:, :, plane] @ turn
             turned[:, plane] = turn.T @ turned[:, plane]
-            turned[plane] = np.tensordot(turn.T, turned[plane], axes=1)
+            turned[plane] = (turn.T @ turned[plane].reshape(2, -1)).reshape(2, d, d)
             moved = max(moved, float(angles[best]))
         if moved == 0.0:
             break
