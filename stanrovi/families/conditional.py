@@ -239,8 +239,11 @@ class ConditionalMap:
             weights = self.functions.weights(near)
         return weights @ self.mean, log_scale, self.lower.T @ weights.T
 
-    def spread(self, u: Array) -> Array:
-        """Give the standard deviations (n, d - k) of leaves at roots u, y_v of unit variance."""
+    def spread(self, u: Array, variance: Array | None = None) -> Array:
+        """Give the standard deviations (n, d - k) of leaves at roots u.
+
+        The y_v uncorrelated with these variances (d - k,), or with 1.
+        """
         m = len(self.leaves)
         rows, columns = self.pattern.positions
         place = np.concatenate([rows, np.arange(m)]), np.concatenate([columns, np.arange(m)])
@@ -250,7 +253,8 @@ class ConditionalMap:
             for i, scale in enumerate(log_scale):
                 entries = np.concatenate([lower[:, i], np.ones(m)])
                 factor = csc_array((entries, place), shape=(m, m))
-                wide[some.start + i] = SparseAxes(np.arange(m), factor, np.exp(-scale)).sd()
+                axes = SparseAxes(np.arange(m), factor, np.exp(-scale))
+                wide[some.start + i] = axes.sd(variance)
         return wide
 
     def forward(self, y: Array) -> tuple[Array, Array]:

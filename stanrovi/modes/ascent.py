@@ -12,6 +12,8 @@ from copy import copy
 import numpy as np
 from numpy.typing import NDArray
 
+from stanrovi.families.axes import DENSE_LIMIT, DenseAxes
+from stanrovi.families.low_rank_axes import LowRankAxes
 from stanrovi.target import Array, Target
 
 Indices = NDArray[np.intp]
@@ -90,16 +92,38 @@ class Ascent:
             setattr(kept, name, getattr(self, name).copy())
         return kept
 
-    def inverse_hessian(self, i: int) -> Array:
-        """Climber i's L-BFGS approximation to ``(-H)^{-1}``, positive definite, (dim, dim)."""
+    def axes(self, i: int) -> DenseAxes | LowRankAxes:
+        """Axes of climber i's L-BFGS approximation to ``(-H)^{-1}``."""
+        if self.x.shape[1] > DENSE_LIMIT:
+            return self._thin_axes(i)
+        return DenseAxes.of_covariance(self._inverse_hessian(i))
+
+    def sd(self, i: int) -> Array:
+        """Climber i's estimate of the local standard deviations, shape (dim,)."""
+        if self.x.shape[1] > DENSE_LIMIT:
+            return self._thin_axes(i).sd()
+        return np.asarray(np.sqrt(np.diag(self._inverse_hessian(i))))
+
+    def _inverse_hessian(self, i: int) -> Array:
+        """Give the approximation whole, positive definite, (dim, dim)."""
         matrix = self._two_loop(np.array([i]), np.eye(self.x.shape[1]))
         spectrum, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
         floor = max(1e-12 * float(spectrum[-1]), 1e-300)
         return np.asarray((vectors * np.maximum(spectrum, floor)) @ vectors.T)
 
-    def sd(self, i: int) -> Array:
-        """Climber i's estimate of the local standard deviations, shape (dim,)."""
-        return np.asarray(np.sqrt(np.diag(self.inverse_hessian(i))))
+    def _thin_axes(self, i: int) -> LowRankAxes:
+        """Write the approximation as a multiple of one, and what it is in few directions."""
+        kept = self._rho[i] > 0
+        memory = np.concatenate([self._steps[i, kept], self._changes[i, kept]])
+        scale = np.full(self.x.shape[1], np.sqrt(self._scale[i]))
+        if not len(memory):
+            none = np.empty((len(scale), 0))
+            return LowRankAxes(scale, none, np.empty(0), np.ones(len(scale)))
+        q = np.linalg.qr(memory.T)[0]
+        inner = q.T @ self._two_loop(np.array([i]), np.ascontiguousarray(q.T)).T
+        spectrum, vectors = np.linalg.eigh((inner + inner.T) / (2 * self._scale[i]))
+        stretch = np.sqrt(np.maximum(spectrum, 1e-12 * float(spectrum[-1])))
+        return LowRankAxes(scale, q @ vectors, stretch, np.ones(len(scale)))
 
     def _backtrack(self, i: Indices, value: Array, slope: Array) -> None:
         t = self._t[i]

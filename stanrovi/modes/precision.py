@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve
 from scipy.sparse import csc_array, diags_array
 
+from stanrovi.families.axes import Axes
 from stanrovi.families.sparse_axes import SparseAxes
 from stanrovi.target import Array
 
@@ -48,10 +49,10 @@ class DenseFactor:
 
 
 @dataclass(frozen=True, eq=False)
-class SparseFactor:
+class AxesFactor:
     """Axes of the normal distribution with that precision."""
 
-    axes: SparseAxes
+    axes: Axes
 
     @property
     def half_log_det(self) -> float:
@@ -86,7 +87,7 @@ def factorised(precision: Precision, ridge: float, order: Indices | None = None)
         If it is not positive definite.
     """
     if not isinstance(precision, np.ndarray):
-        return SparseFactor(SparseAxes.of_precision(precision, order))
+        return AxesFactor(SparseAxes.of_precision(precision, order))
     lower = np.linalg.cholesky(precision)
     if (np.diag(lower) ** 2 < ridge * np.diag(precision)).any():
         raise np.linalg.LinAlgError("a coordinate is a combination of others")
@@ -108,7 +109,7 @@ def sound_factor(precision: Precision, order: Indices | None = None) -> Factor:
     for shift in (0.0, *_SHIFTS):
         try:
             shifted = csc_array(precision + diags_array(shift * size)) if shift else precision
-            return SparseFactor(SparseAxes.of_precision(shifted, order))
+            return AxesFactor(SparseAxes.of_precision(shifted, order))
         except np.linalg.LinAlgError:
             continue
-    return SparseFactor(SparseAxes.of_precision(csc_array(diags_array(size))))
+    return AxesFactor(SparseAxes.of_precision(csc_array(diags_array(size))))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stanrovi.families.axes import DenseAxes
+from stanrovi.families.axes import DENSE_LIMIT
 from stanrovi.modes.ascent import Ascent
 from stanrovi.modes.basins import Mode
 from stanrovi.modes.explore import Basins
@@ -145,7 +145,7 @@ def _go_on(basins: Basins, rng: np.random.Generator, names: Sequence[str] | None
     target = basins.target
     began = found = target.n_gradients
     size = _FEW
-    if len(basins.kept) > 1:
+    if len(basins.kept) > 1 and target.dim <= DENSE_LIMIT:
         basins.look_for_symmetries(Scalars.coordinates(target.dim, names).names, rng)
     while len(basins.kept) > 1:
         before, known = target.n_gradients, basins.orbits
@@ -177,5 +177,5 @@ def _trails(climb: Ascent, snapshots: list[Ascent]) -> tuple[tuple[Mode, ...], .
 
 def _quadratic(climb: Ascent, i: int) -> Mode:
     """Where a climber stands, with its own estimate of the curvature."""
-    axes = DenseAxes.of_covariance(climb.inverse_hessian(i))
-    return Mode(position=climb.x[i].copy(), log_density=float(climb.log_density[i]), axes=axes)
+    density = float(climb.log_density[i])
+    return Mode(position=climb.x[i].copy(), log_density=density, axes=climb.axes(i))

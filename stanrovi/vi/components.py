@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import logsumexp
 
+from stanrovi.families.axes import DENSE_LIMIT
 from stanrovi.families.conditional import Conditional
 from stanrovi.families.mixture import Component, Mixture
 from stanrovi.families.moved import Moved
@@ -62,7 +63,9 @@ def parts_at(modes: Sequence[Mode]) -> list[Part]:
             images = tuple(
                 m.symmetry for m in modes if m.orbit == mode.orbit and m.symmetry is not None
             )
-            family = Product.gaussian(mode.position, symmetric_root(mode.covariance))
+            dense = len(mode.position) <= DENSE_LIMIT
+            axes = symmetric_root(mode.covariance) if dense else mode.axes
+            family = Product.gaussian(mode.position, axes)
             found.append(Part(family, images, mode.weight * (1 + len(images))))
     return normalised(found)
 

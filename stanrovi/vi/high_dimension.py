@@ -21,6 +21,7 @@ from stanrovi.vi.conditional import fit_conditional
 from stanrovi.vi.fit_run import FitRun
 from stanrovi.vi.hubs import nodes_at_hubs
 from stanrovi.vi.loop import Progress, Proposal, ascend
+from stanrovi.vi.nodes import Nodes
 from stanrovi.vi.outcome import Outcome
 from stanrovi.vi.pool import Batch, Pool
 from stanrovi.vi.product import fit_product
@@ -147,17 +148,58 @@ class _NaturalGradient:
         return 0.25 * float(((there - vectors) ** 2).sum()) / _VECTORS
 
 
-def fit_high_dimensional(run: FitRun, starts: Sequence[Product], flexible: bool) -> Outcome:
-    """Fit in more dimensions than dense matrices are for.
-
-    A conditional family where hubs of a sparse curvature rule the others; else marginals along
-    the axes of a Gaussian with the structure of the target.
+def fit_high_dimensional(
+    run: FitRun, places: Sequence[Product], start: Product, flexible: bool
+) -> Outcome:
+    """Fit a conditional family where hubs of a sparse curvature rule others, or `fit_marginals`.
 
     Parameters
     ----------
     run : FitRun
-    starts : sequence of Product
-        Places to look for roots from, and for the Gaussian the first to begin at.
+    places : sequence of Product
+        Where to look for roots, in turns until there are some.
+    start : Product
+        Where to begin if there are none.
+    flexible : bool
+        Marginals of any shape, or Gaussian ones.
+
+    Returns
+    -------
+    Outcome
+        Its message says which.
+    """
+    settings = ProductSettings(axes_moves="fixed", flexible=flexible, forward=0.0)
+    nodes = _nodes_at(run, [*places, start])
+    if nodes is None:
+        gaussian, _, settled = fit_structured_gaussian(run, start)
+        run.family = gaussian
+        nodes = _nodes_at(run, [gaussian])
+        if nodes is None:
+            outcome = _with_marginals(run, gaussian, settings, settled=settled)
+            return replace(outcome, message=f"rovi, since nothing rules others. {outcome.message}")
+    outcome, _ = fit_conditional(run, nodes, settings)
+    reason = "structured, since parameters rule the spread of others. "
+    return replace(outcome, message=reason + outcome.message)
+
+
+def _nodes_at(run: FitRun, places: Sequence[Product]) -> Nodes | None:
+    """Look for roots in turns, until there are some that a conditional family can follow."""
+    with run.stage("roots"):
+        for place in places:
+            nodes, _ = nodes_at_hubs(run.target, place, run.rng)
+            if nodes is not None and not nodes.too_many:
+                return nodes
+    return None
+
+
+def fit_marginals(run: FitRun, start: Product, flexible: bool) -> Outcome:
+    """Fit marginals along the axes of a Gaussian with the structure of the target.
+
+    Parameters
+    ----------
+    run : FitRun
+    start : Product
+        A Gaussian to begin at.
     flexible : bool
         Marginals of any shape, or Gaussian ones.
 
@@ -166,19 +208,16 @@ def fit_high_dimensional(run: FitRun, starts: Sequence[Product], flexible: bool)
     Outcome
     """
     settings = ProductSettings(axes_moves="fixed", flexible=flexible, forward=0.0)
-    with run.stage("roots"):
-        for start in starts:
-            nodes, _ = nodes_at_hubs(run.target, start, run.rng)
-            if nodes is not None and not nodes.too_many:
-                break
-            nodes = None
-    if nodes is not None:
-        return fit_conditional(run, nodes, settings)[0]
-    gaussian, _, settled = fit_structured_gaussian(run, starts[0])
+    gaussian, _, settled = fit_structured_gaussian(run, start)
     run.family = gaussian
-    fit = fit_product(run, gaussian, settings)
-    outcome = fit.outcome()
-    if not settled:
-        message = f"The Gaussian with which it began did not settle. {outcome.message}"
-        return replace(outcome, status="max_iterations", message=message)
-    return outcome
+    return _with_marginals(run, gaussian, settings, settled=settled)
+
+
+def _with_marginals(
+    run: FitRun, gaussian: Product, settings: ProductSettings, *, settled: bool
+) -> Outcome:
+    outcome = fit_product(run, gaussian, settings).outcome()
+    if settled:
+        return outcome
+    message = f"The Gaussian with which it began did not settle. {outcome.message}"
+    return replace(outcome, status="max_iterations", message=message)

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stanrovi.families.axes import DENSE_LIMIT
 from stanrovi.families.base import Family, base_draws
 from stanrovi.families.mixture import Component, parts
 from stanrovi.scalars import Scalars
 from stanrovi.target import Array, Target
 from stanrovi.vi.checks.normal_scores import NormalScores
-from stanrovi.vi.checks.scores import regressed
+from stanrovi.vi.checks.tangent import Tangent, regressed_tangent, tangent_of_map
 
 _TURN = 1.4  # length of a trajectory; pi / 2 forgets its beginning where all is normal
 _ROUNDS = 3  # trajectories; the ends of all but the first count
 _ACCEPTANCE = 0.6
 _STUCK = 0.3  # acceptance below which chains tell nothing
-_REGRESSED = 2048  # points that say how quantities depend on base coordinates
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ def from_chains(
     target : Target
     family : Family
     scalars : Scalars
+        In more than `DENSE_LIMIT` dimensions the coordinates themselves.
     scores : NormalScores
         Of the scalars under the fit.
     n : int
@@ -71,14 +72,17 @@ def from_chains(
     first, second, weight, acceptance = [], [], [], 1.0
     for part, share in zip(*parts(family), strict=True):
         chains = max(4, round(n * share))
-        along = _directions(part, scalars, scores, rng)
-        size = (along**2).sum(axis=0)
+        if part.dim > DENSE_LIMIT:
+            tangent: Tangent = tangent_of_map(part, scalars, scores)
+        else:
+            tangent = regressed_tangent(part, scalars, scores, rng)
+        size = tangent.size
         with np.errstate(all="ignore"):
             ends, accepted = _trajectories(target, part, base_draws(chains, part.dim, rng), rng)
         acceptance = min(acceptance, accepted)
         for z, gradient in ends:
             score = scores.of(scalars.of(part.from_base(z)))
-            pull, place = gradient @ along, z @ along
+            pull, place = tangent.along(gradient), tangent.along(z)
             # Both have mean zero under the target: the score, and place times score plus size.
             first.append(score + pull)
             second.append(score**2 - 1 + place * pull + size)
@@ -97,14 +101,6 @@ def _moments(values: Array, w: Array) -> tuple[Array, Array]:
     mean = w @ values
     # Ends of one chain are nearly independent; they count as half of that to be safe.
     return mean, np.sqrt(1.5 * (w**2 @ (values - mean) ** 2))
-
-
-def _directions(
-    part: Component, scalars: Scalars, scores: NormalScores, rng: np.random.Generator
-) -> Array:
-    """Regress the quantities' normal scores on base coordinates, shape (dim, k)."""
-    z = base_draws(max(_REGRESSED, 4 * part.dim), part.dim, rng)
-    return regressed(scores.of(scalars.of(part.from_base(z))), z)[1]
 
 
 def _trajectories(

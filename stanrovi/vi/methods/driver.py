@@ -10,6 +10,7 @@ import numpy as np
 
 from stanrovi.arguments import check_choice
 from stanrovi.errors import DensityError
+from stanrovi.families.axes import DENSE_LIMIT
 from stanrovi.families.base import Family
 from stanrovi.methods import METHODS, Method
 from stanrovi.modes.basins import Mode, basin_shares
@@ -25,6 +26,7 @@ from stanrovi.vi.conditional import told_roots
 from stanrovi.vi.fit_run import FitRun, TraceListener
 from stanrovi.vi.methods.auto import fit_auto
 from stanrovi.vi.methods.gaussian import fit_full_rank
+from stanrovi.vi.methods.large import fit_large
 from stanrovi.vi.methods.mfvi import fit_mfvi
 from stanrovi.vi.methods.mixture import fit_mixture
 from stanrovi.vi.methods.rovi import fit_rovi
@@ -90,7 +92,8 @@ def fit_density(
     names : sequence of str, optional
         Unconstrained parameters, for messages.
     scalars : Scalars, optional
-        Quantities whose marginals the verdict is about; the unconstrained parameters if not given.
+        Quantities whose marginals the verdict is about; the unconstrained parameters if not given,
+        and in more than `DENSE_LIMIT` dimensions.
     known : FitResult, optional
         An earlier fit, whose modes are taken instead of a search's, with those that it lacks.
     probe : bool
@@ -117,6 +120,7 @@ def fit_density(
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)]
     run = FitRun(target, streams[1], progress)
     coordinates = Scalars.coordinates(target.dim, names)
+    judged = coordinates if scalars is None or target.dim > DENSE_LIMIT else scalars
     checking, drawing = Target(density, deadline=deadline), Target(density)
     n_judged = max(n_draws, _JUDGED_DRAWS if probe else 0)
 
@@ -130,7 +134,7 @@ def fit_density(
             checks = examine(
                 evidence,
                 modes,
-                scalars or coordinates,
+                judged,
                 coordinates.names,
                 streams[3],
                 n_gradients=target.n_gradients,
@@ -241,6 +245,8 @@ def _fitted(run: FitRun, search: SearchResult, method: Method, settings: FamilyS
         return Outcome(first, "budget", message)
     run.family = first
     try:
+        if run.target.dim > DENSE_LIMIT:
+            return fit_large(run, search, method, settings)
         return _FUNCTIONS[method](run, search, settings)
     except BudgetExhausted:
         message = "The budget ran out; this is the best approximation so far."

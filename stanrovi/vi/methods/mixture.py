@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from stanrovi.families.axes import DENSE_LIMIT
 from stanrovi.families.conditional import Conditional
 from stanrovi.families.mixture import Mixture
 from stanrovi.families.product import Product
@@ -33,6 +34,7 @@ from stanrovi.vi.conditional import fit_conditional, refit_conditional
 from stanrovi.vi.fit_run import FitRun
 from stanrovi.vi.gaussian import fit_gaussian
 from stanrovi.vi.hierarchy import nodes_near
+from stanrovi.vi.high_dimension import fit_high_dimensional
 from stanrovi.vi.methods.rovi import fit_rovi
 from stanrovi.vi.outcome import Outcome
 from stanrovi.vi.pool import Batch
@@ -142,6 +144,8 @@ def _refitted(
     if isinstance(part, Conditional):
         refitted = refit_conditional(run, part, settings)[0]
         return refitted if _is_sound(refitted, run.rng) else replace(refitted, family=part)
+    if run.target.dim > DENSE_LIMIT:
+        return fit_high_dimensional(run, [part], part, settings.flexible)
     if sweep < _LOOKING:
         with run.stage("roots"):
             nodes = nodes_near(run.target, part)
