@@ -8,7 +8,8 @@ import numpy as np
 
 from stanrovi.target import Array
 
-_TURNS, _SETTLED = 40, 1e-8
+_TURNS, _SETTLED, _ROUGHLY = 40, 1e-8, 1e-3
+_EXACT = 1e-12  # of what is left: rounding
 _HELD_OUT = 5  # every so many of the vectors judge what the others tell
 _WORTH = 0.9  # a rank twice as large has to leave no more than this share of what is left
 _LEAST, _MOST = 0.02, 50.0  # limits of the diagonal, in units of its rough estimate
@@ -62,8 +63,8 @@ def from_products(vectors: Array, products: Array) -> LowRank:
     best = _fitted(v, y, 0, None)
     left = _left(best, vectors[test], products[test], total)
     found, rank, last = best, 1, None
-    while 3 * rank <= len(vectors):
-        last = _fitted(v, y, rank, last)
+    while 3 * rank <= len(vectors) and left > _EXACT:
+        last = _fitted(v, y, rank, last, _ROUGHLY)
         error = _left(last, vectors[test], products[test], total)
         if error < _WORTH * left:
             found, left = last, error
@@ -79,7 +80,9 @@ def _left(found: LowRank, vectors: Array, products: Array, total: float) -> floa
     return float(((products - found.times(vectors)) ** 2).sum()) / max(total, 1e-300)
 
 
-def _fitted(v: Array, y: Array, rank: int, start: LowRank | None) -> LowRank:
+def _fitted(
+    v: Array, y: Array, rank: int, start: LowRank | None, settled: float = _SETTLED
+) -> LowRank:
     rough = np.maximum((v * y).sum(axis=0) / (v**2).sum(axis=0), 1e-3)
     diagonal = rough if start is None else start.diagonal
     if rank == 0:
@@ -94,7 +97,7 @@ def _fitted(v: Array, y: Array, rank: int, start: LowRank | None) -> LowRank:
         new = np.clip(new, _LEAST * rough, _MOST * rough)
         change = np.abs(new / diagonal - 1).max()
         diagonal = new
-        if change < _SETTLED:
+        if change < settled:
             break
     rest = y - v * diagonal
     directions, _ = np.linalg.qr(rest.T @ left)

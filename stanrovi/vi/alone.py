@@ -22,6 +22,7 @@ from stanrovi.vi.reshaping import moved_marginals
 _BLOCK = 2**16  # numbers of a block of columns
 _GRID_BLOCK = 256  # coordinates whose marginals are made at a time
 _NEAR = 0.02  # nats per dimension by which iterates of one pool may differ
+_GAIN = 0.002  # nats; less is not worth another family
 _LEAST_CURVATURE = 0.05
 _NARROWING = 0.1, 10.0
 
@@ -44,7 +45,7 @@ def improved_alone(
     Returns
     -------
     family : Product
-        Standardised.
+        Standardised; the same where nothing is promised.
     gain, noise : float
         See `stanrovi.vi.steps.improved`.
     """
@@ -71,6 +72,9 @@ def improved_alone(
         raise np.linalg.LinAlgError("a marginal is beyond the resolution of its map")
     shift = intercept / np.maximum(fisher - own, _LEAST_CURVATURE)
     gain = 0.5 * float(intercept @ shift) + 0.25 * float((own**2).sum() + (shapes**2).sum())
+    told = gain, float(noise.sum()) / max(n_effective, 1.0)
+    if gain < _GAIN:
+        return family, *told
     limit = max(1.0, float(np.linalg.norm(shift)) / max(2.0, np.sqrt(d)))
     center = family.center + family.axes.apply(damping * shift / limit)
     if flexible:
@@ -81,8 +85,7 @@ def improved_alone(
     else:
         scale = (1.0 - damping + damping * np.clip(fisher - own, *_NARROWING)) ** -0.5
         marginals = SplineMap.affine(np.zeros(d), scale)
-    new = Product(center, family.axes, marginals).standardised()
-    return new, gain, float(noise.sum()) / max(n_effective, 1.0)
+    return Product(center, family.axes, marginals).standardised(), *told
 
 
 def _columns(d: int, n: int) -> Iterator[slice]:

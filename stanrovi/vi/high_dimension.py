@@ -15,7 +15,7 @@ import numpy as np
 
 from stanrovi.families.axes import Axes
 from stanrovi.families.product import Product
-from stanrovi.modes.structure import Structure, structure_at
+from stanrovi.modes.structure import LowRankPart, Sparse, Structure, structure_at
 from stanrovi.target import Array
 from stanrovi.vi.conditional import fit_conditional
 from stanrovi.vi.fit_run import FitRun
@@ -36,7 +36,9 @@ _NOISE_FACTOR = 1.5
 _NOISE = 0.00125  # nats per dimension, growing as its root beyond ten
 
 
-def fit_structured_gaussian(run: FitRun, start: Product) -> tuple[Product, Pool, bool]:
+def fit_structured_gaussian(
+    run: FitRun, start: Product, structure: Structure | None = None
+) -> tuple[Product, Pool, bool]:
     """Fit a Gaussian whose precision is sparse, or diagonal plus low rank.
 
     Parameters
@@ -44,6 +46,8 @@ def fit_structured_gaussian(run: FitRun, start: Product) -> tuple[Product, Pool,
     run : FitRun
     start : Product
         A Gaussian to begin at.
+    structure : Structure, optional
+        Of the curvature, where it is known.
 
     Returns
     -------
@@ -52,9 +56,10 @@ def fit_structured_gaussian(run: FitRun, start: Product) -> tuple[Product, Pool,
         The evaluations made.
     converged : bool
     """
-    with run.stage("gaussian"):
-        scale = start.axes.precision_diagonal() ** -0.5
-        structure = structure_at(run.target, start.center, scale, run.rng)
+    if structure is None:
+        with run.stage("gaussian"):
+            scale = start.axes.precision_diagonal() ** -0.5
+            structure = structure_at(run.target, start.center, scale, run.rng)
     pool = Pool()
     course = ascend(run, start, _NaturalGradient(run, structure), pool)
     if course.last is None:
@@ -169,11 +174,12 @@ def fit_high_dimensional(
         Its message says which.
     """
     settings = ProductSettings(axes_moves="fixed", flexible=flexible, forward=0.0)
-    nodes = _nodes_at(run, [*places, start])
+    nodes, structure = _nodes_at(run, [*places, start])
     if nodes is None:
-        gaussian, _, settled = fit_structured_gaussian(run, start)
+        gaussian, _, settled = fit_structured_gaussian(run, start, structure)
         run.family = gaussian
-        nodes = _nodes_at(run, [gaussian])
+        if isinstance(structure, Sparse):
+            nodes, _ = _nodes_at(run, [gaussian])
         if nodes is None:
             outcome = _with_marginals(run, gaussian, settings, settled=settled)
             return replace(outcome, message=f"rovi, since nothing rules others. {outcome.message}")
@@ -182,14 +188,20 @@ def fit_high_dimensional(
     return replace(outcome, message=reason + outcome.message)
 
 
-def _nodes_at(run: FitRun, places: Sequence[Product]) -> Nodes | None:
-    """Look for roots in turns, until there are some that a conditional family can follow."""
+def _nodes_at(run: FitRun, places: Sequence[Product]) -> tuple[Nodes | None, Structure]:
+    """Look for roots in turns, until there are some that a conditional family can follow.
+
+    Gives the structure of the curvature, too, as it is at the last place.
+    """
+    curvature = None
     with run.stage("roots"):
         for place in places:
-            nodes, _ = nodes_at_hubs(run.target, place, run.rng)
+            nodes, curvature = nodes_at_hubs(run.target, place, run.rng)
             if nodes is not None and not nodes.too_many:
-                return nodes
-    return None
+                return nodes, LowRankPart() if curvature is None else Sparse(curvature)
+            if curvature is None:
+                break  # what is not sparse at one place is so at none
+    return None, LowRankPart() if curvature is None else Sparse(curvature)
 
 
 def fit_marginals(run: FitRun, start: Product, flexible: bool) -> Outcome:
