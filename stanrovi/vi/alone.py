@@ -23,12 +23,13 @@ _BLOCK = 2**16  # numbers of a block of columns
 _GRID_BLOCK = 256  # coordinates whose marginals are made at a time
 _NEAR = 0.02  # nats per dimension by which iterates of one pool may differ
 _GAIN = 0.002  # nats; less is not worth another family
+_RELIABLE = 0.3  # relative effective size of importance weights taken in full
 _LEAST_CURVATURE = 0.05
 _NARROWING = 0.1, 10.0
 
 
 def improved_alone(
-    family: Product, pool: Pool, *, flexible: bool, damping: float
+    family: Product, pool: Pool, *, flexible: bool, forward: float, damping: float
 ) -> tuple[Product, float, float]:
     """One step from a standardised family; see `stanrovi.vi.steps.improved`.
 
@@ -39,6 +40,8 @@ def improved_alone(
     pool : Pool
     flexible : bool
         Marginals of any shape, or Gaussian ones.
+    forward : float
+        Share of the expectations taken under the target, where the weights allow it.
     damping : float
         Share of the step to take.
 
@@ -53,7 +56,7 @@ def improved_alone(
     z, log_slope, score = family.marginals.pull_back_with_score(y)
     log_q = normal_log_density(z) - log_slope.sum(axis=1) - family.log_volume
     del log_slope
-    weight = _weights(pool, log_q, family.dim)
+    weight = _weights(pool, log_q, family.dim, forward)
     gradient = family.axes.apply_transposed(pool.gradient)
     d, n_effective = family.dim, float(weight.sum())
     intercept, own, noise = np.empty((3, d))
@@ -93,21 +96,24 @@ def _columns(d: int, n: int) -> Iterator[slice]:
     return (slice(at, min(at + width, d)) for at in range(0, d, width))
 
 
-def _weights(pool: Pool, log_q: Array, dim: int) -> Array:
-    """One for the draws of iterates near the current one, zero for others.
+def _weights(pool: Pool, log_q: Array, dim: int, forward: float) -> Array:
+    """Weights of the draws of iterates near the current one; zero for others.
 
-    Importance weights over all coordinates would leave nothing in many dimensions, where noise
-    in each adds up; and a regression on one coordinate needs no weights for its own.
+    Importance weights over all coordinates would leave nothing of earlier iterates in many
+    dimensions, where noise in each adds up; and a regression on one coordinate needs none for
+    its own. Under the target each batch has the weights of its own iterate.
     """
-    weights, start = [], 0
+    near, start = [], 0
     for batch in pool.batches:
-        n = len(batch.log_p)
-        accepted = np.isfinite(batch.log_p)
-        apart = float(np.mean(log_q[start : start + n] - batch.log_q)) / dim
-        weights.append(accepted * float(abs(apart) < _NEAR))
-        start += n
-    weights[-1] = np.isfinite(pool.batches[-1].log_p).astype(float)
-    return np.concatenate(weights)
+        apart = float(np.mean(log_q[start : start + len(batch.log_p)] - batch.log_q)) / dim
+        near.append(float(abs(apart) < _NEAR))
+        start += len(batch.log_p)
+    near[-1] = 1.0
+    accepted = np.isfinite(pool.log_p)
+    under_q = accepted * np.repeat(near, [len(b.log_p) for b in pool.batches])
+    under_p = pool.weights(pool.log_p) * under_q
+    share = forward * min(1.0, under_p.sum() / (_RELIABLE * max(float(under_q.sum()), 1.0)))
+    return np.asarray((1 - share) * under_q + share * under_p)
 
 
 def _regressed(

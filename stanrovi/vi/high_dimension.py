@@ -30,6 +30,7 @@ from stanrovi.vi.steps import ProductSettings
 _FIRST, _MOST = 16, 256  # draws of a look
 _POINTS = 8  # at which the curvature is measured
 _MAX_STEPS = 40
+_FORWARD = 1.0  # share of the expectations of marginals taken under the target
 _FULL_STEPS, _DAMPING = 3, 0.5
 _VECTORS = 8  # that say by how much the axes have changed
 _NOISE_FACTOR = 1.5
@@ -173,7 +174,7 @@ def fit_high_dimensional(
     Outcome
         Its message says which.
     """
-    settings = ProductSettings(axes_moves="fixed", flexible=flexible, forward=0.0)
+    settings = ProductSettings(axes_moves="fixed", flexible=flexible, forward=_FORWARD)
     nodes, structure = _nodes_at(run, [*places, start])
     if nodes is None:
         gaussian, _, settled = fit_structured_gaussian(run, start, structure)
@@ -219,7 +220,7 @@ def fit_marginals(run: FitRun, start: Product, flexible: bool) -> Outcome:
     -------
     Outcome
     """
-    settings = ProductSettings(axes_moves="fixed", flexible=flexible, forward=0.0)
+    settings = ProductSettings(axes_moves="fixed", flexible=flexible, forward=_FORWARD)
     gaussian, _, settled = fit_structured_gaussian(run, start)
     run.family = gaussian
     return _with_marginals(run, gaussian, settings, settled=settled)

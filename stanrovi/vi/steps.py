@@ -106,7 +106,9 @@ def improved(
         predict (nats).
     """
     if settings.axes_moves == "fixed" and family.dim > DENSE_LIMIT:
-        return improved_alone(family, pool, flexible=settings.flexible, damping=damping)
+        return improved_alone(
+            family, pool, flexible=settings.flexible, forward=settings.forward, damping=damping
+        )
     y = family.coordinates(pool.x)
     z, log_slope, score = family.marginals.pull_back_with_score(y)
     log_q = normal_log_density(z) - log_slope.sum(axis=1) - family.log_volume
