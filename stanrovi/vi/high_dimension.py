@@ -8,7 +8,7 @@ hundred gradients in any dimension; then the marginals along its axes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -29,7 +29,8 @@ from stanrovi.vi.steps import ProductSettings
 
 _FIRST, _MOST = 16, 256  # draws of a look
 _POINTS = 8  # at which the curvature is measured
-_MAX_STEPS = 40
+_MAX_STEPS, _FEW_STEPS = 40, 8
+_PLAIN = 1e-6  # share of squared products that a plain structure may leave
 _FORWARD = 1.0  # share of the expectations of marginals taken under the target
 _FULL_STEPS, _DAMPING = 3, 0.5
 _VECTORS = 8  # that say by how much the axes have changed
@@ -38,7 +39,7 @@ _NOISE = 0.00125  # nats per dimension, growing as its root beyond ten
 
 
 def fit_structured_gaussian(
-    run: FitRun, start: Product, structure: Structure | None = None
+    run: FitRun, start: Product, structure: Structure | None = None, most_steps: int = _MAX_STEPS
 ) -> tuple[Product, Pool, bool]:
     """Fit a Gaussian whose precision is sparse, or diagonal plus low rank.
 
@@ -49,6 +50,7 @@ def fit_structured_gaussian(
         A Gaussian to begin at.
     structure : Structure, optional
         Of the curvature, where it is known.
+    most_steps : int
 
     Returns
     -------
@@ -62,7 +64,7 @@ def fit_structured_gaussian(
             scale = start.axes.precision_diagonal() ** -0.5
             structure = structure_at(run.target, start.center, scale, run.rng)
     pool = Pool()
-    course = ascend(run, start, _NaturalGradient(run, structure), pool)
+    course = ascend(run, start, _NaturalGradient(run, structure, most_steps), pool)
     if course.last is None:
         return course.best.family, pool, False
     return course.last.family, pool, course.last.converged
@@ -74,9 +76,7 @@ class _NaturalGradient:
 
     run: FitRun
     structure: Structure
-    quiet: int = 0
-    steps: int = 0
-    _around: tuple[Batch, Axes] | None = field(default=None, repr=False)
+    most_steps: int
 
     stage: ClassVar[str] = "gaussian"
     recovery: ClassVar[float] = 1.5
@@ -86,7 +86,7 @@ class _NaturalGradient:
         return _FIRST
 
     def affords(self, step: int, spent: int) -> bool:
-        return step < _MAX_STEPS
+        return step < self.most_steps
 
     def base(self, run: FitRun, n: int) -> Array:
         """Draws in opposite pairs."""
@@ -95,7 +95,7 @@ class _NaturalGradient:
 
     def better_start(self, family: Product, batch: Batch, step: int) -> Product | None:
         rejected = batch.n_rejected / len(batch.x)
-        if step >= _MAX_STEPS // 2 or rejected <= 0.1:
+        if step >= self.most_steps // 2 or rejected <= 0.1:
             return None
         return Product.gaussian(family.center, family.axes.scaled(0.5))
 
@@ -154,6 +154,10 @@ class _NaturalGradient:
         return 0.25 * float(((there - vectors) ** 2).sum()) / _VECTORS
 
 
+def _settings(flexible: bool) -> ProductSettings:
+    return ProductSettings("fixed", alone=True, flexible=flexible, forward=_FORWARD)
+
+
 def fit_high_dimensional(
     run: FitRun, places: Sequence[Product], start: Product, flexible: bool
 ) -> Outcome:
@@ -174,7 +178,7 @@ def fit_high_dimensional(
     Outcome
         Its message says which.
     """
-    settings = ProductSettings(axes_moves="fixed", flexible=flexible, forward=_FORWARD)
+    settings = _settings(flexible)
     nodes, structure = _nodes_at(run, [*places, start])
     if nodes is None:
         gaussian, _, settled = fit_structured_gaussian(run, start, structure)
@@ -187,6 +191,43 @@ def fit_high_dimensional(
     outcome, _ = fit_conditional(run, nodes, settings)
     reason = "structured, since parameters rule the spread of others. "
     return replace(outcome, message=reason + outcome.message)
+
+
+def fit_by_structure(run: FitRun, places: Sequence[Product], flexible: bool) -> Outcome | None:
+    """Fit as in many dimensions where the structure of the target is plain; None elsewhere.
+
+    Plain is a sparse curvature whose roots are found, or that is diagonal plus low rank and no
+    more. Costs a few hundred gradients where it is neither.
+
+    Parameters
+    ----------
+    run : FitRun
+    places : sequence of Product
+        Where to look, in turns.
+    flexible : bool
+        Marginals of any shape, or Gaussian ones.
+    """
+    settings = _settings(flexible)
+    nodes, structure = _nodes_at(run, places)
+    if nodes is not None:
+        return fit_conditional(run, nodes, settings)[0]
+    if isinstance(structure, LowRankPart):
+        with run.stage("roots"):
+            if not _is_plain(run, structure, places[0]):
+                return None
+    gaussian, _, settled = fit_structured_gaussian(run, places[0], structure, _FEW_STEPS)
+    run.family = gaussian
+    return _with_marginals(run, gaussian, settings, settled=settled) if settled else None
+
+
+def _is_plain(run: FitRun, structure: LowRankPart, place: Product) -> bool:
+    x = place.center[None]
+    try:
+        _, gradient = run.target.log_density_gradient(x)
+        structure.measured(run.target, x, gradient, place.axes, 1.0, run.rng)
+    except np.linalg.LinAlgError:
+        return False
+    return structure.unexplained < _PLAIN
 
 
 def _nodes_at(run: FitRun, places: Sequence[Product]) -> tuple[Nodes | None, Structure]:
@@ -220,7 +261,7 @@ def fit_marginals(run: FitRun, start: Product, flexible: bool) -> Outcome:
     -------
     Outcome
     """
-    settings = ProductSettings(axes_moves="fixed", flexible=flexible, forward=_FORWARD)
+    settings = _settings(flexible)
     gaussian, _, settled = fit_structured_gaussian(run, start)
     run.family = gaussian
     return _with_marginals(run, gaussian, settings, settled=settled)

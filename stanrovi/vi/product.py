@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from stanrovi.families.axes import DENSE_LIMIT
 from stanrovi.families.product import Product
 from stanrovi.target import Array
 from stanrovi.vi.fit_run import FitRun
@@ -103,7 +102,7 @@ class _CoordinateAscent:
 
     @property
     def first_draws(self) -> int:
-        return _MAX_BATCH if self.dim > DENSE_LIMIT else max(128, 4 * self.dim)
+        return _MAX_BATCH if self.settings.alone else max(128, 4 * self.dim)
 
     def affords(self, step: int, spent: int) -> bool:
         return spent <= self.budget

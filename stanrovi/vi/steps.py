@@ -25,7 +25,7 @@ from typing import Literal
 
 import numpy as np
 
-from stanrovi.families.axes import DENSE_LIMIT, Axes, DenseAxes
+from stanrovi.families.axes import Axes, DenseAxes
 from stanrovi.families.base import normal_log_density
 from stanrovi.families.maps import SplineMap, stack
 from stanrovi.families.product import Product
@@ -52,6 +52,8 @@ class ProductSettings:
     axes_moves : {"fixed", "rotation", "free"}
         Keep the axes (mean field), turn them behind a fixed preconditioner
         (the paper's RoVI), or turn and correct them.
+    alone : bool
+        Whether each marginal is regressed on its own coordinate only, on fixed axes.
     flexible : bool
         Marginals of any shape, or Gaussian ones.
     forward : float
@@ -71,6 +73,7 @@ class ProductSettings:
     """
 
     axes_moves: AxesMoves = "free"
+    alone: bool = False
     flexible: bool = True
     forward: float = 0.5
     alternating: bool = False
@@ -105,7 +108,7 @@ def improved(
         Predicted improvement, and how much of it sampling noise alone would
         predict (nats).
     """
-    if settings.axes_moves == "fixed" and family.dim > DENSE_LIMIT:
+    if settings.alone:
         return improved_alone(
             family, pool, flexible=settings.flexible, forward=settings.forward, damping=damping
         )

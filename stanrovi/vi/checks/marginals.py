@@ -88,7 +88,7 @@ def marginal_errors(
         own = values[: int(drawn.sum())]
         ranked = np.sort(own, axis=0)
         scores = NormalScores(ranked, spread(ranked, np.full(ranked.shape, 1 / len(ranked)))[0])
-        if not isinstance(evidence.family, Mixture):
+        if not isinstance(evidence.family, Mixture) and len(own) >= 2 * evidence.family.dim:
             _look_at_scores(found, evidence, drawn, scores, own)
         # Where something is wrong beyond doubt, the verdict needs no chains.
         if most_gradients and found.open.any() and not found.clear.any():

@@ -48,7 +48,7 @@ def from_scores(
     rare = kept.mean() > 1 - _RARE
     z, residual, values = z[kept], residual[kept], values[kept]
     d = z.shape[1]
-    if len(z) < 2 * d:
+    if len(z) < 2 * d:  # too few to regress on
         return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.inf)
     constant, slopes = regressed(np.concatenate([residual, values], axis=1), z)
     shift, slope, along = constant[:d], slopes[:, :d], slopes[:, d:]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from stanrovi.families.axes import DiagonalAxes
+from stanrovi.families.axes import DENSE_LIMIT, DiagonalAxes
 from stanrovi.families.product import Product
 from stanrovi.modes.found import SearchResult
 from stanrovi.vi.fit_run import FitRun
@@ -39,7 +39,8 @@ def fit_mfvi(run: FitRun, search: SearchResult, settings: FamilySettings) -> Out
     precision = gaussian.axes.precision_diagonal(np.ones(gaussian.dim))
     family = Product.gaussian(gaussian.center, DiagonalAxes(precision**-0.5))
     # No Gaussian fit goes before: the way from Laplace's approximation is longer.
-    affine = ProductSettings(axes_moves="fixed", flexible=False, forward=0.0)
+    thin = run.target.dim > DENSE_LIMIT
+    affine = ProductSettings("fixed", alone=thin, flexible=False, forward=0.0)
     fit = fit_product(run, family, affine)
     if settings.marginals == "flexible":
         flexible = replace(affine, flexible=True)

@@ -16,6 +16,7 @@ from stanrovi.vi.conditional import fit_conditional
 from stanrovi.vi.fit_run import FitRun
 from stanrovi.vi.gaussian import fit_gaussian
 from stanrovi.vi.hierarchy import extended, nodes_from_gaussian, nodes_near
+from stanrovi.vi.high_dimension import fit_by_structure
 from stanrovi.vi.methods.rovi import rovi_from_gaussian
 from stanrovi.vi.nodes import Nodes
 from stanrovi.vi.outcome import Outcome
@@ -26,6 +27,7 @@ from stanrovi.vi.steps import ProductSettings
 
 # Divergence below which a conditional fit is good enough, and RoVI not worth another try.
 _GOOD, _POOR = 0.1, 0.25
+_THIN = 64  # dimensions from which on the structure of the target is tried first
 _LOOKED_AT, _REACHED = 2000, 0.2  # draws; part of a mode's weight that they must have
 
 
@@ -44,6 +46,9 @@ def fit_structured(run: FitRun, search: SearchResult, settings: FamilySettings) 
     -------
     Outcome
     """
+    plain = _by_structure(run, search, settings) if run.target.dim > _THIN else None
+    if plain is not None:
+        return plain
     nodes = _nodes_where_the_search_ended(run, search)
     crowded = nodes is not None and nodes.too_many
     first = None if nodes is None or crowded else _conditional(run, nodes, settings)
@@ -67,6 +72,13 @@ def fit_structured(run: FitRun, search: SearchResult, settings: FamilySettings) 
     if first is not None:
         note = "A conditional family had a worse ELBO"
     return replace(plain, message=f"{note}. {plain.message}")
+
+
+def _by_structure(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome | None:
+    """Fit on axes that are no matrices, if that is good."""
+    places = best_on_trails(run, search.trails) or [laplace(search.peak)]
+    outcome = fit_by_structure(run, places, settings.marginals == "flexible")
+    return outcome if outcome is not None and outcome.divergence < _GOOD else None
 
 
 def fit_along_roots(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome | None:
