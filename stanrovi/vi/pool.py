@@ -8,6 +8,7 @@ all the evaluations so far and its noise falls as the fit proceeds.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -40,25 +41,25 @@ class Batch:
     log_p: Array
     log_q: Array
 
-    @property
+    @cached_property
     def n_rejected(self) -> int:
         """Number of points that the target rejected."""
         return int((~np.isfinite(self.log_p)).sum())
 
-    @property
+    @cached_property
     def log_ratio(self) -> Array:
         """``log p - log q`` at accepted points; its mean is the ELBO if there are no others."""
         ok = np.isfinite(self.log_p)
         return self.log_p[ok] - self.log_q[ok]
 
-    @property
+    @cached_property
     def elbo(self) -> float:
         """ELBO estimate, less `_PENALTY` nats per share of rejected points."""
         if self.n_rejected == len(self.log_p):
             return -np.inf
         return float(self.log_ratio.mean()) - self._penalty()
 
-    @property
+    @cached_property
     def elbo_se(self) -> float:
         """Standard error of the estimate (an upper bound for Sobol draws)."""
         r = self.log_ratio
