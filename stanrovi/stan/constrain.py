@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +98,12 @@ def _column_major(values: Array, shape: tuple[int, ...]) -> Array:
     return np.ascontiguousarray(reversed_axes.transpose(order))
 
 
+def _addresses(rows: Array) -> Iterator[int]:
+    """Where each row of a contiguous array begins in memory."""
+    first, size = rows.ctypes.data, rows.itemsize * rows.shape[1]
+    return (first + i * size for i in range(len(rows)))
+
+
 class Constrainer:
     """Moves batches of points between unconstrained and constrained space.
 
@@ -156,8 +162,8 @@ class Constrainer:
         message = ctypes.c_void_p()
         rng = self._client.new_rng(seed)
         failures, reason = 0, ""
-        for i in range(x.shape[0]):
-            if text := self._constrain_row(x[i], out[i], rng, message):
+        for i, (point, row) in enumerate(zip(_addresses(x), _addresses(out), strict=True)):
+            if text := self._constrain_row(point, row, out[i], rng, message):
                 failures, reason = failures + 1, text
         if failures:
             logger.warning(
@@ -176,18 +182,20 @@ class Constrainer:
         client = self._without(dropped) if width < self.n_columns else self._client
         out = np.full((x.shape[0], width), np.nan)
         message = ctypes.c_void_p()
-        for i in range(x.shape[0]):
-            if self._call(client, include, x[i], out[i], None, message):
+        for i, (point, row) in enumerate(zip(_addresses(x), _addresses(out), strict=True)):
+            if self._call(client, include, point, row, None, message):
                 out[i] = np.nan
         return split(out, self.parameters)
 
-    def _constrain_row(self, x: Array, out: Array, rng: Any, message: ctypes.c_void_p) -> str:
+    def _constrain_row(
+        self, point: int, row: int, out: Array, rng: Any, message: ctypes.c_void_p
+    ) -> str:
         """Fill one row with as much as can be computed; return what went wrong."""
-        reason = self._call(self._client, (True, True), x, out, rng.ptr, message)
+        reason = self._call(self._client, (True, True), point, row, rng.ptr, message)
         if not reason:
             return ""
         for include, width, dropped in self._fallbacks:
-            if not self._call(self._without(dropped), include, x, out, None, message):
+            if not self._call(self._without(dropped), include, point, row, None, message):
                 out[width:] = np.nan
                 return reason
         out[:] = np.nan
@@ -201,14 +209,13 @@ class Constrainer:
         self,
         client: StanModel,
         include: tuple[bool, bool],
-        x: Array,
-        out: Array,
+        point: int,
+        row: int,
         rng: Any,
         message: ctypes.c_void_p,
     ) -> str:
-        failed = self._constrain(
-            client.model, *include, x.ctypes.data, out.ctypes.data, rng, ctypes.addressof(message)
-        )
+        """Constrain the point at one address into the row at another; return what went wrong."""
+        failed = self._constrain(client.model, *include, point, row, rng, ctypes.addressof(message))
         return (self._messages.take(message) or "no reason given") if failed else ""
 
     def unconstrain(self, values: Mapping[str, Any]) -> Array:
