@@ -63,7 +63,8 @@ class Batch:
     def elbo_se(self) -> float:
         """Standard error of the estimate (an upper bound for Sobol draws)."""
         r = self.log_ratio
-        return float(r.std(ddof=1) / np.sqrt(len(r))) if len(r) > 1 else np.inf
+        with np.errstate(over="ignore"):  # a draw may lie so far out that no error can be told
+            return float(r.std(ddof=1) / np.sqrt(len(r))) if len(r) > 1 else np.inf
 
     @property
     def safe_elbo(self) -> float:
@@ -92,7 +93,8 @@ class Batch:
         w = np.exp(r - r.max())
         w /= w.sum()
         mean_p = float(w @ r)
-        se_p = np.sqrt(w**2 @ (r - mean_p) ** 2)
+        counts = w > 0  # what is beyond numbers has no weight
+        se_p = np.sqrt(w[counts] ** 2 @ (r[counts] - mean_p) ** 2)
         return mean_p - float(r.mean()) + self._penalty(), float(np.hypot(se_p, self.elbo_se))
 
     def _penalty(self) -> float:
