@@ -80,10 +80,14 @@ class Ascent:
         i = np.flatnonzero(self.active)
         trial = self.x[i] + self._t[i, None] * self._direction[i]
         value, gradient = self._target.log_density_gradient(trial)
-        slope = _dot(self.gradient[i], self._direction[i])
+        slope = np.vecdot(self.gradient[i], self._direction[i])
         accept = value >= self.log_density[i] + _ARMIJO * self._t[i] * slope
+        if accept.all():
+            self._accept(i, trial, value, gradient)
+            return
         self._backtrack(i[~accept], value[~accept], slope[~accept])
-        self._accept(i[accept], trial[accept], value[accept], gradient[accept])
+        if accept.any():
+            self._accept(i[accept], trial[accept], value[accept], gradient[accept])
 
     def snapshot(self) -> Ascent:
         """Keep the state, for a look at the curvature there later on."""
@@ -144,7 +148,7 @@ class Ascent:
         direction = self._ascent_direction(i)
         self._direction[i] = direction
         self._t[i], self._backtracks[i] = 1.0, 0
-        promised = _dot(gradient, direction)
+        promised = np.vecdot(gradient, direction)
         small = (gain < _SMALL_GAIN) & (promised < 10 * _SMALL_GAIN)
         self._small[i] = np.where(small, self._small[i] + 1, 0)
         done = i[self._small[i] >= 2]
@@ -152,8 +156,8 @@ class Ascent:
         self.converged[done] = True
 
     def _remember(self, i: Indices, step: Array, change: Array) -> None:
-        curvature, size = _dot(step, change), _dot(change, change)
-        good = curvature > 1e-10 * np.sqrt(size * _dot(step, step))
+        curvature, size = np.vecdot(step, change), np.vecdot(change, change)
+        good = curvature > 1e-10 * np.sqrt(size * np.vecdot(step, step))
         if not good.all():
             self._scale[i[~good]] *= self._growth
             i, step, change = i[good], step[good], change[good]
@@ -167,8 +171,8 @@ class Ascent:
 
     def _ascent_direction(self, i: Indices) -> Array:
         direction = self._two_loop(i, self.gradient[i])
-        limit = 100.0 * np.maximum(1.0, np.sqrt(_dot(self.x[i], self.x[i])))
-        norm = np.sqrt(_dot(direction, direction))
+        limit = 100.0 * np.maximum(1.0, np.sqrt(np.vecdot(self.x[i], self.x[i])))
+        norm = np.sqrt(np.vecdot(direction, direction))
         return direction * (limit / np.maximum(norm, limit))[:, None]
 
     def _two_loop(self, i: Indices, vector: Array) -> Array:
@@ -180,15 +184,10 @@ class Ascent:
         v = vector.copy()
         alpha = np.empty((len(v), _MEMORY - first))
         for j in range(_MEMORY - first - 1, -1, -1):
-            alpha[:, j] = rho[:, j] * _dot(steps[:, j], v)
+            alpha[:, j] = rho[:, j] * np.vecdot(steps[:, j], v)
             v -= alpha[:, j, None] * changes[:, j]
         v *= self._scale[i, None]
         for j in range(_MEMORY - first):
-            beta = rho[:, j] * _dot(changes[:, j], v)
+            beta = rho[:, j] * np.vecdot(changes[:, j], v)
             v += (alpha[:, j] - beta)[:, None] * steps[:, j]
         return v
-
-
-def _dot(a: Array, b: Array) -> Array:
-    """Inner products (n,) of rows, those of one row with each of many where ``a`` has but one."""
-    return np.asarray(np.einsum("nd,nd->n", a, b))

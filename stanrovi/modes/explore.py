@@ -277,10 +277,10 @@ def _explained(climb: Ascent, mode: Mode) -> NDArray[np.intp]:
     i = np.flatnonzero(climb.active)
     u = mode.axes.solve(climb.x[i] - mode.position)
     pull = mode.axes.apply_transposed(climb.gradient[i])
-    distance = np.sqrt(np.einsum("nd,nd->n", u, u))
+    distance = np.sqrt(np.vecdot(u, u))
     # Where a Newton step would end, as a distance from the mode.
     pull = pull + u
-    residual = np.sqrt(np.einsum("nd,nd->n", pull, pull))
+    residual = np.sqrt(np.vecdot(pull, pull))
     near = residual < np.minimum(0.3 * distance + 0.1, 2.0 + 0.2 * np.sqrt(climb.x.shape[1]))
     drop = mode.log_density - climb.log_density[i]
     return i[near & (np.abs(drop - distance**2 / 2) < 0.3 * drop + 0.1)]

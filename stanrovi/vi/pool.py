@@ -8,6 +8,7 @@ all the evaluations so far and its noise falls as the fit proceeds.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -42,29 +43,30 @@ class Batch:
     log_p: Array
     log_q: Array
 
-    @property
+    @cached_property
     def n_rejected(self) -> int:
         """Number of points that the target rejected."""
         return int((~np.isfinite(self.log_p)).sum())
 
-    @property
+    @cached_property
     def log_ratio(self) -> Array:
         """``log p - log q`` at accepted points; its mean is the ELBO if there are no others."""
         ok = np.isfinite(self.log_p)
         return self.log_p[ok] - self.log_q[ok]
 
-    @property
+    @cached_property
     def elbo(self) -> float:
         """ELBO estimate, less `_PENALTY` nats per share of rejected points."""
         if self.n_rejected == len(self.log_p):
             return -np.inf
         return float(self.log_ratio.mean()) - self._penalty()
 
-    @property
+    @cached_property
     def elbo_se(self) -> float:
         """Standard error of the estimate (an upper bound for Sobol draws)."""
         r = self.log_ratio
-        return float(r.std(ddof=1) / np.sqrt(len(r))) if len(r) > 1 else np.inf
+        with np.errstate(over="ignore"):  # a draw may lie so far out that no error can be told
+            return float(r.std(ddof=1) / np.sqrt(len(r))) if len(r) > 1 else np.inf
 
     @property
     def safe_elbo(self) -> float:
@@ -93,7 +95,8 @@ class Batch:
         w = np.exp(r - r.max())
         w /= w.sum()
         mean_p = float(w @ r)
-        se_p = np.sqrt(w**2 @ (r - mean_p) ** 2)
+        counts = w > 0  # what is beyond numbers has no weight
+        se_p = np.sqrt(w[counts] ** 2 @ (r[counts] - mean_p) ** 2)
         return mean_p - float(r.mean()) + self._penalty(), float(np.hypot(se_p, self.elbo_se))
 
     def _penalty(self) -> float:

@@ -165,10 +165,19 @@ def winsorised(residual: Array) -> Array:
     Densities that fall like exp(-exp(y)) have scores without bound in a tail
     that holds a draw in ten thousand; a regression must not follow that draw.
     """
-    center = np.median(residual, axis=0)
-    spread = np.median(np.abs(residual - center), axis=0)
+    with np.errstate(invalid="ignore"):
+        extent = residual.max(axis=0) - residual.min(axis=0)
+    # Where all lie together none is that far from the median.
+    wide = np.flatnonzero(~(extent <= _LARGE))
+    if not len(wide):
+        return residual
+    rows = np.ascontiguousarray(residual[:, wide].T)
+    center = np.median(rows, axis=1, keepdims=True)
+    spread = np.median(np.abs(rows - center), axis=1, keepdims=True)
     limit = np.maximum(_LARGE, 2.0 * _LARGE * spread)
-    return np.clip(residual, center - limit, center + limit)
+    out = residual.copy()
+    out[:, wide] = np.clip(rows, center - limit, center + limit).T
+    return out
 
 
 def penalised(gram: Array, moment: Array, total: Array, degrees: float) -> Array:

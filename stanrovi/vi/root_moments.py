@@ -125,9 +125,11 @@ class _Moments:
         """Give the root that explains most, if any explains enough beyond noise."""
         best, most = None, least
         lengths = _Lengths.of(self)
-        for i in self.order(known)[:_CANDIDATES]:
-            if lengths is not None and self._at_most(i, known, lengths) < most:
-                continue
+        candidates = self.order(known)[:_CANDIDATES]
+        limits = {i: self._at_most(i, known, lengths) for i in candidates}
+        for i in sorted(candidates, key=lambda i: -limits[i]):
+            if limits[i] < most:
+                break
             nats, score = self._explained(i, known)
             if nats > most and score > _CLEAR:
                 best, most = i, nats
@@ -138,11 +140,13 @@ class _Moments:
         rest = np.delete(np.arange(len(self.correlation)), [i, *known])
         return rest, np.linalg.inv(np.linalg.cholesky(self.correlation[np.ix_(rest, rest)])).T
 
-    def _at_most(self, i: int, known: list[int], lengths: _Lengths) -> float:
+    def _at_most(self, i: int, known: list[int], lengths: _Lengths | None) -> float:
         """Nats that `_explained` does not exceed, with a fifth of its work.
 
         The sums over all entries of its variances are sums over draws.
         """
+        if lengths is None:
+            return np.inf
         rest, whiten = self._whitened(i, known)
         w = self.weight * self.p[:, i]
         raw = ((w[:, None] * self.residual).T @ self.p)[np.ix_(rest, rest)]
@@ -203,9 +207,7 @@ class _Lengths:
         if np.diag(inverse).max() > _ILL:
             return None
         dual_r, dual_p = r @ inverse, p @ inverse
-        of_r, of_p, crossed = (
-            np.einsum("nd,nd->n", a, b) for a, b in ((r, dual_r), (p, dual_p), (r, dual_p))
-        )
+        of_r, of_p, crossed = (np.vecdot(a, b) for a, b in ((r, dual_r), (p, dual_p), (r, dual_p)))
         return cls(of_r, of_p, crossed, dual_r, dual_p, inverse)
 
     def without(self, left_out: list[int]) -> tuple[Array, Array, Array]:

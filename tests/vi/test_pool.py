@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from targets import gaussian, rejecting, run_on, standard
@@ -174,3 +176,13 @@ def test_what_the_family_cannot_tell_counts_as_rejected():
     weight = Pool([batch]).weights(standard(2).log_density(batch.x))
     assert (weight[~told] == 0).all()
     assert (weight[told] > 0).all()
+
+
+def test_a_draw_beyond_all_numbers_leaves_an_error_without_bound():
+    batch = batch_from(shifted(0.1), 64)
+    far = replace(batch, log_p=np.where(np.arange(64) == 3, -1e200, batch.log_p))
+    assert far.elbo_se == np.inf
+    assert far.elbo < -1e190
+    divergence, se = far.divergence()
+    assert divergence > 1e190
+    assert se == np.inf
