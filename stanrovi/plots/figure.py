@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from stanrovi.plots.style import (
     REFERENCE_LINE,
     Looks,
     plot_style,
+    saving_style,
 )
 from stanrovi.target import Array
 
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _TALLEST = 4.0
+_DPI = 200
+_PACKED = {"compress_level": 3}  # half the time of level 6, for a sixth more bytes
 
 
 @contextmanager
@@ -56,8 +61,12 @@ def density_panel(axis: Axes, looks: Looks, runs: dict[str, Array]) -> None:
             axis.axvline(float(np.median(values)), **looks.line(name))
             continue
         grid, density = statistics.kde(inside)
+        step = grid[1] - grid[0]
+        seen = (grid >= low - step) & (grid <= high + step)
+        grid, density = grid[seen], density[seen]
         if name == looks.reference:
-            axis.fill_between(grid, density, color=REFERENCE_FILL, lw=0)
+            outline = np.r_[grid[0], grid, grid[-1]], np.r_[0, density, 0]
+            axis.fill(*outline, facecolor=REFERENCE_FILL, lw=0)
             axis.plot(grid, density, color=REFERENCE_LINE, linewidth=0.8)
             tallest = _TALLEST * density.max()
         else:
@@ -136,6 +145,40 @@ class Plot:
     alt: str
     figure: Figure
 
+    @cached_property
+    def svg(self) -> bytes:
+        """The figure as SVG; drawn once, for the folder and the report."""
+        with _laid_out(self.figure):
+            return _drawn(self.figure, format="svg", metadata={"Date": None})
+
+    @property
+    def png(self) -> bytes:
+        """The figure as PNG, 200 dpi."""
+        with _laid_out(self.figure):
+            return _drawn(self.figure, format="png", pil_kwargs=_PACKED)
+
+
+@contextmanager
+def _laid_out(figure: Figure) -> Iterator[None]:
+    """Lay a figure out; within the block, it is not laid out again."""
+    engine, dpi = figure.get_layout_engine(), figure.dpi
+    figure.dpi = _DPI  # texts measured for the layout need not be measured again for the PNG
+    with saving_style():
+        if engine is not None:
+            engine.execute(figure)
+        figure.set_layout_engine(None)
+        try:
+            yield
+        finally:
+            figure.set_layout_engine(engine)
+            figure.dpi = dpi
+
+
+def _drawn(figure: Figure, **options: Any) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, dpi=_DPI, **options)
+    return file.getvalue()
+
 
 def save_plots(
     plots: list[Plot], folder: str | os.PathLike[str], *, overwrite: bool = False
@@ -161,14 +204,10 @@ def save_plots(
     """
     paths = []
     for plot in plots:
-        for kind in ("png", "svg"):
-            path = Path(folder) / f"{plot.name}.{kind}"
-            with atomic_path(path, overwrite=overwrite) as temporary:
-                plot.figure.savefig(
-                    temporary,
-                    format=kind,
-                    dpi=200,
-                    metadata={"Date": None} if kind == "svg" else {},
-                )
-            paths.append(path)
+        with _laid_out(plot.figure):
+            for kind in ("png", "svg"):
+                path = Path(folder) / f"{plot.name}.{kind}"
+                with atomic_path(path, overwrite=overwrite) as temporary:
+                    temporary.write_bytes(getattr(plot, kind))
+                paths.append(path)
     return paths

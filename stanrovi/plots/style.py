@@ -34,6 +34,16 @@ def plot_style() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def saving_style() -> Iterator[None]:
+    """Apply what files need: names in an SVG that do not change, and no layout but our own."""
+    import matplotlib as mpl
+
+    unplaced = {"figure.autolayout": False, "figure.constrained_layout.use": False}
+    with mpl.rc_context({"svg.hashsalt": _STYLE["svg.hashsalt"], **unplaced}):
+        yield
+
+
 @dataclass(frozen=True)
 class Looks:
     """How the runs of a comparison look.
