@@ -1,16 +1,14 @@
-"""Statistics of draws, computed by ArviZ: ESS, R-hat, k-hat, kernel densities."""
+"""Statistics of draws as ArviZ computes them: ESS, R-hat, k-hat, kernel densities."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from stanrovi.io.generations import SAMPLE_DIMS, import_arviz, is_legacy
+from stanrovi.diagnostics import chains
+from stanrovi.io.generations import import_arviz, is_legacy
 from stanrovi.target import Array
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 RHAT_LIMIT = 1.01
 # The tail is at most a fifth of the ratios, and ArviZ needs five of them.
@@ -120,9 +118,10 @@ def ess(values: Array, kind: Literal["bulk", "tail"] = "bulk") -> Array:
     Returns
     -------
     ndarray, shape (k,)
-        NaN for a constant quantity.
+        The number of draws for a constant quantity; NaN for fewer than four draws a chain,
+        and where one is NaN.
     """
-    return _per_quantity(import_arviz().ess(_stacked(values), method=kind))
+    return chains.ess_bulk(values) if kind == "bulk" else chains.ess_tail(values)
 
 
 def rhat(values: Array, method: Literal["rank", "split"] = "rank") -> Array:
@@ -138,10 +137,9 @@ def rhat(values: Array, method: Literal["rank", "split"] = "rank") -> Array:
     Returns
     -------
     ndarray, shape (k,)
-        NaN for a constant quantity.
+        NaN for a constant quantity, for fewer than four draws a chain, and where one is NaN.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return _per_quantity(import_arviz().rhat(_stacked(values), method=method))
+    return chains.rhat_rank(values) if method == "rank" else chains.rhat_split(values)
 
 
 def effective_sizes(values: Array) -> Array:
@@ -220,13 +218,3 @@ def _pareto_quantiles(shape: float, count: int) -> Array:
     """Quantiles of the unit generalised Pareto distribution at ranks 1 to count, largest first."""
     log_share = np.log((np.arange(count) + 0.5) / count)
     return np.asarray(-log_share if shape == 0 else np.expm1(-shape * log_share) / shape)
-
-
-def _stacked(values: Array) -> xr.Dataset:
-    import xarray as xr
-
-    return xr.Dataset({"values": ((*SAMPLE_DIMS, "quantity"), values)})
-
-
-def _per_quantity(result: Any) -> Array:
-    return np.atleast_1d(np.asarray(result["values"].values, dtype=np.float64))

@@ -39,8 +39,12 @@ def saving_style() -> Iterator[None]:
     """Apply what files need: names in an SVG that do not change, and no layout but our own."""
     import matplotlib as mpl
 
-    unplaced = {"figure.autolayout": False, "figure.constrained_layout.use": False}
-    with mpl.rc_context({"svg.hashsalt": _STYLE["svg.hashsalt"], **unplaced}):
+    settings: dict[Any, Any] = {
+        "svg.hashsalt": _STYLE["svg.hashsalt"],
+        "figure.autolayout": False,
+        "figure.constrained_layout.use": False,
+    }
+    with mpl.rc_context(settings):
         yield
 
 
