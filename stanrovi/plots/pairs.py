@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,12 +46,9 @@ def plot_pairs(findings: Findings, count: int = 4) -> Figure | None:
     runs, size = findings.scalars(), len(names)
     looks = Looks(tuple(findings.runs))
     with new_figure(2.2 * size + 0.4, 2.0 * size + 0.9) as figure:
-        axes: Any = figure.subplots(size, size, squeeze=False)
-        for i, j in np.ndindex(size, size):
-            axis = axes[i, j]
-            if j > i:
-                axis.remove()
-                continue
+        grid = figure.add_gridspec(size, size)
+        for j, i in combinations_with_replacement(range(size), 2):  # below the diagonal
+            axis = figure.add_subplot(grid[i, j])
             if i == j:
                 density_panel(axis, looks, {r: draws[names[i]] for r, draws in runs.items()})
             else:
