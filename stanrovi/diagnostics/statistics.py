@@ -1,4 +1,4 @@
-"""Statistics of draws as ArviZ computes them: ESS, R-hat, k-hat, kernel densities."""
+"""Statistics of draws as ArviZ computes them: ESS, R-hat, k-hat."""
 
 from __future__ import annotations
 
@@ -175,28 +175,6 @@ def mixing(values: Array) -> tuple[Array, Array, Array]:
     """
     apart = rhat(values) if len(values) > 1 else np.full(values.shape[-1], np.nan)
     return apart, ess(values, "bulk"), ess(values, "tail")
-
-
-def kde(values: Array) -> tuple[Array, Array]:
-    """Kernel density estimate of a scalar, by ArviZ.
-
-    Parameters
-    ----------
-    values : ndarray
-        Draws, any shape, not all equal.
-
-    Returns
-    -------
-    grid, density : ndarray, shape (512,)
-    """
-    flat = np.ravel(values)
-    if is_legacy():
-        grid, density = import_arviz().kde(flat)
-    else:
-        from arviz_stats.base import array_stats
-
-        grid, density, _ = array_stats.kde(flat)
-    return np.asarray(grid), np.asarray(density)
 
 
 def _psis(log_ratios: Array) -> tuple[Array, float]:

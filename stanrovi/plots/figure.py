@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from stanrovi.diagnostics import statistics
+from stanrovi.diagnostics.density import kde
 from stanrovi.io.files import atomic_path
 from stanrovi.plots.png import png_bytes
 from stanrovi.plots.style import (
@@ -61,7 +61,7 @@ def density_panel(axis: Axes, looks: Looks, runs: dict[str, Array]) -> None:
         if inside.size < 10 or np.ptp(inside) == 0:
             axis.axvline(float(np.median(values)), **looks.line(name))
             continue
-        grid, density = statistics.kde(inside)
+        grid, density = kde(inside)
         step = grid[1] - grid[0]
         seen = (grid >= low - step) & (grid <= high + step)
         grid, density = grid[seen], density[seen]
