@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.fft import irfft, next_fast_len, rfft
 from scipy.special import ndtri
 
 from stanrovi.target import Array
@@ -124,10 +123,10 @@ def _autocorrelations(x: Array) -> Array:
     """Autocorrelations of each quantity over all its chains, shape (k, draw)."""
     draws = x.shape[2]
     mean = x.mean(axis=2)
-    length = next_fast_len(2 * draws, real=True)
-    spectrum = rfft(x - mean[..., None], n=length, axis=2)
+    length = 1 << (2 * draws - 1).bit_length()
+    spectrum = np.fft.rfft(x - mean[..., None], n=length, axis=2)
     power = (spectrum.real**2 + spectrum.imag**2).mean(axis=1)
-    covariance = irfft(power, n=length, axis=1)[:, :draws] / draws
+    covariance = np.fft.irfft(power, n=length, axis=1)[:, :draws] / draws
     within = covariance[:, :1] * draws / (draws - 1)
     total = covariance[:, :1] + mean.var(axis=1, ddof=1)[:, None]
     rho = 1 - (within - covariance) / total

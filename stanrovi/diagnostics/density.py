@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.fft import dct
 
 from stanrovi.target import Array
 
@@ -57,13 +56,20 @@ def _silverman(flat: Array) -> float:
 
 
 def _sheather_jones(flat: Array, counts: Array) -> float:
-    power = dct(counts / flat.size)[1:] ** 2
+    power = _cosine_transform(counts / flat.size)[1:] ** 2
 
     def excess(time: float) -> float:
         return time - _next_time(time, flat.size, power)
 
     time = _root(excess, _LARGEST_TIME)
     return _silverman(flat) if time is None else math.sqrt(time) * float(np.ptp(flat))
+
+
+def _cosine_transform(values: Array) -> Array:
+    """Transform by the cosine (DCT-II); scipy.fft takes a tenth of a second to load."""
+    reordered = np.concatenate([values[::2], values[::-1][len(values) % 2 :: 2]])
+    turn = np.exp(-0.5j * np.pi / len(values) * np.arange(len(values)))
+    return np.asarray(2 * (turn * np.fft.fft(reordered)).real)
 
 
 def _next_time(time: float, n: int, power: Array) -> float:

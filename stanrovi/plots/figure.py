@@ -52,6 +52,8 @@ def density_panel(axis: Axes, looks: Looks, runs: dict[str, Array]) -> None:
     A fit more than `_TALLEST` times as tall as the reference is scaled down to that
     height: the spike of a collapsed fit must neither flatten everything else nor be cut.
     """
+    from matplotlib.collections import PolyCollection
+
     low, high = limits(list(runs.values()))
     tallest = np.inf
     for name, values in runs.items():
@@ -66,8 +68,9 @@ def density_panel(axis: Axes, looks: Looks, runs: dict[str, Array]) -> None:
         seen = (grid >= low - step) & (grid <= high + step)
         grid, density = grid[seen], density[seen]
         if name == looks.reference:
-            outline = np.r_[grid[0], grid, grid[-1]], np.r_[0, density, 0]
-            axis.fill(*outline, facecolor=REFERENCE_FILL, lw=0)
+            outline = np.column_stack([grid[[0, *range(len(grid)), -1]], [0, *density, 0]])
+            area = PolyCollection([outline], facecolors=REFERENCE_FILL, linewidths=0)
+            axis.add_collection(area, autolim=False)  # its line has the same limits
             axis.plot(grid, density, color=REFERENCE_LINE, linewidth=0.8)
             tallest = _TALLEST * density.max()
         else:

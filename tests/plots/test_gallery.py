@@ -17,6 +17,7 @@ from comparison_cases import (
     stuck,
 )
 from matplotlib.contour import ContourSet
+from scipy.ndimage import gaussian_filter
 
 from stanrovi.comparison.comparison import compare
 from stanrovi.diagnostics.statistics import pareto_tail
@@ -28,7 +29,7 @@ from stanrovi.plots.forest import plot_forest, shortest_interval
 from stanrovi.plots.gallery import all_plots
 from stanrovi.plots.marginals import plot_marginals
 from stanrovi.plots.modes import plot_modes
-from stanrovi.plots.pairs import contour_grid, plot_pairs
+from stanrovi.plots.pairs import _smoothing, contour_grid, plot_pairs
 
 AXES = json.dumps({"center": [0, 0], "matrix": [[1, -1], [1, 1]]})
 
@@ -308,6 +309,14 @@ def test_contours_enclose_their_share_of_the_draws():
     area = [(density >= height).sum() for height in heights]
     # Discs that hold 90% and 50% of a Gaussian have areas as log 10 to log 2.
     assert area[0] / area[1] == pytest.approx(np.log(10) / np.log(2), rel=0.1)
+
+
+def test_smoothing_is_that_of_scipy():
+    counts = np.random.default_rng(12).integers(0, 9, (60, 60)).astype(float)
+    for sd in (0.3, 2.0, 3.7, 20.0):
+        kernel = _smoothing(60, sd)
+        expected = gaussian_filter(counts, sd, mode="constant")
+        np.testing.assert_allclose(kernel @ counts @ kernel.T, expected, atol=1e-12)
 
 
 def test_fits_do_not_cover_each_other_in_pairs(small):
