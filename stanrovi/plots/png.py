@@ -32,7 +32,8 @@ def png_bytes(pixels: NDArray[np.uint8], dpi: float) -> bytes:
     opaque = bool((pixels[..., 3] == 255).all())
     channels = 3 if opaque else 4
     rows = np.zeros((height, 1 + channels * width), dtype=np.uint8)  # a zero before each: no filter
-    rows[:, 1:] = pixels[..., :channels].reshape(height, -1)
+    for channel in range(channels):
+        rows[:, 1 + channel :: channels] = pixels[..., channel]
     per_metre = round(dpi / _INCH)
     return b"".join(
         [
