@@ -238,11 +238,12 @@ def _half_distances(thinned: Array, rng: np.random.Generator) -> Array:
     order = np.argsort(thinned, axis=0)
     gaps = np.diff(np.take_along_axis(thinned, order, axis=0), axis=0)
     gaps, order = np.ascontiguousarray(gaps.T), np.ascontiguousarray(order[:-1].T)
-    # A walk is nowhere longer than half the rows, of which there are a few thousand at most.
-    signs = np.repeat(np.array([1, -1], dtype=np.int16), rows // 2)
+    # No walk goes further than half the rows, of which there are a few thousand as a rule.
+    small = np.int16 if rows < 2**16 else np.int32
+    signs = np.repeat(np.array([1, -1], dtype=small), rows // 2)
     out = np.empty((_SPLITS, thinned.shape[1]))
     for split in range(_SPLITS):
-        walk = np.cumsum(rng.permutation(signs)[order], axis=1, dtype=np.int16)
+        walk = np.cumsum(rng.permutation(signs)[order], axis=1, dtype=small)
         out[split] = np.einsum("ij,ij->i", np.abs(walk), gaps) / (rows / 2)
     return out
 
