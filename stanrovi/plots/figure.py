@@ -170,12 +170,12 @@ class Plot:
 def _laid_out(figure: Figure) -> Iterator[None]:
     """Lay a figure out; within the block, it is not laid out again."""
     engine, dpi = figure.get_layout_engine(), figure.dpi
-    figure.dpi = _DPI  # texts measured for the layout need not be measured again for the PNG
     with saving_style():
-        if engine is not None:
-            engine.execute(figure)
-        figure.set_layout_engine(None)
         try:
+            figure.dpi = _DPI  # what is measured for the layout need not be again for the PNG
+            if engine is not None:
+                engine.execute(figure)
+            figure.set_layout_engine(None)
             yield
         finally:
             figure.set_layout_engine(engine)
