@@ -30,7 +30,8 @@ from scipy.special import expit, logsumexp
 
 import stanrovi as sr
 from stanrovi.densities import normal_mixture
-from stanrovi.diagnostics.statistics import kde, psis_khat
+from stanrovi.diagnostics.density import kde
+from stanrovi.diagnostics.statistics import psis_khat
 from stanrovi.families.axes import DenseAxes, DiagonalAxes
 from stanrovi.families.product import Product
 from stanrovi.modes.basins import Mode

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 import os
 import platform
@@ -101,10 +100,7 @@ def report_html(
             worst=_worst_rows(findings),
             n_parameters=len(findings.parameters),
             modes=_mode_rows(findings),
-            plots=[
-                {**vars(plot), "source": _data_uri(plot), "wide": plot.figure.get_figwidth() > 7.5}
-                for plot in (all_plots(findings) if plots is None else plots)
-            ],
+            plots=[_plot(plot) for plot in (all_plots(findings) if plots is None else plots)],
             settings=_settings(findings),
             versions=_versions(),
             commands=commands,
@@ -262,10 +258,16 @@ def _versions() -> list[tuple[str, str]]:
     return rows
 
 
-def _data_uri(plot: Plot) -> str:
-    buffer = io.BytesIO()
-    plot.figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+def _plot(plot: Plot) -> dict[str, Any]:
+    svg = base64.b64encode(plot.svg).decode("ascii")
+    return {
+        "name": plot.name,
+        "title": plot.title,
+        "caption": plot.caption,
+        "alt": plot.alt,
+        "source": f"data:image/svg+xml;base64,{svg}",
+        "wide": plot.figure.get_figwidth() > 7.5,
+    }
 
 
 def _and(names: list[str]) -> str:

@@ -1,23 +1,20 @@
-"""Statistics of draws: ESS, R-hat and kernel densities by ArviZ, and k-hat."""
+"""Statistics of draws as ArviZ computes them: ESS, R-hat, k-hat."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import numpy as np
 
+from stanrovi.diagnostics import chains
 from stanrovi.diagnostics.pareto import fit_tail
-from stanrovi.io.generations import SAMPLE_DIMS, import_arviz, is_legacy
 from stanrovi.target import Array
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 RHAT_LIMIT = 1.01
 # The tail is at most a fifth of the ratios, and needs five of them.
 _MIN_RATIOS = 25
 # Nats: nearly constant ratios have a tail, too, but no meaning.
-_CONSTANT = 1e-2
+_CONSTANT = 0.05
 
 
 def psis_khat(log_ratios: Array) -> float:
@@ -33,7 +30,7 @@ def psis_khat(log_ratios: Array) -> float:
     -------
     float
         Pareto shape of the largest ratios. NaN for fewer than 25 usable ratios,
-        0 where they are constant (sd of their logarithms below 0.01), infinite
+        0 where they are constant (sd of their logarithms below 0.05), infinite
         where one is NaN or +inf, or where the tail is too steep for any shape.
     """
     return psis_weights(log_ratios)[1]
@@ -107,9 +104,10 @@ def ess(values: Array, kind: Literal["bulk", "tail"] = "bulk") -> Array:
     Returns
     -------
     ndarray, shape (k,)
-        NaN for a constant quantity.
+        The number of draws for a constant quantity; NaN for fewer than four draws a chain,
+        and where one is NaN.
     """
-    return _per_quantity(import_arviz().ess(_stacked(values), method=kind))
+    return chains.ess_bulk(values) if kind == "bulk" else chains.ess_tail(values)
 
 
 def rhat(values: Array, method: Literal["rank", "split"] = "rank") -> Array:
@@ -125,10 +123,9 @@ def rhat(values: Array, method: Literal["rank", "split"] = "rank") -> Array:
     Returns
     -------
     ndarray, shape (k,)
-        NaN for a constant quantity.
+        NaN for a constant quantity, for fewer than four draws a chain, and where one is NaN.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return _per_quantity(import_arviz().rhat(_stacked(values), method=method))
+    return chains.rhat_rank(values) if method == "rank" else chains.rhat_split(values)
 
 
 def effective_sizes(values: Array) -> Array:
@@ -164,35 +161,3 @@ def mixing(values: Array) -> tuple[Array, Array, Array]:
     """
     apart = rhat(values) if len(values) > 1 else np.full(values.shape[-1], np.nan)
     return apart, ess(values, "bulk"), ess(values, "tail")
-
-
-def kde(values: Array) -> tuple[Array, Array]:
-    """Kernel density estimate of a scalar, by ArviZ.
-
-    Parameters
-    ----------
-    values : ndarray
-        Draws, any shape, not all equal.
-
-    Returns
-    -------
-    grid, density : ndarray, shape (512,)
-    """
-    flat = np.ravel(values)
-    if is_legacy():
-        grid, density = import_arviz().kde(flat)
-    else:
-        from arviz_stats.base import array_stats
-
-        grid, density, _ = array_stats.kde(flat)
-    return np.asarray(grid), np.asarray(density)
-
-
-def _stacked(values: Array) -> xr.Dataset:
-    import xarray as xr
-
-    return xr.Dataset({"values": ((*SAMPLE_DIMS, "quantity"), values)})
-
-
-def _per_quantity(result: Any) -> Array:
-    return np.atleast_1d(np.asarray(result["values"].values, dtype=np.float64))

@@ -8,11 +8,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stanrovi.diagnostics import statistics
 from stanrovi.diagnostics.reference import ReferenceCheck, check_reference
 from stanrovi.draws import Draws
-from stanrovi.grading.distances import Distances, distances, pair_distances
+from stanrovi.grading.distances import (
+    Distances,
+    PairYardstick,
+    Yardstick,
+    pair_yardstick,
+    yardstick,
+)
 from stanrovi.grading.matching import shared_quantities
 from stanrovi.grading.mode_table import ModeTable, mode_table
 from stanrovi.grading.verdicts import grade
@@ -180,8 +187,9 @@ def examine(
     names, values, matrices = shared.names, shared.reference, shared.fits
     modes = mode_table(fits, reference)
     check = check_reference(reference, values, names, modes.objection if modes else "")
+    measure = _measure(values, names, check, seed) if check.trusted else None
     methods = {
-        name: _compare_one(name, fit, matrices[name], values, names, check, modes, seed)
+        name: _compare_one(name, fit, matrices[name], measure, check, modes)
         for name, fit in fits.items()
     }
     floors = [m.marginals.floor.max() for m in methods.values() if m.marginals is not None]
@@ -199,24 +207,37 @@ def examine(
     )
 
 
+@dataclass(frozen=True)
+class _Measure:
+    """What a trusted reference measures fits by, alike for all of them."""
+
+    known: NDArray[np.bool_]
+    marginals: Yardstick
+    pairs: PairYardstick | None
+
+
+def _measure(values: Array, names: tuple[str, ...], check: ReferenceCheck, seed: int) -> _Measure:
+    rng = np.random.default_rng(seed)
+    known = np.array([item not in check.unknown for item in names])
+    graded = tuple(item for item in names if item not in check.unknown)
+    part = values[..., known]
+    return _Measure(known, yardstick(part, graded, rng), pair_yardstick(part, graded, rng))
+
+
 def _compare_one(
     name: str,
     fit: Draws,
     draws: Array,
-    values: Array,
-    names: tuple[str, ...],
+    measure: _Measure | None,
     check: ReferenceCheck,
     modes: ModeTable | None,
-    seed: int,
 ) -> MethodComparison:
     own = None if fit.facts is None else fit.facts.verdict
     marginals = pairs = None
-    if check.trusted:
-        rng = np.random.default_rng(seed)
-        known = np.array([item not in check.unknown for item in names])
-        graded = tuple(item for item in names if item not in check.unknown)
-        marginals = distances(draws[..., known], values[..., known], graded, rng)
-        pairs = pair_distances(draws[..., known], values[..., known], graded, rng)
+    if measure is not None:
+        part = draws[..., measure.known]
+        marginals = measure.marginals.distances(part)
+        pairs = None if measure.pairs is None else measure.pairs.distances(part)
     return MethodComparison(
         verdict=grade(own, check, marginals, pairs, modes, name),
         marginals=marginals,

@@ -1,15 +1,18 @@
 """ArviZ in its two generations; the one module that imports it for everybody else.
 
 ArviZ 0.23 (Python 3.11) and ArviZ 1.x (Python >= 3.12) differ in their container
-(``InferenceData`` or ``xarray.DataTree``) and in the signatures of their plots and
-statistics (`stanrovi.plots.forest`, `stanrovi.diagnostics.statistics`). Both read each
+(``InferenceData`` or ``xarray.DataTree``) and in the signatures of their
+statistics (`stanrovi.diagnostics.statistics`). Both read each
 other's NetCDF files. ArviZ and xarray are imported inside the functions, so that
 importing stanrovi stays light.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,10 +52,9 @@ def dataset(
     -------
     xarray.Dataset
     """
-    az = import_arviz()
     import xarray as xr
 
-    origin = int(az.rcParams["data.index_origin"])
+    origin = _index_origin()
     arrays, coords = {}, {}
     for name, raw in variables.items():
         values = np.asarray(raw)
@@ -63,3 +65,17 @@ def dataset(
             start = 0 if dim in sample_dims else origin
             coords[dim] = np.arange(start, start + size)
     return xr.Dataset(arrays, coords=coords)
+
+
+def _index_origin() -> int:
+    """Read ArviZ's setting; it is loaded only where somebody may have set it."""
+    home = os.path.expanduser("~")
+    folders = (
+        "",
+        os.environ.get("ARVIZ_DATA", ""),
+        os.path.join(os.environ.get("XDG_CONFIG_HOME", os.path.join(home, ".config")), "arviz"),
+        os.path.join(home, ".arviz"),
+    )
+    if "arviz" in sys.modules or any(Path(folder, "arvizrc").is_file() for folder in folders):
+        return int(import_arviz().rcParams["data.index_origin"])
+    return 0

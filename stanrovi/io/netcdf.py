@@ -53,10 +53,10 @@ def write_netcdf(
         # By way of memory: a disk that fills up would crash the HDF5 library, and Python with it.
         content = io.BytesIO()
         tree = as_tree(draws, observed_data)
-        packed = {
-            node.path: {name: {"zlib": True} for name in node.data_vars} for node in tree.leaves
-        }
-        tree.to_netcdf(content, engine="h5netcdf", encoding=packed)
+        # Draws are digits that nothing makes shorter; statistics of a sampler are mostly counts.
+        stats = tree["sample_stats"].data_vars if "sample_stats" in tree.children else {}
+        packed = {"/sample_stats": {name: {"zlib": True, "complevel": 1} for name in stats}}
+        tree.to_netcdf(content, engine="h5netcdf", encoding=packed if stats else None)
         temporary.write_bytes(content.getvalue())
     return Path(path)
 

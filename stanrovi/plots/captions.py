@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from stanrovi.grading.findings import Findings
-from stanrovi.plots.along_axes import axes_owner
 
 _TITLES = {
     "marginals": "Marginal densities",
@@ -33,7 +32,7 @@ _CAPTIONS = {
 }
 
 
-def words(name: str, findings: Findings) -> tuple[str, str, str]:
+def words(name: str, findings: Findings, owner: str | None) -> tuple[str, str, str]:
     """Give title, caption and alternative text of a plot.
 
     Parameters
@@ -41,12 +40,14 @@ def words(name: str, findings: Findings) -> tuple[str, str, str]:
     name : str
         Name of the plot, as in `stanrovi.plots.gallery.all_plots`.
     findings : Findings
+    owner : str or None
+        Name of the fit along whose axes it draws; see `stanrovi.plots.along_axes.axes_owner`.
 
     Returns
     -------
     title, caption, alt : str
     """
-    trusted, owner = findings.reference.trusted, axes_owner(findings)
+    trusted = findings.reference.trusted
     caption = _CAPTIONS[name].format(
         order="Parameters that differ most come first."
         if trusted
@@ -58,8 +59,11 @@ def words(name: str, findings: Findings) -> tuple[str, str, str]:
         owner=owner,
     )
     title = _TITLES[name].format(owner=owner)
-    finding = {"modes": _modes, "trace": _elbo, "khat": _khat, "axes": _axes}.get(name, _worst)
-    return title, caption, f"{title}. {finding(findings)}"
+    if name == "axes":
+        finding = f"Marginal densities of {owner} and {findings.reference.method}."
+    else:
+        finding = {"modes": _modes, "trace": _elbo, "khat": _khat}.get(name, _worst)(findings)
+    return title, caption, f"{title}. {finding}"
 
 
 def _worst(findings: Findings) -> str:
@@ -89,10 +93,6 @@ def _elbo(findings: Findings) -> str:
 
 def _khat(findings: Findings) -> str:
     return _listed({name: m.khat for name, m in findings.methods.items()}, "k-hat")
-
-
-def _axes(findings: Findings) -> str:
-    return f"Marginal densities of {axes_owner(findings)} and {findings.reference.method}."
 
 
 def _listed(values: dict[str, float], what: str) -> str:

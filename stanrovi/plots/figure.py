@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from stanrovi.diagnostics import statistics
+from stanrovi.diagnostics.density import kde
 from stanrovi.io.files import atomic_path
+from stanrovi.plots.png import png_bytes
 from stanrovi.plots.style import (
     REFERENCE_FILL,
     REFERENCE_LINE,
     Looks,
     plot_style,
+    saving_style,
 )
 from stanrovi.target import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
 _TALLEST = 4.0
+_DPI = 200
 
 
 @contextmanager
@@ -46,6 +52,8 @@ def density_panel(axis: Axes, looks: Looks, runs: dict[str, Array]) -> None:
     A fit more than `_TALLEST` times as tall as the reference is scaled down to that
     height: the spike of a collapsed fit must neither flatten everything else nor be cut.
     """
+    from matplotlib.collections import PolyCollection
+
     low, high = limits(list(runs.values()))
     tallest = np.inf
     for name, values in runs.items():
@@ -55,9 +63,14 @@ def density_panel(axis: Axes, looks: Looks, runs: dict[str, Array]) -> None:
         if inside.size < 10 or np.ptp(inside) == 0:
             axis.axvline(float(np.median(values)), **looks.line(name))
             continue
-        grid, density = statistics.kde(inside)
+        grid, density = kde(inside)
+        step = grid[1] - grid[0]
+        seen = (grid >= low - step) & (grid <= high + step)
+        grid, density = grid[seen], density[seen]
         if name == looks.reference:
-            axis.fill_between(grid, density, color=REFERENCE_FILL, lw=0)
+            outline = np.column_stack([grid[[0, *range(len(grid)), -1]], [0, *density, 0]])
+            area = PolyCollection([outline], facecolors=REFERENCE_FILL, linewidths=0)
+            axis.add_collection(area, autolim=False)  # its line has the same limits
             axis.plot(grid, density, color=REFERENCE_LINE, linewidth=0.8)
             tallest = _TALLEST * density.max()
         else:
@@ -65,7 +78,7 @@ def density_panel(axis: Axes, looks: Looks, runs: dict[str, Array]) -> None:
             axis.plot(grid, shown, **looks.line(name))
     axis.set_xlim(low, high)
     axis.set_ylim(bottom=0)
-    axis.set_yticks([])
+    axis.yaxis.set_visible(False)
     axis.spines["left"].set_visible(False)
     axis.locator_params(axis="x", nbins=4)
 
@@ -136,6 +149,38 @@ class Plot:
     alt: str
     figure: Figure
 
+    @cached_property
+    def svg(self) -> bytes:
+        """The figure as SVG; drawn once, for the folder and the report."""
+        with _laid_out(self.figure):
+            file = io.BytesIO()
+            self.figure.savefig(file, format="svg", dpi=_DPI, metadata={"Date": None})
+            return file.getvalue()
+
+    @property
+    def png(self) -> bytes:
+        """The figure as PNG, 200 dpi."""
+        canvas = cast("FigureCanvasAgg", self.figure.canvas)  # as `new_figure` gives it
+        with _laid_out(self.figure):
+            canvas.draw()
+            return png_bytes(np.asarray(canvas.buffer_rgba()), _DPI)
+
+
+@contextmanager
+def _laid_out(figure: Figure) -> Iterator[None]:
+    """Lay a figure out; within the block, it is not laid out again."""
+    engine, dpi = figure.get_layout_engine(), figure.dpi
+    with saving_style():
+        try:
+            figure.dpi = _DPI  # what is measured for the layout need not be again for the PNG
+            if engine is not None:
+                engine.execute(figure)
+            figure.set_layout_engine(None)
+            yield
+        finally:
+            figure.set_layout_engine(engine)
+            figure.dpi = dpi
+
 
 def save_plots(
     plots: list[Plot], folder: str | os.PathLike[str], *, overwrite: bool = False
@@ -161,14 +206,10 @@ def save_plots(
     """
     paths = []
     for plot in plots:
-        for kind in ("png", "svg"):
-            path = Path(folder) / f"{plot.name}.{kind}"
-            with atomic_path(path, overwrite=overwrite) as temporary:
-                plot.figure.savefig(
-                    temporary,
-                    format=kind,
-                    dpi=200,
-                    metadata={"Date": None} if kind == "svg" else {},
-                )
-            paths.append(path)
+        with _laid_out(plot.figure):
+            for kind in ("png", "svg"):
+                path = Path(folder) / f"{plot.name}.{kind}"
+                with atomic_path(path, overwrite=overwrite) as temporary:
+                    temporary.write_bytes(getattr(plot, kind))
+                paths.append(path)
     return paths

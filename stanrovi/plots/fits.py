@@ -174,7 +174,7 @@ def _axes_figure(findings: Findings, name: str, mine: Array, theirs: Array, coun
         for axis, i in zip(axes, chosen, strict=False):
             runs = {findings.reference.method: theirs[..., i], name: mine[..., i]}
             density_panel(axis, looks, runs)
-            axis.set_title(f"axis {i + 1}", loc="left")
+            axis.set_title(f"axis {i + 1}", loc="left", y=1)
         for axis in axes[len(chosen) :]:
             axis.remove()
         figure.supxlabel(f"Coordinates along the axes of {name}", fontsize=9)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from stanrovi.grading.findings import Findings
 from stanrovi.plots import captions
+from stanrovi.plots.along_axes import axes_owner
 from stanrovi.plots.figure import Plot
 from stanrovi.plots.fits import plot_axes, plot_khat, plot_trace
 from stanrovi.plots.forest import plot_forest
@@ -29,6 +30,7 @@ def all_plots(findings: Findings) -> list[Plot]:
     list of Plot
         In the order of the report.
     """
+    owner = axes_owner(findings)
     made = {
         "marginals": plot_marginals(findings),
         "modes": plot_modes(findings),
@@ -39,7 +41,7 @@ def all_plots(findings: Findings) -> list[Plot]:
         "khat": plot_khat(findings),
     }
     return [
-        Plot(name, *captions.words(name, findings), figure)
+        Plot(name, *captions.words(name, findings, owner), figure)
         for name, figure in made.items()
         if figure is not None
     ]

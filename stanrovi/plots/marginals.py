@@ -35,7 +35,7 @@ def plot_marginals(findings: Findings, count: int = 12) -> Figure:
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for axis, name in zip(axes, names, strict=False):
             density_panel(axis, looks, {run: draws[name] for run, draws in runs.items()})
-            axis.set_title(_panel_title(findings, name), loc="left")
+            axis.set_title(_panel_title(findings, name), loc="left", y=1)
         for axis in axes[len(names) :]:
             axis.remove()
         add_legend(figure, looks)

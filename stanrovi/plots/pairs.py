@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from stanrovi.grading.findings import Findings
 from stanrovi.plots.figure import add_legend, density_panel, limits, new_figure
@@ -45,12 +45,9 @@ def plot_pairs(findings: Findings, count: int = 4) -> Figure | None:
     runs, size = findings.scalars(), len(names)
     looks = Looks(tuple(findings.runs))
     with new_figure(2.2 * size + 0.4, 2.0 * size + 0.9) as figure:
-        axes: Any = figure.subplots(size, size, squeeze=False)
-        for i, j in np.ndindex(size, size):
-            axis = axes[i, j]
-            if j > i:
-                axis.remove()
-                continue
+        grid = figure.add_gridspec(size, size)
+        for j, i in combinations_with_replacement(range(size), 2):  # below the diagonal
+            axis = figure.add_subplot(grid[i, j])
             if i == j:
                 density_panel(axis, looks, {r: draws[names[i]] for r, draws in runs.items()})
             else:
@@ -92,13 +89,22 @@ def contour_grid(x: Array, y: Array) -> tuple[Array, Array, Array, Array] | None
     window = [np.array(limits([part])) * 1.15 for part in white.T]
     counts, first, second = np.histogram2d(white[:, 0], white[:, 1], bins=_BINS, range=window)
     # Scott's rule for a Gaussian in two dimensions, whose sd is about eight of the bins.
-    density = gaussian_filter(counts, 8 * x.size ** (-1 / 6), mode="constant") / x.size
+    kernel = _smoothing(_BINS, 8 * x.size ** (-1 / 6))
+    density = kernel @ counts @ kernel.T / x.size
     ordered = np.sort(density.ravel())[::-1]
     enclosed = np.cumsum(ordered) / ordered.sum()
     heights = np.unique(ordered[np.searchsorted(enclosed, _SHARES)])
     centres = np.meshgrid(*((edges[1:] + edges[:-1]) / 2 for edges in (first, second)))
     grid = points.mean(axis=0) + np.moveaxis(np.array(centres), 0, -1) @ scale.T * sd
     return grid[..., 0], grid[..., 1], density.T, heights
+
+
+def _smoothing(bins: int, sd: float) -> Array:
+    """Matrix that smooths counts in bins by a Gaussian, cut off at four sds."""
+    apart = np.subtract.outer(np.arange(bins), np.arange(bins))
+    reach = int(4 * sd + 0.5)
+    whole = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sd) ** 2).sum()
+    return np.where(np.abs(apart) <= reach, np.exp(-0.5 * (apart / sd) ** 2) / whole, 0)
 
 
 def _pair_panel(

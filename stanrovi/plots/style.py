@@ -34,6 +34,20 @@ def plot_style() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def saving_style() -> Iterator[None]:
+    """Apply what files need: names in an SVG that do not change, and no layout but our own."""
+    import matplotlib as mpl
+
+    settings: dict[Any, Any] = {
+        "svg.hashsalt": _STYLE["svg.hashsalt"],
+        "figure.autolayout": False,
+        "figure.constrained_layout.use": False,
+    }
+    with mpl.rc_context(settings):
+        yield
+
+
 @dataclass(frozen=True)
 class Looks:
     """How the runs of a comparison look.

@@ -1,10 +1,14 @@
 """A comparison on disk."""
 
+import base64
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
 from comparison_cases import bimodal, collapsed_fit, good_fit, nuts
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from stanrovi.comparison.comparison import compare
 from stanrovi.comparison.folder import write_comparison
@@ -40,3 +44,28 @@ def test_nothing_is_overwritten(comparison, tmp_path):
     with pytest.raises(OutputError, match="exists already"):
         write_comparison(comparison, tmp_path, draws=False)
     assert (tmp_path / "comparison.json").read_text() == "mine"
+
+
+def test_every_figure_is_laid_out_once_and_drawn_once_a_format(comparison, tmp_path, monkeypatch):
+    calls = Counter()
+
+    def counted(owner, name):
+        original = getattr(owner, name)
+
+        def call(self, *args, **options):
+            calls[name, self if owner is Figure else args[0]] += 1
+            return original(self, *args, **options)
+
+        monkeypatch.setattr(owner, name, call)
+
+    counted(Figure, "draw")
+    counted(ConstrainedLayoutEngine, "execute")
+    write_comparison(comparison, tmp_path, draws=False)
+    images = list((tmp_path / "plots").glob("*.svg"))
+    assert len(images) >= 6
+    assert Counter(name for name, _ in calls) == {"draw": len(images), "execute": len(images)}
+    assert {n for (name, _), n in calls.items() if name == "draw"} == {2}  # PNG and SVG
+    assert {n for (name, _), n in calls.items() if name == "execute"} == {1}
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for image in images:
+        assert base64.b64encode(image.read_bytes()).decode("ascii") in page

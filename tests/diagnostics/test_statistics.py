@@ -3,7 +3,7 @@ import pytest
 from comparison_cases import autocorrelated
 from scipy.stats import genpareto
 
-from stanrovi.diagnostics.statistics import effective_sizes, ess, kde, psis_khat, rhat
+from stanrovi.diagnostics.statistics import effective_sizes, ess, psis_khat, rhat
 
 
 @pytest.mark.parametrize("k", [0.2, 0.5, 0.9])
@@ -40,12 +40,6 @@ def test_ess_and_rhat_see_chains():
     assert effective[0] > 1500 > 50 > effective[1]
     assert scale[0] < 1.01 < 1.2 < scale[1]
     assert ess(values, "tail").shape == (2,)
-
-
-def test_kde_integrates_to_one():
-    grid, density = kde(np.random.default_rng(5).normal(size=(4, 1000)))
-    assert np.trapezoid(density, grid) == pytest.approx(1, abs=0.02)
-    assert abs(grid[density.argmax()]) < 0.5
 
 
 def test_a_tail_too_steep_for_any_shape_has_an_infinite_one():

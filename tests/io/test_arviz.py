@@ -171,6 +171,25 @@ def test_nan_draws_are_refused_in_parameters_only(draws, tmp_path):
         read_draws(tmp_path / "b.nc")
 
 
+@pytest.mark.parametrize("origin", [None, 1])
+def test_indices_count_from_the_origin_of_arviz_which_need_not_load(origin, tmp_path):
+    if origin is not None:
+        (tmp_path / "arvizrc").write_text(f"data.index_origin : {origin}\n")
+    code = (
+        "import sys, numpy as np; from stanrovi.io.generations import dataset;"
+        "data = dataset({'x': np.zeros((1, 2, 3))});"
+        "print(int(data['x_dim_0'][0]), 'arviz' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert done.stdout.split() == [str(origin or 0), str(origin is not None)]
+
+
 def test_import_is_light():
     code = (
         "import sys, stanrovi.io.arviz, stanrovi.diagnostics.statistics, stanrovi.plots.forest;"

@@ -17,17 +17,19 @@ from comparison_cases import (
     stuck,
 )
 from matplotlib.contour import ContourSet
+from scipy.ndimage import gaussian_filter
 
 from stanrovi.comparison.comparison import compare
 from stanrovi.diagnostics.statistics import pareto_tail
 from stanrovi.errors import OutputError
+from stanrovi.io.generations import import_arviz, is_legacy
 from stanrovi.plots.figure import save_plots
 from stanrovi.plots.fits import plot_axes, plot_khat, plot_trace
-from stanrovi.plots.forest import forest, plot_forest
+from stanrovi.plots.forest import plot_forest, shortest_interval
 from stanrovi.plots.gallery import all_plots
 from stanrovi.plots.marginals import plot_marginals
 from stanrovi.plots.modes import plot_modes
-from stanrovi.plots.pairs import contour_grid, plot_pairs
+from stanrovi.plots.pairs import _smoothing, contour_grid, plot_pairs
 
 AXES = json.dumps({"center": [0, 0], "matrix": [[1, -1], [1, 1]]})
 
@@ -134,30 +136,32 @@ def test_texts_do_not_overlap_or_leave_the_figure(large, small, short, draw):
 
 
 def test_forest_keeps_order_and_pairs_names_with_their_values():
-    names = [f"v[{i}]" for i in range(12)]
     rng = np.random.default_rng(2)
-    runs = {
-        "ro": {name: i + 0.1 * rng.normal(size=(4, 50)) for i, name in enumerate(names)},
-        "ro: vi": {name: i + 0.1 * rng.normal(size=(1, 90)) for i, name in enumerate(names)},
-    }
-    figure = forest(runs, {"ro": "#555555", "ro: vi": "#0072B2"})
-    figure.canvas.draw()
-    axis, labels = figure.axes[-1], {}
-    assert {text.get_text() for text in axis.get_yticklabels()} <= {*names, ""}
-    for text in [*figure.axes[0].texts, *axis.get_yticklabels()]:
-        if text.get_text() in names:
-            box = text.get_window_extent()
-            labels[text.get_text()] = (box.y0 + box.y1) / 2
-    assert sorted(labels, key=labels.__getitem__, reverse=True) == names
-    heights = np.array([labels[name] for name in names])
-    seen = set()
-    for line in axis.lines:
-        x, y = axis.transData.transform(np.column_stack(line.get_data())).mean(axis=0)
-        nearest = int(np.abs(heights - y).argmin())
-        value = axis.transData.inverted().transform((x, y))[0]
-        assert value == pytest.approx(nearest, abs=0.15)
-        seen.add(nearest)
-    assert len(seen) == 12
+    shift = np.arange(12)
+    fit = run("ro: vi", shift + rng.normal(size=(1, 900, 12)))
+    comparison = compare(fit, nuts(rng.normal(size=(4, 250, 12))))
+    axis = plot_forest(comparison).axes[0]
+    names = list(comparison.worst_parameters(12))
+    assert names == [f"x[{i}]" for i in range(12, 0, -1)]
+    assert [text.get_text() for text in axis.get_yticklabels()] == names
+    heights = axis.transData.transform(np.column_stack([np.zeros(12), axis.get_yticks()]))[:, 1]
+    assert (np.diff(heights) < 0).all()  # from top to bottom
+    line = next(line for line in axis.lines if line.get_color() == "#0072B2")
+    medians, places = line.get_data()
+    np.testing.assert_allclose(medians, shift[::-1], rtol=0.1, atol=0.2)
+    np.testing.assert_allclose(places, axis.get_yticks(), atol=0.3)
+
+
+def test_intervals_are_shortest_as_those_of_arviz():
+    values = np.random.default_rng(3).exponential(size=(4, 333))
+    found = shortest_interval(values, 0.94)
+    if is_legacy():
+        theirs = import_arviz().hdi(values.ravel(), 0.94)
+    else:
+        from arviz_stats.base import array_stats
+
+        theirs = array_stats.hdi(values.ravel(), 0.94)
+    np.testing.assert_allclose(found, theirs, rtol=1e-12)
 
 
 def test_plots_without_material_are_left_out(large):
@@ -305,6 +309,14 @@ def test_contours_enclose_their_share_of_the_draws():
     area = [(density >= height).sum() for height in heights]
     # Discs that hold 90% and 50% of a Gaussian have areas as log 10 to log 2.
     assert area[0] / area[1] == pytest.approx(np.log(10) / np.log(2), rel=0.1)
+
+
+def test_smoothing_is_that_of_scipy():
+    counts = np.random.default_rng(12).integers(0, 9, (60, 60)).astype(float)
+    for sd in (0.3, 2.0, 3.7, 20.0):
+        kernel = _smoothing(60, sd)
+        expected = gaussian_filter(counts, sd, mode="constant")
+        np.testing.assert_allclose(kernel @ counts @ kernel.T, expected, atol=1e-12)
 
 
 def test_fits_do_not_cover_each_other_in_pairs(small):

@@ -56,7 +56,7 @@ HOMES = {
     "threadpoolctl": ("stanrovi.determinism",),
     "arviz": ("stanrovi.io.generations",),
     "arviz_stats": ("stanrovi.diagnostics.statistics",),
-    "xarray": ("stanrovi.io", "stanrovi.diagnostics.statistics", "stanrovi.plots.forest"),
+    "xarray": ("stanrovi.io",),
     "h5netcdf": ("stanrovi.io",),
     "matplotlib": ("stanrovi.plots", "stanrovi.comparison.comparison", "stanrovi.calibration"),
     "pandas": ("stanrovi.grading.findings", "stanrovi.runs"),

@@ -41,7 +41,6 @@ MethodFunction = Callable[[FitRun, SearchResult, FamilySettings], Outcome]
 
 _JUDGED_DRAWS = 1000  # a verdict from fewer would be a matter of luck
 _SEVERAL: tuple[Method, ...] = ("rovi", "mixture", "auto")  # which can hold several modes
-_EVEN = 0.1  # nats by which the largest weight may exceed the usual and be no tail
 _REPAIRS = 3  # fits with modes that the checks of the fit before have found
 
 _FUNCTIONS: dict[Method, MethodFunction] = {
@@ -272,10 +271,7 @@ def _evidence(
             "The target rejects every draw of the fit, so nothing can be said of it. Check the "
             "constraints of the program: the density is not finite where its mass should be."
         )
-    ratio = log_p[accepted] - log_q[accepted]
-    khat = pareto_k(ratio)
-    if ratio.max() < np.median(ratio) + _EVEN:  # there is no tail to fit
-        khat = min(khat, 0.0)
+    khat = pareto_k(log_p[accepted] - log_q[accepted])
     return Evidence(checking, family, draws, gradient, log_p, log_q, khat, pareto_k)
 
 
