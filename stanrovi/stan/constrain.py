@@ -154,9 +154,7 @@ class Constrainer:
         self.parameters = variables(client.param_names())
         self.variables = variables(column_names)
 
-    def constrain(
-        self, x: Array, seed: int, *, until: float | None = None
-    ) -> dict[str, Array]:
+    def constrain(self, x: Array, seed: int, *, until: float | None = None) -> dict[str, Array]:
         """Constrained draws with transformed parameters and generated quantities.
 
         Parameters

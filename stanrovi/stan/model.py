@@ -216,9 +216,7 @@ class Model:
         """
         return self._evaluator.evaluate(x)
 
-    def constrain(
-        self, x: Array, *, seed: int, until: float | None = None
-    ) -> dict[str, Array]:
+    def constrain(self, x: Array, *, seed: int, until: float | None = None) -> dict[str, Array]:
         """Stan's variables at unconstrained points.
 
         Parameters
