@@ -117,7 +117,8 @@ def constrained_until(
         if name not in whole:
             whole[name] = np.full((chains, n, *v.shape[2:]), np.nan)
             whole[name][:, :m] = v
-    return whole, n, f"{ended}: they are NaN but for the first {_told(chains, m)} draws."
+    most = f" but for the first {_told(chains, m)} draws" if m else ""
+    return whole, n, f"{ended}: they are NaN{most}."
 
 
 def _told(chains: int, draws: int) -> str:

@@ -359,9 +359,10 @@ class _Rows:
                 now, cost = time.perf_counter(), self._cost(began, len(threads))
                 if until is not None and now > until:
                     self._stopped = True
-                    if now > until + max(_LATE, _LATE_DRAWS * cost if self._done.any() else 0.0):
+                    late = _LATE_DRAWS * cost if self._done.any() else 0.0
+                    if now > until + max(_LATE, late):
                         return
-                elif not told and now - began > _SECONDS_TO_TELL:
+                elif not told and now - began > _SECONDS_TO_TELL and self._done.any():
                     told = True
                     self._tell(cost / len(threads), until)
 

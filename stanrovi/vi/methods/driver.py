@@ -151,8 +151,8 @@ def fit_density(
         last = tried(search)
     except BudgetExhausted:
         raise DensityError(
-            "The budget ended before draws of the fit could be evaluated, so nothing can be said of "
-            f"it; allow more seconds.{_overdue(clock)}"
+            "The budget ended before draws of the fit could be evaluated, so nothing can be said "
+            f"of it; allow more seconds.{_overdue(clock)}"
         ) from None
     for _ in range(_REPAIRS if method in _SEVERAL else 0):
         if not last.checks.places or last.outcome.status == "budget":
