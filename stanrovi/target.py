@@ -132,7 +132,7 @@ class Wait(Protocol):
 
 # Shares of all the time: a piece of a batch at most; what is kept for the points reserved at least
 # and at most; and by how much an evaluation may be late.
-_PIECE, _KEPT, _MOST_KEPT, _LATE = 0.025, 0.05, 0.4, 0.02
+_PIECE, _KEPT, _MOST_KEPT, _LATE = 0.025, 0.05, 0.5, 0.02
 _SMALL_PIECE = 4  # points: as many as are evaluated whatever they cost
 _LATE_GRADIENTS = 8
 _LEADING_PIECES = 16  # of a batch of which the first points are wanted
@@ -150,20 +150,26 @@ class Clock:
         From now on.
     wait : callable
         Makes each evaluation.
+    seconds_per_draw : float
+        What a draw costs beyond the evaluations, afterwards.
 
     Attributes
     ----------
-    until : float
-        Value of ``time.perf_counter()`` at which the time is over.
     overdue : bool
         Whether an evaluation was given up.
     """
 
-    def __init__(self, seconds: float, wait: Wait) -> None:
-        self._seconds, self._wait = seconds, wait
+    def __init__(self, seconds: float, wait: Wait, seconds_per_draw: float = 0.0) -> None:
+        self._seconds, self._wait, self._per_draw = seconds, wait, seconds_per_draw
         self._cost: float | None = None
-        self.until = time.perf_counter() + seconds
+        self._until = time.perf_counter() + seconds
+        self._afterwards = 0.0
         self.overdue = False
+
+    def begin_draws(self, n: int) -> None:
+        """Keep time for what n draws cost afterwards, up to half of what is left."""
+        left = max(self._until - time.perf_counter(), 0.0)
+        self._afterwards = min(n * self._per_draw, left / 2)
 
     def piece(self, n: int, reserved: int) -> int:
         """How many of n points to evaluate before the time is looked at again; 0 if it is over.
@@ -174,7 +180,7 @@ class Clock:
         reserved : int
             Points to be evaluated afterwards, for which time must be kept.
         """
-        left = self.until - self._kept(reserved) - time.perf_counter()
+        left = self._end(reserved) - time.perf_counter()
         if left <= 0:
             return 0
         if self._cost is None:
@@ -185,7 +191,7 @@ class Clock:
     def evaluate(self, density: LogDensity, x: Array, reserved: int) -> tuple[Array, Array]:
         """Evaluate a piece, and learn what it costs."""
         cost, began = self._cost or 0.0, time.perf_counter()
-        over = max(self.until - self._kept(reserved), began + len(x) * cost)
+        over = max(self._end(reserved), began + len(x) * cost)
         late = max(_LATE * self._seconds, _LATE_GRADIENTS * cost)
         try:
             evaluated = self._wait(density, x, until=over + late)
@@ -196,12 +202,13 @@ class Clock:
         self._cost = latest if self._cost is None else (self._cost + latest) / 2
         return evaluated
 
-    def _kept(self, reserved: int) -> float:
-        """Seconds kept for the points reserved."""
+    def _end(self, reserved: int) -> float:
+        """When to stop, for time to be left for the points reserved and what comes afterwards."""
         if not reserved:
-            return 0.0
-        needed = max(reserved * (self._cost or 0.0), _KEPT * self._seconds)
-        return min(needed, _MOST_KEPT * self._seconds)
+            return self._until - self._afterwards
+        needed = reserved * ((self._cost or 0.0) + self._per_draw)
+        least, most = _KEPT * self._seconds, _MOST_KEPT * self._seconds
+        return self._until - min(max(needed, least), most)
 
 
 @dataclass

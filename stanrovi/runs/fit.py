@@ -253,7 +253,7 @@ def fit(
         raise UsageError(f"max_seconds must be positive, not {max_seconds}.")
     with limited_to(max_seconds):
         built = as_model(model, data)
-    plan = Plan.of(built, draws, max_seconds)
+    plan = Plan.of(built, max_seconds)
     run = partial(
         fit_density,
         built,
@@ -262,7 +262,8 @@ def fit(
         n_draws=draws,
         settings=settings,
         max_gradients=max_gradients,
-        max_seconds=plan.seconds,
+        max_seconds=plan.left(),
+        seconds_per_draw=plan.seconds_per_draw,
         pareto_k=psis_khat,
         progress=progress,
         names=built.unconstrained_names,

@@ -13,40 +13,43 @@ from stanrovi.stan.model import Model
 from stanrovi.waiting import limited
 
 _TO_MEASURE = 0.1  # share of the time in which the cost of a draw must be known
-_LEAST, _MOST = 0.02, 0.4  # shares kept for constraining draws
-_UNKNOWN = 0.05  # share kept where a draw takes too long to be measured
-
+_MOST = 0.4  # share kept for constraining draws
 _LOADING = 100  # ratios with a tail
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long a run may take, and how long what comes before its draws are constrained.
+    """How long a run may take, and what its draws will cost in the end.
 
     Attributes
     ----------
-    seconds : float or None
-        For everything before transformed parameters and generated quantities.
     until : float or None
         Value of ``time.perf_counter()`` at which all is over.
+    seconds_per_draw : float
+        For transformed parameters and generated quantities; zero where there is no limit, or where
+        it is so much that few draws could be had.
     """
 
-    seconds: float | None
     until: float | None
+    seconds_per_draw: float = 0.0
 
     @classmethod
-    def of(cls, model: Model, n_draws: int, max_seconds: float | None) -> Plan:
-        """Plan a run that begins now, by what a draw of a model costs."""
+    def of(cls, model: Model, max_seconds: float | None) -> Plan:
+        """Plan a run that begins now."""
         if max_seconds is None:
-            return cls(None, None)
-        began = time.perf_counter()
+            return cls(None)
+        until = time.perf_counter() + max_seconds
         # Loads what a verdict needs, which can take a second.
         psis_khat(np.random.default_rng(0).standard_normal(_LOADING))
         cost = model.seconds_per_draw(time.perf_counter() + _TO_MEASURE * max_seconds)
-        needed = np.clip(n_draws * cost, _LEAST * max_seconds, _MOST * max_seconds)
-        kept = float(needed) if np.isfinite(cost) else _UNKNOWN * max_seconds
-        left = began + max_seconds - kept - time.perf_counter()
-        return cls(max(left, 0.0), began + max_seconds)
+        return cls(until, cost if np.isfinite(cost) else 0.0)
+
+    def left(self, n_draws: int = 0) -> float | None:
+        """Seconds that are left but for those kept for draws; None where there is no limit."""
+        if self.until is None:
+            return None
+        left = max(self.until - time.perf_counter(), 0.0)
+        return left - min(n_draws * self.seconds_per_draw, _MOST * left)
 
 
 def limited_to(max_seconds: float | None) -> AbstractContextManager[None]:

@@ -106,8 +106,9 @@ def sample(
             f"The fit has {init.result.dim} unconstrained parameters and {built.name} has "
             f"{built.dim}; give a fit of the same model with the same data."
         )
-    plan = Plan.of(built, round(_DRAWS_AN_ESS * ess), max_seconds)
-    goal = Goal(chains, float(ess), max_gradients=max_gradients, max_seconds=plan.seconds)
+    plan = Plan.of(built, max_seconds)
+    seconds = plan.left(round(_DRAWS_AN_ESS * ess))
+    goal = Goal(chains, float(ess), max_gradients=max_gradients, max_seconds=seconds)
     run = partial(
         sample_density,
         built,

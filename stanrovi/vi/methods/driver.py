@@ -62,6 +62,7 @@ def fit_density(
     settings: FamilySettings | None = None,
     max_gradients: int | None = None,
     max_seconds: float | None = None,
+    seconds_per_draw: float = 0.0,
     pareto_k: Callable[[Array], float],
     progress: TraceListener | None = None,
     names: Sequence[str] | None = None,
@@ -86,6 +87,8 @@ def fit_density(
         Budget; when it is spent the best approximation so far is returned, with status
         ``"budget"``. Gradients at the draws and of the checks behind the verdict come on top of
         it; seconds hold for everything, and where they end early there are fewer draws.
+    seconds_per_draw : float
+        What each draw costs the caller afterwards, for which part of the seconds is kept.
     pareto_k : callable
         Pareto shape of log importance ratios (n,).
     progress : callable, optional
@@ -116,7 +119,7 @@ def fit_density(
     settings = settings or FamilySettings()
     began = time.perf_counter()
     n_judged = max(n_draws, _JUDGED_DRAWS if probe else 0)
-    clock = None if max_seconds is None else Clock(max_seconds, within)
+    clock = None if max_seconds is None else Clock(max_seconds, within, seconds_per_draw)
     target = Target(density, max_gradients=max_gradients, clock=clock, reserved=n_judged)
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)]
     run = FitRun(target, streams[1], progress)
@@ -126,6 +129,8 @@ def fit_density(
     def tried(search: SearchResult) -> _Tried:
         outcome = _fitted(run, search, method, settings, clock)
         seconds = time.perf_counter() - began
+        if clock is not None:
+            clock.begin_draws(n_draws)
         draws = outcome.family.sample(n_judged, streams[2])
         evidence = _evidence(drawing, checking, outcome.family, draws, pareto_k)
         if len(evidence.x) < min(n_judged, _JUDGED_DRAWS):
