@@ -8,13 +8,14 @@ the process ends, which it does not hold up. Handing over costs about 20 microse
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
-from functools import partial
+from functools import cache, partial
 from typing import Any, Generic, TypeVar
 
 from stanrovi.target import BudgetExhausted
@@ -95,15 +96,24 @@ class Pending(Generic[T]):
         Overdue
             If it has not returned by then.
         """
-        while not self.returned_within(_period(until)):
-            if until is not None and time.perf_counter() >= until:
-                raise Overdue
+        try:
+            while not self.returned_within(_period(until)):
+                if until is not None and time.perf_counter() >= until:
+                    raise Overdue
+        except BaseException:
+            self.give_up()
+            raise
         if self._error is None:
             return self._value
         try:
             raise self._error
         finally:
             self._error = None  # it refers to this frame
+
+    def give_up(self) -> None:
+        """Wait no more."""
+        if self in _running:
+            _skip_destructors()
 
 
 def within(call: Callable[..., T], *args: object, until: float | None = None) -> T:
@@ -174,6 +184,14 @@ def _idle_worker() -> _Worker:
         return _idle.pop()
     except IndexError:
         return _Worker()
+
+
+@cache
+def _skip_destructors() -> None:
+    """Let the process end without those of C++, which crash under a call that still runs."""
+    with suppress(AttributeError, OSError):  # it is the C library of Linux that can
+        library = ctypes.CDLL(None)
+        library.on_exit(library._exit, None)
 
 
 def _period(until: float | None) -> float:

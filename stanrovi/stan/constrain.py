@@ -350,6 +350,8 @@ class _Rows:
                     thread.result()
         finally:
             self._stopped = True
+            for thread in threads:
+                thread.give_up()
         return len(self._done) if self._done.all() else int(np.argmin(self._done))
 
     def _wait(self, threads: Sequence[Pending[None]], began: float, until: float | None) -> None:
