@@ -379,10 +379,11 @@ def test_a_process_ends_in_order_though_a_call_loops_on(
     script = f"""
 import sys, time
 import stanrovi as sr
+from stanrovi.errors import StanroviError
 from stanrovi.waiting import any_running
 try:
     sr.fit({str(write("loops.stan", LOOPS[block]))!r}, seed=1, max_seconds=3)
-except sr.StanroviError as error:
+except StanroviError as error:
     print(type(error).__name__)
 print(any_running())
 sys.exit(5)
