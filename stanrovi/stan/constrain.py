@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 _BLOCK = 16
 # What is seen before more threads are started, and what a draw must cost for them to pay.
 _SECONDS_TO_MEASURE = 0.02
-_MIN_SECONDS_PER_DRAW = 50e-6
+_MIN_SECONDS_PER_DRAW = 30e-6
 # Waiting: how often the time is looked at, how late a draw may be, and how long is told of.
 _PERIOD, _LATE, _LATE_DRAWS = 0.1, 0.05, 4
 _LONG, _SECONDS_TO_TELL = 10.0, 1.0
