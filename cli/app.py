@@ -13,7 +13,7 @@ import click
 
 from stanrovi.arguments import suggestion
 from stanrovi.errors import OutputError, StanroviError
-from stanrovi_cli.signals import outcome, raise_if_stopped
+from stanrovi_cli.signals import end_beside_calls, outcome, raise_if_stopped
 
 # One module each, which holds its command as ``command``.
 COMMANDS = (
@@ -48,7 +48,9 @@ class LazyGroup(click.Group):
         run: Callable[..., Any] = super().main
         if not standalone_mode:
             return run(*args, standalone_mode=False, **extra)
-        sys.exit(_exit_code(lambda: run(*args, standalone_mode=False, **extra)))
+        code = _exit_code(lambda: run(*args, standalone_mode=False, **extra))
+        end_beside_calls(code)
+        sys.exit(code)
 
 
 def _exit_code(run: Callable[[], Any]) -> int:

@@ -81,7 +81,7 @@ def command(
         check_output_folder(inits, overwrite=overwrite)
     budget = {"max_gradients": max_gradients, "max_seconds": max_seconds}
     seed = checked_seed(seed)
-    built = loaded(model, data, engine, seed)
+    built = loaded(model, data, engine, seed, max_seconds)
     fit = run_fit(built, None, method, seed, draws, **budget)
     corrected, refusal = _resampled(fit) if resample else (None, "")
     one, refused = relabelled(fit, built) if relabel else (None, "")

@@ -127,7 +127,7 @@ budget_options = together(
     click.option(
         "--max-seconds",
         type=click.FloatRange(min=0, min_open=True),
-        help="Seconds to spend on the fit; likewise.",
+        help="Seconds to spend once the model is loaded; likewise, draws and verdict included.",
     ),
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace files that exist.")

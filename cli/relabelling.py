@@ -28,11 +28,14 @@ def relabel_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def loaded(model: str, data: Path | None, engine: Any, seed: int) -> Model:
-    """Load a model, for a run and for what follows it."""
+def loaded(
+    model: str, data: Path | None, engine: Any, seed: int, max_seconds: float | None
+) -> Model:
+    """Load a model, for a run of so many seconds and for what follows it."""
+    from stanrovi.runs.plan import limited_to
     from stanrovi.stan.model import Model
 
-    with working(f"loading {model}"):
+    with working(f"loading {model}"), limited_to(max_seconds):
         return Model(model, data, engine=engine, seed=seed)
 
 

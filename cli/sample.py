@@ -87,7 +87,7 @@ def command(
     if csv is not None:
         check_output_folder(csv, overwrite=overwrite)
     seed = checked_seed(seed)
-    built = loaded(model, data, engine, seed)
+    built = loaded(model, data, engine, seed, settings["max_seconds"])
     run = run_sample(built, None, seed, **settings)
     one, refused = relabelled(run, built) if relabel else (None, "")
     if output is not None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -122,12 +123,101 @@ class BudgetExhausted(Exception):  # noqa: N818 - control flow, not a failure
     """The gradient or time budget is spent; caught by the fit driver, never shown."""
 
 
+class Wait(Protocol):
+    """Makes a call, and gives it up when a value of ``time.perf_counter()`` has passed."""
+
+    def __call__(self, call: LogDensity, x: Array, /, *, until: float) -> tuple[Array, Array]:
+        """Return what the call returns; raises `BudgetExhausted` where it is given up."""
+
+
+# Shares of all the time: a piece of a batch at most; what is kept for the points reserved at least
+# and at most; and by how much an evaluation may be late.
+_PIECE, _KEPT, _MOST_KEPT, _LATE = 0.025, 0.05, 0.5, 0.02
+_SMALL_PIECE = 4  # points: as many as are evaluated whatever they cost
+_LATE_GRADIENTS = 8
+_LEADING_PIECES = 16  # of a batch of which the first points are wanted
+
+
+class Clock:
+    """A time by which evaluations end, and what one costs; targets of one run share it.
+
+    Batches are evaluated in pieces sized by the measured cost, so that the time is looked at in
+    between. Points are independent of each other: results do not depend on the pieces.
+
+    Parameters
+    ----------
+    seconds : float
+        From now on.
+    wait : callable
+        Makes each evaluation.
+    seconds_per_draw : float
+        What a draw costs beyond the evaluations, afterwards.
+
+    Attributes
+    ----------
+    overdue : bool
+        Whether an evaluation was given up.
+    """
+
+    def __init__(self, seconds: float, wait: Wait, seconds_per_draw: float = 0.0) -> None:
+        self._seconds, self._wait, self._per_draw = seconds, wait, seconds_per_draw
+        self._cost: float | None = None
+        self._until = time.perf_counter() + seconds
+        self._afterwards = 0.0
+        self.overdue = False
+
+    def begin_draws(self, n: int) -> None:
+        """Keep time for what n draws cost afterwards, up to half of what is left."""
+        left = max(self._until - time.perf_counter(), 0.0)
+        self._afterwards = min(n * self._per_draw, left / 2)
+
+    def piece(self, n: int, reserved: int) -> int:
+        """How many of n points to evaluate before the time is looked at again; 0 if it is over.
+
+        Parameters
+        ----------
+        n : int
+        reserved : int
+            Points to be evaluated afterwards, for which time must be kept.
+        """
+        left = self._end(reserved) - time.perf_counter()
+        if left <= 0:
+            return 0
+        if self._cost is None:
+            return 1
+        affordable = min(left, _PIECE * self._seconds) / max(self._cost, 1e-9)
+        return min(n, max(_SMALL_PIECE, int(affordable)))
+
+    def evaluate(self, density: LogDensity, x: Array, reserved: int) -> tuple[Array, Array]:
+        """Evaluate a piece, and learn what it costs."""
+        cost, began = self._cost or 0.0, time.perf_counter()
+        over = max(self._end(reserved), began + len(x) * cost)
+        late = max(_LATE * self._seconds, _LATE_GRADIENTS * cost)
+        try:
+            evaluated = self._wait(density, x, until=over + late)
+        except BudgetExhausted:
+            self.overdue = True
+            raise
+        latest = (time.perf_counter() - began) / len(x)
+        self._cost = latest if self._cost is None else (self._cost + latest) / 2
+        return evaluated
+
+    def _end(self, reserved: int) -> float:
+        """When to stop, for time to be left for the points reserved and what comes afterwards."""
+        if not reserved:
+            return self._until - self._afterwards
+        needed = reserved * ((self._cost or 0.0) + self._per_draw)
+        least, most = _KEPT * self._seconds, _MOST_KEPT * self._seconds
+        return self._until - min(max(needed, least), most)
+
+
 @dataclass
 class _Ledger:
     """What has been spent, by stage, and what may be; targets made of one another share it."""
 
     max_gradients: int | None
-    deadline: float | None
+    clock: Clock | None
+    reserved: int = 0
     n_gradients: int = 0
     n_rejections: int = 0
     density_seconds: float = 0.0
@@ -140,8 +230,13 @@ class _Ledger:
         """Let n evaluations begin, if the budget covers them."""
         if self.max_gradients is not None and self.n_gradients + n > self.max_gradients:
             raise BudgetExhausted
-        if self.deadline is not None and time.perf_counter() > self.deadline:
-            raise BudgetExhausted
+
+    def add(self, n: int, n_rejected: int, seconds: float) -> None:
+        """Write down evaluations."""
+        self.density_seconds += seconds
+        self.n_gradients += n
+        self.gradients[self.stage] = self.gradients.get(self.stage, 0) + n
+        self.n_rejections += n_rejected
 
     def enter(self, stage: str) -> str:
         """Count what follows under a stage; gives the one before."""
@@ -163,15 +258,45 @@ class _Metered:
         return self.density.dim
 
     def log_density_gradient(self, x: Array, /) -> tuple[Array, Array]:
-        ledger, n = self.ledger, len(x)
-        ledger.admit(n)
+        self.ledger.admit(len(x))
+        if self.ledger.clock is None:
+            return self._evaluated(self.density.log_density_gradient, x)
+        value, gradient = self.leading(x, self.ledger.clock, 0, len(x))
+        if len(value) < len(x):
+            raise BudgetExhausted
+        return value, gradient
+
+    def leading(self, x: Array, clock: Clock, least: int, most: int) -> tuple[Array, Array]:
+        """Evaluate the first points, until the time is over; at least some, in pieces."""
+        reserved = self.ledger.reserved
+        evaluate = partial(self._piece, clock, reserved)
+        pieces: list[tuple[Array, Array]] = []
+        done, n = 0, len(x)
+        while done < n:
+            size = clock.piece(min(n - done, most), reserved) or min(least - done, n - done)
+            if size <= 0:
+                break
+            try:
+                pieces.append(self._evaluated(evaluate, x[done : done + size]))
+            except BudgetExhausted:
+                break
+            done += size
+        if len(pieces) == 1:
+            return pieces[0]
+        if not pieces:
+            return np.empty(0), np.empty((0, self.dim))
+        values, gradients = zip(*pieces, strict=True)
+        return np.concatenate(values), np.concatenate(gradients)
+
+    def _piece(self, clock: Clock, reserved: int, x: Array) -> tuple[Array, Array]:
+        return clock.evaluate(self.density.log_density_gradient, x, reserved)
+
+    def _evaluated(self, evaluate: LogDensity, x: Array) -> tuple[Array, Array]:
         start = time.perf_counter()
-        value, gradient = self.density.log_density_gradient(x)
-        ledger.density_seconds += time.perf_counter() - start
-        ledger.n_gradients += n
-        ledger.gradients[ledger.stage] = ledger.gradients.get(ledger.stage, 0) + n
+        value, gradient = evaluate(x)
+        seconds = time.perf_counter() - start
         value, gradient, n_rejected = _with_rejections(value, gradient)
-        ledger.n_rejections += n_rejected
+        self.ledger.add(len(x), n_rejected, seconds)
         return value, gradient
 
 
@@ -196,8 +321,10 @@ class Target:
         The log density to evaluate.
     max_gradients : int, optional
         Evaluations allowed before `BudgetExhausted` is raised.
-    deadline : float, optional
-        Value of ``time.perf_counter()`` after which `BudgetExhausted` is raised.
+    clock : Clock, optional
+        `BudgetExhausted` is raised when its time is over.
+    reserved : int
+        Points that another target evaluates afterwards, for which time is kept.
 
     Attributes
     ----------
@@ -209,9 +336,10 @@ class Target:
         density: Density,
         *,
         max_gradients: int | None = None,
-        deadline: float | None = None,
+        clock: Clock | None = None,
+        reserved: int = 0,
     ) -> None:
-        self._ledger = _Ledger(max_gradients, deadline)
+        self._ledger = _Ledger(max_gradients, clock, reserved)
         self._density: _Metered | Composed = _Metered(density, self._ledger)
         self.dim = density.dim
 
@@ -290,6 +418,26 @@ class Target:
             return evaluated
         # What the program accepts can still be beyond numbers once it is composed.
         return _with_rejections(*evaluated)[:2]
+
+    def leading(self, x: Array, least: int) -> tuple[Array, Array]:
+        """Evaluate the first points of a batch, as many as the time allows, counting them.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n, dim)
+        least : int
+            Points that are evaluated even when the time is over.
+
+        Returns
+        -------
+        log_density : ndarray, shape (m,)
+        gradient : ndarray, shape (m, dim)
+        """
+        clock, density = self._ledger.clock, self._density
+        if clock is None or not isinstance(density, _Metered):
+            return self.log_density_gradient(x)
+        x = np.ascontiguousarray(x, dtype=np.float64)
+        return density.leading(x, clock, least, -(-len(x) // _LEADING_PIECES))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """Targets count, reject and budget; densities compose."""
 
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from stanrovi.densities import FunctionDensity, normal_mixture
 from stanrovi.families.axes import DenseAxes
 from stanrovi.families.maps import SplineMap, stack
 from stanrovi.families.product import Product
-from stanrovi.target import BudgetExhausted, Composed, Target
+from stanrovi.target import BudgetExhausted, Clock, Composed, Target
 
 P = gaussian([1.0, -1.0], covariance_of(2, 9.0))
 Q = gaussian([0.0, 0.0], np.eye(2))
@@ -120,3 +121,90 @@ def test_masses_of_a_mixture_are_its_weights():
     )
     mass = density.masses(x[:, None])
     np.testing.assert_allclose(mass, [0.3, 0.7], atol=4 * np.sqrt(0.21 / 20_000))
+
+
+class Costly:
+    """A standard normal whose evaluations move a clock that stands still else."""
+
+    dim = 3
+
+    def __init__(self, seconds):
+        self.now, self.seconds, self.batches = 100.0, seconds, []
+
+    def perf_counter(self):
+        return self.now
+
+    def log_density_gradient(self, x):
+        self.now += self.seconds * len(x)
+        self.batches.append(len(x))
+        return -0.5 * (x**2).sum(axis=1), -x
+
+
+def here(call, x, *, until):
+    return call(x)
+
+
+@pytest.fixture(params=[1e-5, 0.02, 0.7])
+def costly(request, monkeypatch):
+    density = Costly(request.param)
+    monkeypatch.setattr("stanrovi.target.time", density)
+    return density
+
+
+def spend(target):
+    """Evaluate batches of all sizes until the budget is spent."""
+    rng = np.random.default_rng(5)
+    with suppress(BudgetExhausted):
+        while True:
+            x = rng.standard_normal((rng.integers(1, 3000), 3))
+            np.testing.assert_array_equal(target.log_density_gradient(x)[1], -x)
+
+
+def test_seconds_hold_whatever_a_gradient_costs(costly):
+    target = Target(costly, clock=Clock(10.0, here))
+    spend(target)
+    spent = costly.now - 100.0
+    assert 10.0 <= spent <= 10.0 * 1.03 + 4 * costly.seconds
+    assert target.n_gradients == sum(costly.batches)
+    assert costly.batches[0] == 1  # what an evaluation costs is not known yet
+    if costly.seconds == 1e-5:  # and then it is: as many as fit
+        assert max(costly.batches) > 2000
+
+
+def test_time_is_kept_for_the_points_to_come(costly):
+    clock = Clock(100.0, here, seconds_per_draw=0.01)
+    spend(Target(costly, clock=clock, reserved=1000))
+    kept = min(max(1000 * (costly.seconds + 0.01), 5.0), 50.0)
+    assert costly.now - 100.0 == pytest.approx(100.0 - kept, abs=2.6 + 4 * costly.seconds)
+    clock.begin_draws(1000)
+    later = min(10.0, kept / 2)
+    drawing = Target(costly, clock=clock)
+    value, gradient = drawing.leading(np.ones((1000, 3)), 8)
+    np.testing.assert_array_equal(value, -1.5)
+    np.testing.assert_array_equal(gradient, -1.0)
+    assert len(value) == min(1000, drawing.n_gradients)
+    assert costly.now - 100.0 <= 100.0 - later + 2.6 + 4 * costly.seconds
+    if costly.seconds <= 0.02:
+        assert len(value) == 1000
+
+
+def test_a_few_points_are_evaluated_though_the_time_is_over(costly):
+    target = Target(costly, clock=Clock(0.0, here))
+    value, _ = target.leading(np.ones((50, 3)), 8)
+    assert len(value) == 8
+    assert len(Target(costly).leading(np.ones((50, 3)), 8)[0]) == 50  # no clock, no end
+
+
+def test_an_evaluation_that_is_given_up_ends_the_batch(costly):
+    def giving_up(call, x, *, until):
+        if len(costly.batches) == 3:
+            raise BudgetExhausted
+        return call(x)
+
+    clock = Clock(1e6, giving_up)
+    target = Target(costly, clock=clock)
+    value, _ = target.leading(np.ones((1600, 3)), 8)
+    assert len(value) == target.n_gradients == 1 + 2 * 100
+    assert clock.overdue
+    with pytest.raises(BudgetExhausted):
+        target.log_density_gradient(np.ones((1, 3)))

@@ -13,6 +13,8 @@ from stanrovi.stan.model import Model
 from stanrovi.target import Array
 from stanrovi.vi.facts import FitFacts
 
+_ENOUGH = 100  # draws of a chain; fewer are not worth the loss of the others
+
 
 def record(
     model: Model,
@@ -73,8 +75,66 @@ def constrained(model: Model, x: Array, *, seed: int) -> dict[str, Array]:
 
     ``seed`` is that of random numbers in generated quantities.
     """
-    values = model.constrain(x.reshape(-1, model.dim), seed=seed)
+    return _shaped(model.constrain(_flat(x), seed=seed), len(x))
+
+
+def constrained_until(
+    model: Model, x: Array, until: float | None, *, seed: int
+) -> tuple[dict[str, Array], int, str]:
+    """Stan's variables at unconstrained points, as far as the time allows.
+
+    Parameters
+    ----------
+    model : Model
+    x : ndarray, shape (chain, draw, dim)
+    until : float or None
+        Value of ``time.perf_counter()``; no limit if None.
+    seed : int
+        Of random numbers in generated quantities.
+
+    Returns
+    -------
+    values : dict of str to ndarray, shape (chain, m, *shape)
+    m : int
+        Draws of each chain that are left. Where they would be too few all are, and what is
+        computed from the parameters is NaN in most.
+    note : str
+        What the budget did not cover; empty where it covered all.
+    """
+    if until is None:
+        return constrained(model, x, seed=seed), x.shape[1], ""
+    done = model.constrain(_flat(x), seed=seed, until=until)
+    chains, n = x.shape[:2]
+    m = len(done[model.parameters[0]]) // chains
+    values = _shaped({name: v[: m * chains] for name, v in done.items()}, chains)
+    ended = "The budget ran out while transformed parameters and generated quantities were computed"
+    if m == n:
+        return values, n, ""
+    if m >= _ENOUGH:
+        return values, m, f"{ended}: {_told(chains, m)} of {_told(chains, n)} draws are left."
+    whole = _shaped(model.constrain_parameters(_flat(x)), chains)
+    for name, v in values.items():
+        if name not in whole:
+            whole[name] = np.full((chains, n, *v.shape[2:]), np.nan)
+            whole[name][:, :m] = v
+    most = f" but for the first {_told(chains, m)} draws" if m else ""
+    return whole, n, f"{ended}: they are NaN{most}."
+
+
+def _told(chains: int, draws: int) -> str:
+    return f"{draws:,}" if chains == 1 else f"{chains} x {draws:,}"
+
+
+def _flat(x: Array) -> Array:
+    """First draws of all chains first, since what ends early has done the first."""
+    return x.swapaxes(0, 1).reshape(-1, x.shape[2])
+
+
+def _shaped(values: Mapping[str, Array], chains: int) -> dict[str, Array]:
+    """Undo `_flat`."""
     return {
-        name: np.asarray(v, dtype=np.float64).reshape(*x.shape[:2], *v.shape[1:])
+        name: np.ascontiguousarray(
+            np.asarray(v, dtype=np.float64).reshape(-1, chains, *v.shape[1:]).swapaxes(0, 1)
+        )
         for name, v in values.items()
     }

@@ -10,7 +10,8 @@ from stanrovi.diagnostics.statistics import mixing, psis_khat
 from stanrovi.draws import Draws, nan_variables, require_finite
 from stanrovi.errors import DensityError, UsageError
 from stanrovi.runs.guard import guarded
-from stanrovi.runs.record import constrained, record
+from stanrovi.runs.plan import Plan, limited_to
+from stanrovi.runs.record import constrained_until, record
 from stanrovi.runs.sample_run import SampleRun
 from stanrovi.samplers.bridge import LogRatio
 from stanrovi.samplers.by_fit import Report, Sampled, sample_density
@@ -18,10 +19,12 @@ from stanrovi.samplers.mixing import Goal
 from stanrovi.samplers.trust import doubts, support
 from stanrovi.stan.data import DataSource
 from stanrovi.stan.model import Model, ModelSource, as_model
+from stanrovi.target import Array
 from stanrovi.vi.methods.driver import fit_density
 from stanrovi.vi.result import FitResult
 
 _MOST_GRADIENTS = 500_000
+_DRAWS_AN_ESS = 1.5  # that chains will need, to plan by
 _FIT_DRAWS = 512  # of the fit, which chains only start from
 
 
@@ -71,6 +74,7 @@ def sample(
     max_gradients : int
         Budget, everything counted.
     max_seconds : float, optional
+        For everything once the model is loaded; see `stanrovi.fit`.
     progress : callable, optional
         Takes a few words on what is done now.
 
@@ -95,13 +99,16 @@ def sample(
         raise UsageError(f"ess must be at least 1, not {ess}.")
     if max_seconds is not None and not max_seconds > 0:
         raise UsageError(f"max_seconds must be positive, not {max_seconds}.")
-    built = as_model(model, data)
+    with limited_to(max_seconds):
+        built = as_model(model, data)
     if init is not None and init.result.dim != built.dim:
         raise UsageError(
             f"The fit has {init.result.dim} unconstrained parameters and {built.name} has "
             f"{built.dim}; give a fit of the same model with the same data."
         )
-    goal = Goal(chains, float(ess), max_gradients=max_gradients, max_seconds=max_seconds)
+    plan = Plan.of(built, max_seconds)
+    seconds = plan.left(round(_DRAWS_AN_ESS * ess))
+    goal = Goal(chains, float(ess), max_gradients=max_gradients, max_seconds=seconds)
     run = partial(
         sample_density,
         built,
@@ -119,9 +126,13 @@ def sample(
     reasons = doubts(result, goal)
     reason = " ".join(reasons) if reasons else support(result, goal)
     evidence, note = _evidence(built, result)
-    draws = _draws(built, result, seed, trusted=not reasons, reason=reason, evidence=evidence)
-    names = nan_variables(draws.posterior)
-    warnings = (f"{', '.join(names)} hold NaN, as computed by the program",) if names else ()
+    values, n, short = constrained_until(built, result.trace.x, plan.until, seed=seed)
+    draws = _draws(
+        built, result, values, n, seed, trusted=not reasons, reason=reason, evidence=evidence
+    )
+    warnings = (short,) if short else ()
+    if not short and (names := nan_variables(values)):
+        warnings = (f"{', '.join(names)} hold NaN, as computed by the program",)
     return SampleRun(
         draws=draws,
         result=result,
@@ -167,10 +178,18 @@ def _evidence(model: Model, result: Sampled) -> tuple[LogRatio, str]:
 
 
 def _draws(
-    model: Model, result: Sampled, seed: int, *, trusted: bool, reason: str, evidence: LogRatio
+    model: Model,
+    result: Sampled,
+    values: dict[str, Array],
+    n: int,
+    seed: int,
+    *,
+    trusted: bool,
+    reason: str,
+    evidence: LogRatio,
 ) -> Draws:
+    """Record the first n draws of each chain, of which the values are known."""
     trace = result.trace
-    values = constrained(model, trace.x, seed=seed)
     require_finite(values, model.parameters, DensityError, f"the draws of {model.name}")
     return record(
         model,
@@ -178,8 +197,8 @@ def _draws(
         values,
         engine=model.engine,
         seed=seed,
-        unconstrained=trace.x,
-        sample_stats=trace.sample_stats(),
+        unconstrained=trace.x[:, :n],
+        sample_stats={name: values[:, :n] for name, values in trace.sample_stats().items()},
         attrs={
             "kernel": result.kernel,
             "iter_warmup": result.n_warm_up,

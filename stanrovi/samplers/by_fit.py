@@ -29,9 +29,10 @@ from stanrovi.samplers.starts import chosen
 from stanrovi.samplers.tempering import TUNING, Tempering, tuning_gradients
 from stanrovi.samplers.trace import Trace, chained
 from stanrovi.scalars import Scalars
-from stanrovi.target import Array, BudgetExhausted, Density, Target
+from stanrovi.target import Array, BudgetExhausted, Clock, Density, Target
 from stanrovi.vi.checks.basins import lost_modes
 from stanrovi.vi.result import FitResult
+from stanrovi.waiting import within
 
 _REPAIRS = 2  # times that a fit is made anew with the modes it lacks
 # Of what is left of a budget, that the first fit may take, and each further one or look.
@@ -255,9 +256,9 @@ class _Run:
     def target(self, share: float = 1.0) -> Target:
         """Give a target that may spend a share of what is left."""
         gradients, seconds = self.left()
-        deadline = None if seconds is None else time.perf_counter() + share * seconds
+        clock = None if seconds is None else Clock(share * seconds, within)
         most = None if gradients is None else max(1, int(share * gradients))
-        return Target(self.density, max_gradients=most, deadline=deadline)
+        return Target(self.density, max_gradients=most, clock=clock)
 
     def fit(self, fitter: Fitter, known: FitResult | None, attempt: int) -> FitResult:
         """Fit with a share of what is left."""

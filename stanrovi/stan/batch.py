@@ -4,7 +4,8 @@ The client's own method costs 8-27 microseconds of Python per gradient. Here
 the library's function is called directly on addresses inside contiguous
 arrays, which costs about one. Each call releases the interpreter lock, so
 threads help once a gradient outweighs that one microsecond. Points are
-independent of each other: results do not depend on the number of threads.
+independent of each other: results do not depend on the number of threads. The
+main thread only waits for them, so that Ctrl-C ends an evaluation that hangs.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from __future__ import annotations
 import ctypes
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stanrovi.target import Array
+from stanrovi.waiting import at_once, within
 
 if TYPE_CHECKING:
     from bridgestan import StanModel
@@ -73,10 +75,8 @@ class BatchEvaluator:
         self._function = _GRADIENT(("bs_log_density_gradient", client.stanlib))
         self._messages = Messages(client)
         if max_threads is None:
-            max_threads = _processors() if supports_threads(client) else 1
+            max_threads = processors() if supports_threads(client) else 1
         self._max_threads = max_threads
-        self._pool: ThreadPoolExecutor | None = None
-        self._pool_process = 0
         self._measured_points = self._measured_batches = 0
         self._least_cost = np.inf
         self.seconds_per_gradient: float | None = None
@@ -106,7 +106,7 @@ class BatchEvaluator:
         if threads is None:
             threads = self.threads(x.shape[0])
         if threads == 1:
-            self._evaluate_measured(x, log_density, gradient)
+            within(self._evaluate_measured, x, log_density, gradient)
         else:
             self._evaluate_threaded(x, log_density, gradient, threads)
         return _with_rejections(log_density, gradient)
@@ -135,23 +135,14 @@ class BatchEvaluator:
     def _evaluate_threaded(
         self, x: Array, log_density: Array, gradient: Array, threads: int
     ) -> None:
-        pool = self._own_pool()
         edges = np.linspace(0, x.shape[0], threads + 1).astype(int)
         parts = [slice(a, b) for a, b in pairwise(edges)]
-        others = [
-            pool.submit(self._evaluate_slice, x[part], log_density[part], gradient[part])
-            for part in parts[1:]
-        ]
-        self._evaluate_slice(x[parts[0]], log_density[parts[0]], gradient[parts[0]])
-        for other in others:
-            other.result()
-
-    def _own_pool(self) -> ThreadPoolExecutor:
-        # A fork copies the pool without its threads; work given to it would never end.
-        if self._pool is None or self._pool_process != os.getpid():
-            self._pool = ThreadPoolExecutor(self._max_threads, "stanrovi-gradient")
-            self._pool_process = os.getpid()
-        return self._pool
+        at_once(
+            *(
+                partial(self._evaluate_slice, x[part], log_density[part], gradient[part])
+                for part in parts
+            )
+        )
 
     def _evaluate_slice(self, x: Array, log_density: Array, gradient: Array) -> None:
         """Evaluate contiguous rows on this thread."""
@@ -189,7 +180,8 @@ def supports_threads(client: StanModel) -> bool:
     return "STAN_THREADS=true" in client.model_info()
 
 
-def _processors() -> int:
+def processors() -> int:
+    """Processors available to this process."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -14,13 +16,23 @@ from stanio.reshape import Variable, VariableType
 
 from stanrovi.draws import nan_variables
 from stanrovi.errors import DataError
-from stanrovi.stan.batch import Messages
+from stanrovi.stan.batch import Messages, processors, supports_threads
 from stanrovi.target import Array
+from stanrovi.waiting import Pending, within
 
 if TYPE_CHECKING:
     from bridgestan import StanModel
 
 logger = logging.getLogger(__name__)
+
+# Draws that share one stream of random numbers, whatever the number of threads.
+_BLOCK = 16
+# What is seen before more threads are started, and what a draw must cost for them to pay.
+_SECONDS_TO_MEASURE = 0.02
+_MIN_SECONDS_PER_DRAW = 30e-6
+# Waiting: how often the time is looked at, how late a draw may be, and how long is told of.
+_PERIOD, _LATE, _LATE_DRAWS = 0.1, 0.05, 4
+_LONG, _SECONDS_TO_TELL = 10.0, 1.0
 
 _DROPPED = ("generated quantities", "transformed parameters", "model")
 
@@ -116,6 +128,11 @@ class Constrainer:
         generated quantities.
     n_columns : int
         Numbers in one constrained draw.
+
+    Notes
+    -----
+    Draws come in blocks, each with random numbers of its own, so that generated quantities do not
+    depend on the number of threads.
     """
 
     def __init__(self, client: StanModel, reduce: Callable[..., StanModel] | None = None) -> None:
@@ -125,6 +142,7 @@ class Constrainer:
         self._constrain = _CONSTRAIN(("bs_param_constrain", client.stanlib))
         self._unconstrain = _UNCONSTRAIN(("bs_param_unconstrain", client.stanlib))
         self._messages = Messages(client)
+        self._max_threads = processors() if supports_threads(client) else 1
         column_names = client.param_names(include_tp=True, include_gq=True)
         self.n_columns = len(column_names)
         widths = client.param_num(include_tp=True), client.param_num()
@@ -136,7 +154,7 @@ class Constrainer:
         self.parameters = variables(client.param_names())
         self.variables = variables(column_names)
 
-    def constrain(self, x: Array, seed: int) -> dict[str, Array]:
+    def constrain(self, x: Array, seed: int, *, until: float | None = None) -> dict[str, Array]:
         """Constrained draws with transformed parameters and generated quantities.
 
         Parameters
@@ -145,53 +163,77 @@ class Constrainer:
             Unconstrained points.
         seed : int
             Seed of random numbers in generated quantities.
+        until : float, optional
+            Value of ``time.perf_counter()`` at which to end.
 
         Returns
         -------
-        dict of str to ndarray, shape (n, *shape)
-            Quantities whose computation threw are NaN in that draw.
+        dict of str to ndarray, shape (m, *shape)
+            Of the first points, of all without ``until``. Quantities whose computation threw are
+            NaN in that draw.
         """
-        x = np.ascontiguousarray(x, dtype=np.float64)
-        out = np.full((x.shape[0], self.n_columns), np.nan)
-        message = ctypes.c_void_p()
-        rng = self._client.new_rng(seed)
-        failures, reason = 0, ""
-        at, to = _addresses(x), _addresses(out)
-        for i in range(x.shape[0]):
-            text = self._call(self._client, (True, True), at[i], to[i], rng.ptr, message)
-            if text:
-                self._constrain_partly(at[i], to[i], out[i], message)
-                failures, reason = failures + 1, text
+        rows = self._rows(x, seed)
+        n = rows.fill(self._max_threads, until)
+        # A row that was given up may still be written.
+        out = rows.out if n == len(rows.out) else rows.out[:n].copy()
+        failures = [i for i in list(rows.reasons) if i < n]
         if failures:
             logger.warning(
                 "transformed parameters or generated quantities failed in %d of %d draws and are "
-                "NaN there; the last reason: %s", failures, x.shape[0], reason,
+                "NaN there; the last reason: %s", len(failures), n, rows.reasons[max(failures)],
             )  # fmt: skip
         values = split(out, self.variables)
         if not failures and (names := nan_variables(values)):
             logger.warning("the program computes NaN in draws of %s", ", ".join(names))
         return values
 
+    def seconds_per_draw(self, x: Array, until: float) -> float:
+        """Measure what one constrained draw costs at a point (dim,); infinite if not told by then.
+
+        Parameters
+        ----------
+        x : ndarray, shape (dim,)
+        until : float
+            Value of ``time.perf_counter()``.
+        """
+        least = float("inf")
+        for _ in range(2):  # the first pays for cold caches
+            rows, began = self._rows(x[None], 0), time.perf_counter()
+            if began > until or not rows.fill(1, until):
+                break
+            least = min(least, time.perf_counter() - began)
+        return least
+
+    def _rows(self, x: Array, seed: int) -> _Rows:
+        x = np.ascontiguousarray(x, dtype=np.float64)
+        return _Rows(self._constrain_row, self._client.new_rng, x, self.n_columns, seed)
+
     def parameters_at(self, x: Array) -> dict[str, Array]:
         """Constrained parameters at points x (n, dim); NaN where that fails, without a word."""
-        x = np.ascontiguousarray(x, dtype=np.float64)
+        return within(self._parameters_at, np.ascontiguousarray(x, dtype=np.float64))
+
+    def _parameters_at(self, x: Array) -> dict[str, Array]:
         include, width, dropped = self._fallbacks[1]
         client = self._without(dropped) if width < self.n_columns else self._client
         out = np.full((x.shape[0], width), np.nan)
         message = ctypes.c_void_p()
-        at, to = _addresses(x), _addresses(out)
-        for i in range(x.shape[0]):
-            if self._call(client, include, at[i], to[i], None, message):
+        rows = zip(_addresses(x), _addresses(out), strict=True)
+        for i, (point, row) in enumerate(rows):
+            if self._call(client, include, point, row, None, message):
                 out[i] = np.nan
         return split(out, self.parameters)
 
-    def _constrain_partly(self, at: int, to: int, out: Array, message: ctypes.c_void_p) -> None:
-        """Fill one row, out, at address to, with what can be computed where not everything can."""
+    def _constrain_row(
+        self, point: int, row: int, rng: Any, message: ctypes.c_void_p
+    ) -> tuple[str, int]:
+        """Fill a row with what can be computed; what went wrong, and how much is filled."""
+        reason = self._call(self._client, (True, True), point, row, rng.ptr, message)
+        if not reason:
+            return "", self.n_columns
         for include, width, dropped in self._fallbacks:
-            if not self._call(self._without(dropped), include, at, to, None, message):
-                out[width:] = np.nan
-                return
-        out[:] = np.nan
+            if not self._call(self._without(dropped), include, point, row, None, message):
+                return reason, width
+        return reason, 0
 
     def _without(self, dropped: tuple[str, ...]) -> StanModel:
         """Give the model without blocks, where the engine would evaluate them unasked."""
@@ -201,13 +243,14 @@ class Constrainer:
         self,
         client: StanModel,
         include: tuple[bool, bool],
-        at: int,
-        to: int,
+        point: int,
+        row: int,
         rng: Any,
         message: ctypes.c_void_p,
     ) -> str:
-        """Constrain the point at one address to another; return what went wrong."""
-        failed = self._constrain(client.model, *include, at, to, rng, ctypes.addressof(message))
+        """Constrain the point at one address into the row at another."""
+        address = ctypes.addressof(message)
+        failed = self._constrain(client.model, *include, point, row, rng, address)
         return (self._messages.take(message) or "no reason given") if failed else ""
 
     def unconstrain(self, values: Mapping[str, Any]) -> Array:
@@ -260,9 +303,11 @@ class Constrainer:
         flat = np.ascontiguousarray(np.concatenate(columns, axis=1), dtype=np.float64)
         out = np.empty((flat.shape[0], self._dim))
         message = ctypes.c_void_p()
-        at, to = _addresses(flat), _addresses(out)
         for i in range(flat.shape[0]):
-            failed = self._unconstrain(self._client.model, at[i], to[i], ctypes.addressof(message))
+            failed = self._unconstrain(
+                self._client.model, flat[i].ctypes.data, out[i].ctypes.data,
+                ctypes.addressof(message),
+            )  # fmt: skip
             if failed:
                 return out, self._messages.take(message) or "no reason given"
             if not np.isfinite(out[i]).all():
@@ -270,10 +315,101 @@ class Constrainer:
         return out, ""
 
 
-def _addresses(rows: Array) -> list[int]:
-    """Where each row begins; asking NumPy row by row would take as long as the model."""
-    first, width = rows.ctypes.data, rows.shape[1] * rows.itemsize
-    return [first + i * width for i in range(rows.shape[0])]
+class _Rows:
+    """Draws on their way to be constrained: threads take blocks of them until none is left."""
+
+    def __init__(
+        self,
+        row: Callable[[int, int, Any, ctypes.c_void_p], tuple[str, int]],
+        new_rng: Callable[[int], Any],
+        x: Array,
+        n_columns: int,
+        seed: int,
+    ) -> None:
+        self._row, self._new_rng, self._x = row, new_rng, x
+        self.out = np.full((len(x), n_columns), np.nan)
+        self.reasons: dict[int, str] = {}  # of rows that are not whole
+        starts = range(0, len(x), _BLOCK)
+        seeds = np.random.SeedSequence(seed).generate_state(len(starts))
+        self._blocks = deque(zip(starts, seeds.tolist(), strict=True))
+        self._done = np.zeros(len(x), bool)
+        self._stopped = False
+
+    def fill(self, max_threads: int, until: float | None) -> int:
+        """Constrain until all is done, or the time is over; tell how many of the first are."""
+        began = time.perf_counter()
+        late = _SECONDS_TO_MEASURE if until is None else min(_SECONDS_TO_MEASURE, until - began)
+        threads = [Pending(self._work)]
+        try:
+            if not threads[0].returned_within(late):
+                if self._cost(began, 1) > _MIN_SECONDS_PER_DRAW:
+                    threads += [Pending(self._work) for _ in range(max_threads - 1)]
+                self._wait(threads, began, until)
+            for thread in threads:
+                if thread.returned_within(0):
+                    thread.result()
+        finally:
+            self._stopped = True
+            for thread in threads:
+                thread.give_up()
+        return len(self._done) if self._done.all() else int(np.argmin(self._done))
+
+    def _wait(self, threads: Sequence[Pending[None]], began: float, until: float | None) -> None:
+        told = False
+        for thread in threads:
+            while not thread.returned_within(_PERIOD if until is None else self._left(until)):
+                now, cost = time.perf_counter(), self._cost(began, len(threads))
+                if until is not None and now > until:
+                    self._stopped = True
+                    late = _LATE_DRAWS * cost if self._done.any() else 0.0
+                    if now > until + max(_LATE, late):
+                        return
+                elif not told and now - began > _SECONDS_TO_TELL and self._done.any():
+                    told = True
+                    self._tell(cost / len(threads), until)
+
+    @staticmethod
+    def _left(until: float) -> float:
+        return min(_PERIOD, max(until - time.perf_counter(), _PERIOD / 10))
+
+    def _cost(self, began: float, threads: int) -> float:
+        """Seconds of one draw on one thread, so far."""
+        return threads * (time.perf_counter() - began) / max(int(self._done.sum()), 1)
+
+    def _tell(self, cost: float, until: float | None) -> None:
+        """Say how long it will take, if long."""
+        seconds = cost * (len(self._done) - int(self._done.sum()))
+        if until is not None:
+            seconds = min(seconds, until - time.perf_counter())
+        if seconds > _LONG:
+            logger.warning(
+                "transformed parameters and generated quantities take %.2g s a draw, about %.0f s "
+                "more for up to %d draws", cost, seconds, len(self._done),
+            )  # fmt: skip
+
+    def _work(self) -> None:
+        message = ctypes.c_void_p()
+        while True:
+            try:
+                start, seed = self._blocks.popleft()
+            except IndexError:
+                return
+            rng, rows = self._new_rng(seed), slice(start, start + _BLOCK)
+            places = zip(_addresses(self._x[rows]), _addresses(self.out[rows]), strict=True)
+            for i, (point, row) in enumerate(places, start):
+                if self._stopped:
+                    return
+                reason, width = self._row(point, row, rng, message)
+                if reason:
+                    self.reasons[i] = reason
+                    self.out[i, width:] = np.nan
+                self._done[i] = True
+
+
+def _addresses(rows: Array) -> range:
+    """Where each row (n, k) of contiguous ones begins; each must have something in it."""
+    first = rows.ctypes.data
+    return range(first, first + rows.nbytes, 8 * rows.shape[1])
 
 
 def _parameter(name: str, variable: Variable, values: Mapping[str, Any]) -> Array:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from stanrovi.errors import DataError, ModelError, UsageError
 from stanrovi.stan.cache import compiled
 from stanrovi.stan.program import Program
+from stanrovi.waiting import Overdue, within
 
 if TYPE_CHECKING:
     from bridgestan import StanModel
@@ -163,10 +164,22 @@ def translate(program: Program) -> str:
 
 
 def construct(make: Callable[[], T]) -> T:
-    """Build a model of an engine; its warnings (a version that differs) go to the log."""
+    """Build a model of an engine; its warnings (a version that differs) go to the log.
+
+    Raises
+    ------
+    ModelError
+        If that takes longer than it may; see `stanrovi.waiting.limited`.
+    """
     with _recording, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model = make()
+        try:
+            model = within(make)
+        except Overdue:
+            raise ModelError(
+                "The budget ran out while the program was loaded with its data, which runs its "
+                "transformed data block: it takes long, or loops for ever. Allow more seconds."
+            ) from None
     for warning in caught:
         logger.warning("%s", warning.message)
     return model

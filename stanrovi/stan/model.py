@@ -216,7 +216,7 @@ class Model:
         """
         return self._evaluator.evaluate(x)
 
-    def constrain(self, x: Array, *, seed: int) -> dict[str, Array]:
+    def constrain(self, x: Array, *, seed: int, until: float | None = None) -> dict[str, Array]:
         """Stan's variables at unconstrained points.
 
         Parameters
@@ -225,15 +225,32 @@ class Model:
             Unconstrained points.
         seed : int
             Seed of random numbers in generated quantities.
+        until : float, optional
+            Value of ``time.perf_counter()`` at which to end.
 
         Returns
         -------
-        dict of str to ndarray, shape (n, *shape)
+        dict of str to ndarray, shape (m, *shape)
             Parameters, transformed parameters and generated quantities in
             declaration order. NaN where their computation threw, which is logged
-            with its count.
+            with its count. Of all n points, or of the first that were done in time.
         """
-        return self._constrainer.constrain(x, seed)
+        return self._constrainer.constrain(x, seed, until=until)
+
+    def constrain_parameters(self, x: Array) -> dict[str, Array]:
+        """Parameters alone at unconstrained points x (n, dim), without what is computed of them."""
+        return self._constrainer.parameters_at(x)
+
+    def seconds_per_draw(self, until: float) -> float:
+        """Measure what one draw of all ``variables`` costs; infinite if it takes too long.
+
+        Parameters
+        ----------
+        until : float
+            Value of ``time.perf_counter()`` at which to give up.
+        """
+        x = np.random.default_rng(0).uniform(-1, 1, self.dim)
+        return self._constrainer.seconds_per_draw(x, until)
 
     @cached_property
     def hashes(self) -> dict[str, str]:

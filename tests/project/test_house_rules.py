@@ -29,6 +29,7 @@ ROOMS = (
     "determinism",
     "methods",
     "target",
+    "waiting",
     "scalars",
     "densities",
     "families",
@@ -46,7 +47,17 @@ ROOMS = (
     "calibration",
 )
 # The numerical core: NumPy and SciPy, and of ours what needs neither.
-CORE = ("determinism", "target", "scalars", "densities", "families", "modes", "vi", "samplers")
+CORE = (
+    "determinism",
+    "target",
+    "waiting",
+    "scalars",
+    "densities",
+    "families",
+    "modes",
+    "vi",
+    "samplers",
+)
 CORE_MAY_USE = (*CORE, "errors", "arguments", "methods")
 LONGEST_CHAIN = 15
 # Third-party packages, and the modules (prefixes) that may import them.

@@ -99,6 +99,15 @@ def ends(process: subprocess.Popen[str], number: signal.Signals) -> str:
     return err
 
 
+def busy_seconds(pid: int) -> float:
+    """Processor time of a process, by which one that loops is known."""
+    stat = Path(f"/proc/{pid}/stat")
+    if not stat.exists():
+        pytest.skip("there is no /proc here")
+    fields = stat.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """An empty folder to work in."""
@@ -292,3 +301,119 @@ def test_a_budget_too_small_for_anything(budget: tuple[str, str]) -> None:
 def test_budgets_that_make_no_sense(option: tuple[str, str]) -> None:
     result = CliRunner().invoke(cli, ["fit", "garch", *option])
     assert result.exit_code == 2
+
+
+LOOP = "real y = abs(x); while (y > -1) y = 0.5 * y;"
+LOOPS = {
+    "transformed data": f"""
+        transformed data {{ {LOOP.replace("abs(x)", "1")} }}
+        parameters {{ real x; }} model {{ x ~ std_normal(); }}""",
+    "model": f"parameters {{ real x; }} model {{ x ~ std_normal(); {LOOP} }}",
+    "model in part": """
+        parameters { real x; }
+        model { x ~ std_normal(); real y = x; while (y > 2.5) y = 2.6 + 0.5 * y; }""",
+    "generated quantities": f"""
+        parameters {{ real x; }} model {{ x ~ std_normal(); }}
+        generated quantities {{ {LOOP} }}""",
+}
+TOLD = {
+    "transformed data": "loaded with its data",
+    "model": "had not returned by then",
+    "model in part": "had not returned by then",
+    "generated quantities": "they are NaN",
+}
+
+
+@pytest.mark.parametrize("command", ["fit", "sample"])
+@pytest.mark.parametrize("block", LOOPS)
+def test_a_program_that_loops_for_ever_is_ended_by_the_budget(
+    command: str, block: str, folder: Path, write: Write
+) -> None:
+    """By `fit` and `sample` alike; the process ends though a thread loops on."""
+    words = [command, str(write("loops.stan", LOOPS[block])), "--max-seconds", "3", "--seed", "1"]
+    begun = time.monotonic()
+    with started([*COMMAND, *words], folder) as process:
+        out, err = process.communicate(timeout=60)
+    assert time.monotonic() - begun < 3.3 + 15  # five, and more for a busy machine
+    told = " ".join((out + err).split())
+    if block == "generated quantities":
+        assert process.returncode == 0, err
+        assert TOLD[block] in told
+    else:
+        assert (process.returncode, out) == (1, ""), err
+        assert TOLD[block] in told
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
+@pytest.mark.parametrize("block", LOOPS)
+def test_a_program_that_loops_for_ever_is_ended_by_a_signal(
+    block: str, number: signal.Signals, folder: Path, write: Write
+) -> None:
+    words = ["fit", str(write("loops.stan", LOOPS[block])), "--seed", "1", "--output", "out.nc"]
+    with started([*COMMAND, *words], folder) as process:
+        wait_until(lambda: busy_seconds(process.pid) > 3)
+        begun = time.monotonic()
+        told = ends(process, number)
+    assert time.monotonic() - begun < 10
+    assert told.strip() == {130: "Interrupted.", 143: "Terminated."}[CODES[number]]
+    assert os.listdir(folder) == []
+
+
+def test_a_signal_that_nothing_hears_ends_the_process(folder: Path, write: Write) -> None:
+    """NUTS of the embedded engine waits in C++ for chains that never end."""
+    words = ["nuts", str(write("loops.stan", LOOPS["model"])), "--engine", "stanli"]
+    with started([*COMMAND, *words], folder) as process:
+        wait_until(lambda: busy_seconds(process.pid) > 3)
+        begun = time.monotonic()
+        told = ends(process, signal.SIGINT)
+    assert time.monotonic() - begun < 15
+    assert told.strip() == "Interrupted."
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only its C library can skip destructors")
+@pytest.mark.parametrize("block", ["transformed data", "model", "generated quantities"])
+def test_a_process_ends_in_order_though_a_call_loops_on(
+    block: str, folder: Path, write: Write
+) -> None:
+    script = f"""
+import sys, time
+import stanrovi as sr
+from stanrovi.errors import StanroviError
+from stanrovi.waiting import any_running
+try:
+    sr.fit({str(write("loops.stan", LOOPS[block]))!r}, seed=1, max_seconds=3)
+except StanroviError as error:
+    print(type(error).__name__)
+print(any_running())
+sys.exit(5)
+"""
+    with started([sys.executable, "-c", script], folder) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out.split()[-1]) == (5, "True"), err
+
+
+def test_a_second_signal_ends_the_process(folder: Path) -> None:
+    """Whatever it does with the first."""
+    script = """
+import sys, time
+from stanrovi_cli.signals import heed_signals
+heed_signals()
+try:
+    print("running", file=sys.stderr, flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("stopping", file=sys.stderr, flush=True)
+    time.sleep(60)
+"""
+    with started([sys.executable, "-c", script], folder) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "running\n"
+        begun = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr.readline() == "stopping\n"
+        process.send_signal(signal.SIGTERM)  # the same again, as to a process and to its group
+        time.sleep(1)
+        assert process.poll() is None
+        assert ends(process, signal.SIGTERM) == "Terminated.\n"
+    assert time.monotonic() - begun < 4

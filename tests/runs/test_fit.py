@@ -313,3 +313,61 @@ def test_reprs_are_one_line_with_the_first_reason(bimodal):
         r"mode at most \S+, rotated axes: epsilon \S+, smaller mode at most 0.5>",
         found,
     ), found
+
+
+def test_seconds_that_are_not_spent_do_not_show(eight_schools):
+    one, other = (sr.fit(eight_schools, seed=2, max_seconds=s) for s in (None, 1e6))
+    assert one.result.trace == other.result.trace
+    for name, values in one.draws.posterior.items():
+        np.testing.assert_array_equal(values, other.draws.posterior[name])
+    np.testing.assert_array_equal(one.result.log_p, other.result.log_p)
+
+
+def only(n):
+    """Constrain the first points alone, as where the time ends then."""
+    whole = Model.constrain
+
+    def constrain(self, x, *, seed, until=None):
+        return whole(self, x[: len(x) if until is None else n], seed=seed)
+
+    return constrain
+
+
+def test_draws_that_could_be_constrained_are_left(eight_schools, monkeypatch):
+    whole = sr.fit(eight_schools, seed=1, draws=1000)
+    monkeypatch.setattr(Model, "constrain", only(300))
+    fit = sr.fit(eight_schools, seed=1, draws=1000, max_seconds=60)
+    assert "300 of 1,000 draws are left" in fit.result.warnings[-1]
+    assert fit.result.message.endswith(fit.result.warnings[-1])
+    assert fit.verdict == whole.verdict
+    np.testing.assert_array_equal(fit.result.draws, whole.result.draws[:300])
+    np.testing.assert_array_equal(fit.draws.unconstrained[0], fit.result.draws)
+    assert fit.draws.sample_stats["lp"].shape == (1, 300)
+    np.testing.assert_array_equal(
+        fit.draws.posterior["theta"], whole.draws.posterior["theta"][:, :300]
+    )
+
+
+def test_too_few_constrained_draws_leave_all_parameters(eight_schools, monkeypatch):
+    whole = sr.fit(eight_schools, seed=1, draws=1000)
+    monkeypatch.setattr(Model, "constrain", only(3))
+    fit = sr.fit(eight_schools, seed=1, draws=1000, max_seconds=60)
+    assert "NaN but for the first 3 draws" in fit.result.warnings[-1]
+    np.testing.assert_array_equal(fit.draws.posterior["tau"], whole.draws.posterior["tau"])
+    theta = whole.draws.posterior["theta"].copy()
+    theta[:, 3:] = np.nan
+    np.testing.assert_array_equal(fit.draws.posterior["theta"], theta)
+
+
+def test_chains_keep_the_same_draws(eight_schools, monkeypatch):
+    whole = sr.sample(eight_schools, seed=1, ess=100)
+    monkeypatch.setattr(Model, "constrain", only(4 * 110 + 2))
+    run = sr.sample(eight_schools, seed=1, ess=100, max_seconds=1e6)
+    if whole.draws.n_draws <= 110:
+        pytest.skip("chains too short to be cut")
+    assert f"4 x 110 of 4 x {whole.draws.n_draws} draws" in run.warnings[-1]
+    assert run.draws.posterior["theta"].shape[:2] == (4, 110)
+    for name, values in run.draws.posterior.items():
+        np.testing.assert_array_equal(values, whole.draws.posterior[name][:, :110])
+    np.testing.assert_array_equal(run.draws.unconstrained, whole.draws.unconstrained[:, :110])
+    assert run.draws.sample_stats["lp"].shape == (4, 110)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import pickle
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from stanrovi.errors import DataError, DensityError, ModelError, UsageError
 from stanrovi.stan.check import check_model
 from stanrovi.stan.model import Model
+from stanrovi.waiting import limited
 
 Write = Callable[[str, str], Path]
 
@@ -234,3 +237,69 @@ def test_program_that_is_a_folder_or_no_text(tmp_path: Path) -> None:
         Model(tmp_path / "latin.stan")
     with pytest.raises(UsageError, match="include path"):
         Model(tmp_path / "latin.stan", include_paths=[tmp_path / "missing"])
+
+
+RANDOM = """
+parameters { real x; }
+model { x ~ normal(0, 1); }
+generated quantities {
+  real y = normal_rng(x, 1);
+  if (x > 1.5) reject("far");
+}
+"""
+
+
+def test_generated_quantities_do_not_tell_the_number_of_threads(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Model(write("random.stan", RANDOM))
+    x = np.random.default_rng(0).normal(size=(3000, 1))
+    for name in ("_SECONDS_TO_MEASURE", "_MIN_SECONDS_PER_DRAW"):
+        monkeypatch.setattr(f"stanrovi.stan.constrain.{name}", 0.0)
+    made = []
+    for threads in (1, 2, 5):
+        model._constrainer._max_threads = threads
+        made.append(model.constrain(x, seed=3)["y"])
+    assert (np.isnan(made[0]) == (x[:, 0] > 1.5)).all()
+    assert len(np.unique(made[0][x[:, 0] <= 1.5])) == (x <= 1.5).sum()
+    for other in made[1:]:
+        np.testing.assert_array_equal(made[0], other)
+
+
+def test_constraining_ends_in_time(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Model(write("random.stan", RANDOM))
+    x = np.random.default_rng(0).normal(size=(1000, 1))
+    whole, row = model.constrain(x, seed=3), model._constrainer._constrain_row
+    done: list[int] = []
+
+    def slow(*args: Any) -> tuple[str, int]:
+        done.append(1)
+        time.sleep(0.01)
+        return row(*args)
+
+    monkeypatch.setattr(model._constrainer, "_constrain_row", slow)
+    began = time.perf_counter()
+    some = model.constrain(x, seed=3, until=began + 0.3)
+    assert time.perf_counter() - began < 5
+    assert 1 <= len(some["y"]) <= len(done) < 1000
+    np.testing.assert_array_equal(some["y"], whole["y"][: len(some["y"])])
+    assert 0.01 <= model.seconds_per_draw(time.perf_counter() + 60) < 1
+    assert model.seconds_per_draw(time.perf_counter()) == np.inf
+
+
+LOOPS = "real y = 1; while (y > -1) y = 0.5 * y;"
+
+
+def test_generated_quantities_that_loop_for_ever_are_given_up(write: Write) -> None:
+    body = "parameters { real x; } model { x ~ std_normal(); }"
+    model = Model(write("loops.stan", f"{body} generated quantities {{ {LOOPS} }}"))
+    x = np.ones((10, 1))
+    assert model.constrain(x, seed=1, until=time.perf_counter() + 0.05)["y"].shape == (0,)
+    assert list(model.constrain_parameters(x)) == ["x"]
+
+
+def test_transformed_data_that_loop_for_ever_are_given_up(write: Write) -> None:
+    body = "parameters { real x; } model { x ~ std_normal(); }"
+    path = write("loops.stan", f"transformed data {{ {LOOPS} }} {body}")
+    with limited(time.perf_counter() + 0.3), pytest.raises(ModelError, match="loops for ever"):
+        Model(path)

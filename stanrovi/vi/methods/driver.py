@@ -17,7 +17,7 @@ from stanrovi.modes.basins import Mode, basin_shares
 from stanrovi.modes.found import SearchResult
 from stanrovi.modes.search import extended_search, search_modes
 from stanrovi.scalars import Scalars
-from stanrovi.target import Array, BudgetExhausted, Density, Target
+from stanrovi.target import Array, BudgetExhausted, Clock, Density, Target
 from stanrovi.vi.checks.basins import Shift
 from stanrovi.vi.checks.evidence import Evidence
 from stanrovi.vi.checks.examine import Checks, examine
@@ -36,11 +36,13 @@ from stanrovi.vi.result import FitResult
 from stanrovi.vi.settings import FamilySettings
 from stanrovi.vi.start import laplace
 from stanrovi.vi.warnings import warnings
+from stanrovi.waiting import within
 
 MethodFunction = Callable[[FitRun, SearchResult, FamilySettings], Outcome]
 
 _JUDGED_DRAWS = 1000  # a verdict from fewer would be a matter of luck
 _SEVERAL: tuple[Method, ...] = ("rovi", "mixture", "auto")  # which can hold several modes
+_LEAST_DRAWS = 8  # evaluated even when the time is over, or nothing could be returned
 _REPAIRS = 3  # fits with modes that the checks of the fit before have found
 
 _FUNCTIONS: dict[Method, MethodFunction] = {
@@ -62,6 +64,7 @@ def fit_density(
     settings: FamilySettings | None = None,
     max_gradients: int | None = None,
     max_seconds: float | None = None,
+    seconds_per_draw: float = 0.0,
     pareto_k: Callable[[Array], float],
     progress: TraceListener | None = None,
     names: Sequence[str] | None = None,
@@ -83,8 +86,11 @@ def fit_density(
         them, or on `_JUDGED_DRAWS` of which they are the first.
     settings : FamilySettings, optional
     max_gradients, max_seconds : optional
-        Budget of the fit, that of the checks behind its verdict apart; when it is spent the
-        best approximation so far is returned, with status ``"budget"``.
+        Budget; when it is spent the best approximation so far is returned, with status
+        ``"budget"``. Gradients at the draws and of the checks behind the verdict come on top of
+        it; seconds hold for everything, and where they end early there are fewer draws.
+    seconds_per_draw : float
+        What each draw costs the caller afterwards, for which part of the seconds is kept.
     pareto_k : callable
         Pareto shape of log importance ratios (n,).
     progress : callable, optional
@@ -108,28 +114,32 @@ def fit_density(
     ------
     DensityError
         If the density is nowhere finite, or the budget does not cover the
-        starting points.
+        starting points and a few draws.
     UsageError
         For an unknown method.
     """
     check_choice("method", method, METHODS)
     settings = settings or FamilySettings()
     began = time.perf_counter()
-    deadline = None if max_seconds is None else began + max_seconds
-    target = Target(density, max_gradients=max_gradients, deadline=deadline)
+    n_judged = max(n_draws, _JUDGED_DRAWS if probe else 0)
+    clock = None if max_seconds is None else Clock(max_seconds, within, seconds_per_draw)
+    target = Target(density, max_gradients=max_gradients, clock=clock, reserved=n_judged)
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)]
     run = FitRun(target, streams[1], progress)
     coordinates = Scalars.coordinates(target.dim, names)
     judged = coordinates if scalars is None or target.dim > DENSE_LIMIT else scalars
-    checking, drawing = Target(density, deadline=deadline), Target(density)
-    n_judged = max(n_draws, _JUDGED_DRAWS if probe else 0)
+    checking, drawing = Target(density, clock=clock), Target(density, clock=clock)
 
     def tried(search: SearchResult) -> _Tried:
-        outcome = _fitted(run, search, method, settings)
+        outcome = _fitted(run, search, method, settings, clock)
         seconds = time.perf_counter() - began
+        if clock is not None:
+            clock.begin_draws(n_draws)
         draws = outcome.family.sample(n_judged, streams[2])
         evidence = _evidence(drawing, checking, outcome.family, draws, pareto_k)
-        modes = _with_masses(search.modes, draws)
+        if len(evidence.x) < min(n_judged, _JUDGED_DRAWS):
+            outcome = _cut(outcome, len(evidence.x), n_judged, clock)
+        modes = _with_masses(search.modes, evidence.x)
         with checking.stage("checks"):
             checks = examine(
                 evidence,
@@ -145,7 +155,14 @@ def fit_density(
             search, outcome, _with_errors(modes, checks.shifts), evidence, checks, seconds
         )
 
-    last = tried(_searched(run, streams[0], known, coordinates.names))
+    search = _searched(run, streams[0], known, coordinates.names, clock)
+    try:
+        last = tried(search)
+    except BudgetExhausted:
+        raise DensityError(
+            "The budget ended before draws of the fit could be evaluated, so nothing can be said "
+            f"of it; allow more seconds.{_overdue(clock)}"
+        ) from None
     for _ in range(_REPAIRS if method in _SEVERAL else 0):
         if not last.checks.places or last.outcome.status == "budget":
             break
@@ -154,11 +171,14 @@ def fit_density(
             search = extended_search(
                 target, last.search.modes, places, streams[0], coordinates.names
             )
+            if not search.complete or len(search.modes) <= len(last.search.modes):
+                break
+            again = tried(search)
         except BudgetExhausted:
             break
-        if not search.complete or len(search.modes) <= len(last.search.modes):
+        if len(again.evidence.x) < len(last.evidence.x):
             break
-        last = tried(search)
+        last = again
     outcome, evidence = last.outcome, last.evidence
     accepted = np.isfinite(evidence.log_p)
     ratio = evidence.log_ratio[accepted]
@@ -203,7 +223,10 @@ def fit_density(
         seed=seed,
         modes=last.modes,
         verdict=verdict,
-        warnings=warnings(last.search, target, run.trace, outcome, names),
+        warnings=(
+            *warnings(last.search, target, run.trace, outcome, names),
+            *_fewer(len(evidence.x), n_draws),
+        ),
         errors=last.checks.errors,
         absent=np.array(last.checks.places).reshape(-1, target.dim),
         unseen=last.search.unseen,
@@ -224,7 +247,11 @@ class _Tried:
 
 
 def _searched(
-    run: FitRun, rng: np.random.Generator, known: FitResult | None, names: Sequence[str]
+    run: FitRun,
+    rng: np.random.Generator,
+    known: FitResult | None,
+    names: Sequence[str],
+    clock: Clock | None,
 ) -> SearchResult:
     try:
         if known is not None and known.modes:
@@ -233,16 +260,22 @@ def _searched(
     except BudgetExhausted:
         raise DensityError(
             "The budget does not cover the starting points of the mode search, so there is no "
-            "approximation to return; allow more gradients or seconds."
+            f"approximation to return; allow more gradients or seconds.{_overdue(clock)}"
         ) from None
 
 
-def _fitted(run: FitRun, search: SearchResult, method: Method, settings: FamilySettings) -> Outcome:
+def _fitted(
+    run: FitRun,
+    search: SearchResult,
+    method: Method,
+    settings: FamilySettings,
+    clock: Clock | None,
+) -> Outcome:
     first = laplace(search.peak)
     if not search.complete:
         message = "The budget ran out during the mode search; this is the local quadratic at the "
         message += "best mode so far." if search.modes else "highest point so far."
-        return Outcome(first, "budget", message)
+        return Outcome(first, "budget", message + _overdue(clock))
     run.family = first
     try:
         if run.target.dim > DENSE_LIMIT:
@@ -250,7 +283,33 @@ def _fitted(run: FitRun, search: SearchResult, method: Method, settings: FamilyS
         return _FUNCTIONS[method](run, search, settings)
     except BudgetExhausted:
         message = "The budget ran out; this is the best approximation so far."
-        return Outcome(run.family, "budget", message)
+        return Outcome(run.family, "budget", message + _overdue(clock))
+
+
+def _cut(outcome: Outcome, n: int, wanted: int, clock: Clock | None) -> Outcome:
+    """Tell of a fit that too few draws could be judged."""
+    if outcome.status == "budget":
+        return outcome
+    message = f"The budget ran out at {n:,} of the {wanted:,} draws that the verdict rests on."
+    message = f"{outcome.message} {message}{_overdue(clock)}"
+    return replace(outcome, status="budget", message=message)
+
+
+def _fewer(n: int, wanted: int) -> tuple[str, ...]:
+    """Warn of draws that the budget did not cover."""
+    if n >= wanted:
+        return ()
+    return (f"The budget ran out: there are {n:,} draws instead of {wanted:,}.",)
+
+
+def _overdue(clock: Clock | None) -> str:
+    """Tell of an evaluation that was given up."""
+    if clock is None or not clock.overdue:
+        return ""
+    return (
+        " An evaluation of the log density had not returned by then: it takes long at some points, "
+        "or loops for ever there."
+    )
 
 
 def _evidence(
@@ -261,7 +320,11 @@ def _evidence(
     pareto_k: Callable[[Array], float],
 ) -> Evidence:
     """Evaluate the target at draws of a fit, for checks with a target of their own."""
-    log_p, gradient = drawing.log_density_gradient(draws)
+    n_least = min(_LEAST_DRAWS, len(draws))
+    log_p, gradient = drawing.leading(draws, n_least)
+    draws = draws[: len(log_p)]
+    if len(draws) < n_least:
+        raise BudgetExhausted
     log_q = family.log_density(draws)
     # What a family itself cannot tell of a draw counts as rejected, too.
     log_p = np.where(np.isfinite(log_q), log_p, -np.inf)

@@ -1,3 +1,4 @@
+import threading
 import time
 from types import SimpleNamespace
 
@@ -250,3 +251,93 @@ def test_a_larger_budget_lets_a_fit_go_on_and_the_message_says_so():
     assert "larger budget" in short.message
     long = fit(density, "rovi", max_gradients=3 * short.n_gradients)
     assert short.n_gradients < long.n_gradients <= 3 * short.n_gradients
+
+
+class Clockwork:
+    """A density that costs seconds on a clock which stands still else."""
+
+    def __init__(self, density, seconds):
+        self.density, self.dim, self.seconds, self.now = density, density.dim, seconds, 0.0
+
+    def perf_counter(self):
+        return self.now
+
+    def log_density_gradient(self, x):
+        self.now += self.seconds * len(x)
+        return self.density.log_density_gradient(x)
+
+
+@pytest.fixture
+def clockwork(monkeypatch):
+    """Make densities that cost seconds, and run all clocks by theirs."""
+
+    def make(seconds, density=SKEW):
+        made = Clockwork(density, seconds)
+        for module in ("target", "waiting", "vi.methods.driver"):
+            monkeypatch.setattr(f"stanrovi.{module}.time", made)
+        return made
+
+    return make
+
+
+@pytest.mark.parametrize("seconds", [1e-4, 2e-3, 0.02, 0.1])
+def test_seconds_hold_in_every_stage(seconds, clockwork):
+    density = clockwork(seconds)
+    result = fit(density, "auto", 1, max_seconds=10.0)
+    assert density.now <= 1.1 * 10.0 + 16 * seconds
+    n = result.n_gradients + result.gradients_by_stage["draws"]
+    assert density.now == pytest.approx(seconds * (n + result.gradients_by_stage["checks"]))
+    assert 8 <= len(result.draws) == len(result.log_p) == len(result.log_q) <= 4000
+    if len(result.draws) < 4000:
+        assert f"there are {len(result.draws):,} draws instead of 4,000" in result.warnings[-1]
+    assert (result.status == "budget") == (seconds >= 0.02)
+    if result.status == "budget":
+        assert result.verdict.name == "suspect"
+
+
+def test_a_verdict_on_too_few_draws_is_suspect(clockwork):
+    density = clockwork(0.006)
+    result = fit(density, "gaussian", 1, max_seconds=10.0, seconds_per_draw=0.01)
+    assert len(result.draws) < 1000
+    assert (result.status, result.verdict.name) == ("budget", "suspect")
+    assert "of the 4,000 draws that the verdict rests on" in result.message
+
+
+def test_seconds_that_are_not_spent_change_nothing():
+    one, other = fit(SKEW, "auto", 3), fit(SKEW, "auto", 3, max_seconds=1e6)
+    np.testing.assert_array_equal(one.draws, other.draws)
+    assert one.trace == other.trace
+    assert one.gradients_by_stage == other.gradients_by_stage
+
+
+@pytest.mark.parametrize("first", [1, 300], ids=["from the start", "later"])
+def test_a_density_that_hangs_is_given_up(first):
+    event, evaluated = threading.Event(), []
+
+    def hanging(x):
+        evaluated.extend(x)
+        if len(evaluated) >= first:
+            event.wait(60)
+        return SKEW.log_density_gradient(x)
+
+    start = time.perf_counter()
+    with pytest.raises(DensityError, match="had not returned by then"):
+        fit(FunctionDensity(hanging, 2), "rovi", max_seconds=0.5)
+    assert time.perf_counter() - start < 10
+    event.set()
+
+
+def test_a_density_that_hangs_once_costs_the_fit_and_not_the_draws():
+    event, evaluated = threading.Event(), []
+
+    def hanging(x):
+        evaluated.extend(x)
+        if not event.is_set() and len(evaluated) >= 300:
+            event.set()
+            time.sleep(5)
+        return SKEW.log_density_gradient(x)
+
+    result = fit(FunctionDensity(hanging, 2), "rovi", max_seconds=1.0)
+    assert result.status == "budget"
+    assert "had not returned by then" in result.message
+    assert len(result.draws) >= 8
