@@ -38,6 +38,7 @@ _NOISE = 10.0, 1e-9  # times what two steps disagree by; least share of what a r
 _OFF, _SURE = 0.2, 0.002
 _NEGLIGIBLE = 1e-5  # share of what a row shows up to which nothing is left
 _ROUNDS = 30
+_FEW = 300  # coordinates that may be looked at one by one
 _BLOCK = 2**22  # numbers of a batch of gradients
 
 
@@ -178,7 +179,7 @@ def find_sparsity(
     found = _Decoder(target.dim, noise)
     for throws in _THROWS:
         if 6 * (found.n_buckets + sum(throws)) > target.dim:
-            return None
+            return _directly(target, x, nearer) if target.dim <= _FEW else None
         for buckets in throws:
             throw = _Throw.at_random(target.dim, buckets, rng)
             products = hessian_products(target, x, nearer, throw.vectors())
@@ -190,6 +191,23 @@ def find_sparsity(
         if len(hubs) <= min(_HUBS, target.dim // 8) and n_stray <= _STRAY:
             return found.curvature(hubs)
     return None
+
+
+def _directly(target: Target, x: Array, scale: Array) -> SparseCurvature | None:
+    """Look at all second derivatives, where there are not many."""
+    d = target.dim
+    products = hessian_products(target, x, scale, np.eye(d))
+    if products is None:
+        return None
+    unit = np.sqrt(np.maximum(np.abs(np.diag(products)), 1e-300))
+    entries = np.abs(products + products.T) / 2 > _NEGLIGIBLE * np.outer(unit, unit)
+    np.fill_diagonal(entries, True)
+    hubs = np.flatnonzero(entries.sum(axis=1) > min(_MANY, d // 4))
+    if len(hubs) > min(_HUBS, d // 8):
+        return None
+    entries[hubs] = entries[:, hubs] = True
+    rows, columns = np.nonzero(entries)
+    return SparseCurvature(np.arange(d), rows, columns, hubs)
 
 
 def _rescaled(target: Target, x: Array, scale: Array, rng: np.random.Generator) -> Array | None:

@@ -72,7 +72,7 @@ def nodes_at_hubs(
         widths = np.linalg.norm(nodes.axes, axis=1)
         scale[roots], axes = widths, nodes.axes
         # What was found far from the mass may rule nothing where it is.
-        nats = nodes.nats()
+        nats = nodes.nats() + nodes.tilts() ** 2 / 2
         ruling = nats >= min(LEAST_NATS / 3, nats.max())
         if not ruling.all():
             idle, roots = np.union1d(idle, roots[~ruling]), roots[ruling]
@@ -118,7 +118,11 @@ def _ruling(
 def _explained(
     target: Target, curvature: SparseCurvature, there: Array, before: Array, scale: Array
 ) -> float:
-    """Nats that a hub explains, by the curvature a little further along its ridge."""
+    """Nats that a hub explains, by the curvature a little further along its ridge.
+
+    Those that it shares with the scales of the others, and what it costs to have its mean where
+    their joint mode is: their volume shifts it, by little each but all in one direction.
+    """
     value, gradient = target.log_density_gradient(there[None])
     if not np.isfinite(value[0]):
         return 0.0
@@ -126,7 +130,7 @@ def _explained(
     ruled = (before > 0) & (after > 0)
     ruled[curvature.hubs] = False
     change = np.log(after[ruled] / before[ruled]) / 2 / _MOVE
-    return float((change**2).sum())
+    return float((change**2).sum() + change.sum() ** 2 / 2)
 
 
 def _ridge(factor: Factor, diagonal: Array, hub: int) -> tuple[Array, float]:

@@ -219,6 +219,17 @@ class Nodes:
 
     def nats(self) -> Array:
         """Give what each root explains (k,): how much the log scales of the leaves follow it."""
+        return np.asarray((self._slopes() ** 2).sum(axis=1))
+
+    def tilts(self) -> Array:
+        """Give by how many of its standard deviations the leaves' volume shifts each root (k,).
+
+        So far off is the mean of a root that is taken for a leaf.
+        """
+        return np.asarray(self._slopes().sum(axis=1))
+
+    def _slopes(self) -> Array:
+        """Change of the leaves' log scales for one standard deviation of each root, (k, m)."""
         inverse = np.linalg.inv(self.axes)
         place = np.array([inverse @ (n.roots - self.center) for n in self.found])
         near = np.abs(place).max(axis=1) < _NEARBY
@@ -226,7 +237,7 @@ class Nodes:
         log_scale = -np.log([n.precision.diagonal() for n in self.found])[near] / 2
         lines = np.concatenate([np.ones((len(roots), 1)), roots - self.center], axis=1)
         slopes = np.linalg.lstsq(lines, log_scale, rcond=None)[0][1:]
-        return np.asarray((slopes**2).sum(axis=1) * (self.axes**2).sum(axis=1))
+        return np.asarray(slopes * np.linalg.norm(self.axes, axis=1)[:, None])
 
     def spread_out(self) -> None:
         """Cover where the evidence is with nodes that stand well apart."""
