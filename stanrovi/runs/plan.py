@@ -14,6 +14,7 @@ from stanrovi.waiting import limited
 
 _TO_MEASURE = 0.1  # share of the time in which the cost of a draw must be known
 _MOST = 0.4  # share kept for constraining draws
+_TO_LOAD = 2.0  # seconds that loading a model may take in any case
 _LOADING = 100  # ratios with a tail
 
 
@@ -54,4 +55,6 @@ class Plan:
 
 def limited_to(max_seconds: float | None) -> AbstractContextManager[None]:
     """Give up what takes longer inside the block, such as transformed data that loop for ever."""
-    return limited(None if max_seconds is None else time.perf_counter() + max_seconds)
+    if max_seconds is None:
+        return limited(None)
+    return limited(time.perf_counter() + max(max_seconds, _TO_LOAD))

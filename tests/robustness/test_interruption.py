@@ -324,8 +324,10 @@ TOLD = {
 }
 
 
-@pytest.mark.parametrize("command", ["fit", "sample"])
-@pytest.mark.parametrize("block", LOOPS)
+@pytest.mark.parametrize(
+    ("command", "block"),
+    [*(("fit", block) for block in LOOPS), ("sample", "model"), ("sample", "generated quantities")],
+)
 def test_a_program_that_loops_for_ever_is_ended_by_the_budget(
     command: str, block: str, folder: Path, write: Write
 ) -> None:
@@ -345,8 +347,10 @@ def test_a_program_that_loops_for_ever_is_ended_by_the_budget(
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
-@pytest.mark.parametrize("block", LOOPS)
+@pytest.mark.parametrize(
+    ("block", "number"),
+    [*((block, signal.SIGINT) for block in LOOPS), ("model", signal.SIGTERM)],
+)
 def test_a_program_that_loops_for_ever_is_ended_by_a_signal(
     block: str, number: signal.Signals, folder: Path, write: Write
 ) -> None:

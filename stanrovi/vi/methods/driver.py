@@ -137,7 +137,7 @@ def fit_density(
             clock.begin_draws(n_draws)
         draws = outcome.family.sample(n_judged, streams[2])
         evidence = _evidence(drawing, checking, outcome.family, draws, pareto_k)
-        if len(evidence.x) < min(n_judged, _JUDGED_DRAWS):
+        if len(evidence.x) < n_judged:
             outcome = _cut(outcome, len(evidence.x), n_judged, clock)
         modes = _with_masses(search.modes, evidence.x)
         with checking.stage("checks"):
@@ -287,7 +287,7 @@ def _fitted(
 
 
 def _cut(outcome: Outcome, n: int, wanted: int, clock: Clock | None) -> Outcome:
-    """Tell of a fit that too few draws could be judged."""
+    """Tell of a fit whose draws could not all be judged, so that no time is left for checks."""
     if outcome.status == "budget":
         return outcome
     message = f"The budget ran out at {n:,} of the {wanted:,} draws that the verdict rests on."
