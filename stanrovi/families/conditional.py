@@ -29,7 +29,7 @@ from stanrovi.target import Array, ChangeOfVariables
 
 Indices = NDArray[np.intp]
 
-_MOMENT_DRAWS, _LEAST_MOMENT_DRAWS, _MOMENT_NUMBERS = 8192, 512, 2**23
+_MOMENT_DRAWS, _LEAST_MOMENT_DRAWS, _MOMENT_NUMBERS = 8192, 512, 2**21
 _ENTRIES, _FEWEST = 2**21, 16  # of the factors of points worked on at once; points at least
 _LOG_LARGEST = 100.0
 _ON_AXIS = 1e-2  # units; nodes so near to an axis are on it

@@ -308,12 +308,12 @@ def _with_draws(model: Model, result: FitResult, until: float | None) -> Fit:
 
 def _require_resolution(model: Model, result: FitResult) -> None:
     """Refuse a fit so far from zero that neighbouring numbers lie further apart than its draws."""
-    location, spread = result.draws.mean(axis=0), result.family.sd()
-    lost = np.flatnonzero(spread < 4 * np.spacing(np.abs(location)))
+    location = result.draws.mean(axis=0)
+    lost = np.flatnonzero(result.draws.std(axis=0) < 4 * np.spacing(np.abs(location)))
     if len(lost):
         i = lost[0]
         raise DensityError(
-            f"The posterior of {model.unconstrained_names[i]} is {spread[i]:.1e} wide at "
+            f"The posterior of {model.unconstrained_names[i]} is {result.family.sd()[i]:.1e} wide at "
             f"{location[i]:.1e} (unconstrained), where floating-point numbers are "
             f"{np.spacing(abs(location[i])):.1e} apart; declare it with an offset near it."
         )
