@@ -311,9 +311,9 @@ def _require_resolution(model: Model, result: FitResult) -> None:
     location = result.draws.mean(axis=0)
     lost = np.flatnonzero(result.draws.std(axis=0) < 4 * np.spacing(np.abs(location)))
     if len(lost):
-        i = lost[0]
+        i, spread = lost[0], result.family.sd()
         raise DensityError(
-            f"The posterior of {model.unconstrained_names[i]} is {result.family.sd()[i]:.1e} wide at "
+            f"The posterior of {model.unconstrained_names[i]} is {spread[i]:.1e} wide at "
             f"{location[i]:.1e} (unconstrained), where floating-point numbers are "
             f"{np.spacing(abs(location[i])):.1e} apart; declare it with an offset near it."
         )
