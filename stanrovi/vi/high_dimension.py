@@ -193,7 +193,9 @@ def fit_high_dimensional(
     return replace(outcome, message=reason + outcome.message)
 
 
-def fit_by_structure(run: FitRun, places: Sequence[Product], flexible: bool) -> Outcome | None:
+def fit_by_structure(
+    run: FitRun, places: Sequence[Product], start: Product, flexible: bool
+) -> Outcome | None:
     """Fit as in many dimensions where the structure of the target is plain; None elsewhere.
 
     Plain is a sparse curvature whose roots are found, or that is diagonal plus low rank and no
@@ -204,6 +206,8 @@ def fit_by_structure(run: FitRun, places: Sequence[Product], flexible: bool) -> 
     run : FitRun
     places : sequence of Product
         Where to look, in turns.
+    start : Product
+        Where to begin if there are no roots.
     flexible : bool
         Marginals of any shape, or Gaussian ones.
     """
@@ -213,9 +217,9 @@ def fit_by_structure(run: FitRun, places: Sequence[Product], flexible: bool) -> 
         return fit_conditional(run, nodes, settings)[0]
     if isinstance(structure, LowRankPart):
         with run.stage("roots"):
-            if not _is_plain(run, structure, places[0]):
+            if not _is_plain(run, structure, start):
                 return None
-    gaussian, _, settled = fit_structured_gaussian(run, places[0], structure, _FEW_STEPS)
+    gaussian, _, settled = fit_structured_gaussian(run, start, structure, _FEW_STEPS)
     run.family = gaussian
     return _with_marginals(run, gaussian, settings, settled=settled) if settled else None
 

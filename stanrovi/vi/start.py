@@ -55,6 +55,17 @@ def best_on_trails(run: FitRun, trails: tuple[tuple[Mode, ...], ...]) -> list[Pr
     return [family for _, family in sorted(found, key=lambda pair: -pair[0])]
 
 
+def places_for_roots(run: FitRun, search: SearchResult) -> list[Product]:
+    """Choose places from which roots can be seen, in the order in which to look.
+
+    Where the search began nothing is zero that is not zero everywhere; at its end, in the neck of
+    a funnel, others may no longer depend on what rules them.
+    """
+    unit = Product.gaussian(search.start, DiagonalAxes(np.ones(len(search.start))))
+    with run.target.stage("start"):
+        return [unit, *(best_on_trails(run, search.trails) or [laplace(search.peak)])]
+
+
 def _ratios(run: FitRun, family: Product, z: Array) -> Array:
     x, log_q = family.push_forward(z)
     log_p, _ = run.target.log_density_gradient(x)

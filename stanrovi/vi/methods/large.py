@@ -10,7 +10,7 @@ from stanrovi.vi.methods.mfvi import fit_mfvi
 from stanrovi.vi.methods.mixture import fit_mixture
 from stanrovi.vi.outcome import Outcome
 from stanrovi.vi.settings import FamilySettings
-from stanrovi.vi.start import best_on_trails, laplace, starting_gaussian
+from stanrovi.vi.start import places_for_roots, starting_gaussian
 
 
 def fit_large(
@@ -43,5 +43,4 @@ def fit_large(
         return Outcome(family, "max_iterations", "The natural-gradient steps did not settle.")
     if method in ("rovi", "mixture"):
         return fit_marginals(run, gaussian, flexible)
-    places = best_on_trails(run, search.trails) or [laplace(search.peak)]
-    return fit_high_dimensional(run, places, gaussian, flexible)
+    return fit_high_dimensional(run, places_for_roots(run, search), gaussian, flexible)

@@ -22,7 +22,7 @@ from stanrovi.vi.nodes import Nodes
 from stanrovi.vi.outcome import Outcome
 from stanrovi.vi.pool import Pool
 from stanrovi.vi.settings import FamilySettings
-from stanrovi.vi.start import best_on_trails, laplace, starting_gaussian
+from stanrovi.vi.start import best_on_trails, laplace, places_for_roots, starting_gaussian
 from stanrovi.vi.steps import ProductSettings
 
 # Divergence below which a conditional fit is good enough, and RoVI not worth another try.
@@ -76,8 +76,8 @@ def fit_structured(run: FitRun, search: SearchResult, settings: FamilySettings) 
 
 def _by_structure(run: FitRun, search: SearchResult, settings: FamilySettings) -> Outcome | None:
     """Fit on axes that are no matrices, if that is good."""
-    places = best_on_trails(run, search.trails) or [laplace(search.peak)]
-    outcome = fit_by_structure(run, places, settings.marginals == "flexible")
+    places = places_for_roots(run, search)
+    outcome = fit_by_structure(run, places, places[1], settings.marginals == "flexible")
     return outcome if outcome is not None and outcome.divergence < _GOOD else None
 
 
