@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.special import ndtri
 from stanrovi.families.sobol import MAX_DIM, scrambled_sobol
 from stanrovi.target import Array
 
+_SAMPLED = 2**21  # numbers of a block of points
 LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
 
 
@@ -52,6 +54,25 @@ def base_draws(n: int, dim: int, rng: np.random.Generator) -> Array:
         return np.stack([z, -z], axis=1).reshape(-1, dim)[:n]
     exponent = int(np.ceil(np.log2(max(n, 2))))
     return standard_normal(scrambled_sobol(exponent, dim, rng)[:n])
+
+
+def sampled(
+    from_base: Callable[[Array], Array], n: int, dim: int, rng: np.random.Generator
+) -> Array:
+    """Draw ``n`` points, shape (n, dim): images of quasi-random base points, in random order.
+
+    A block at a time: what a map holds besides its result is as large as the block.
+    """
+    z = base_draws(n, dim, rng)
+    order = rng.permutation(n)
+    rows = max(1, _SAMPLED // dim)
+    if n <= rows:
+        return from_base(z[order])
+    out = np.empty((n, dim))
+    for at in range(0, n, rows):
+        some = slice(at, at + rows)
+        out[some] = from_base(z[order[some]])
+    return out
 
 
 def standard_normal(u: Array) -> Array:

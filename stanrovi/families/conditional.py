@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array
 
-from stanrovi.families.base import base_draws
+from stanrovi.families.base import base_draws, sampled
 from stanrovi.families.product import Product
 from stanrovi.families.sparse_axes import SparseAxes
 from stanrovi.families.triangular import Pattern
@@ -390,7 +390,7 @@ class Conditional:
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """Draw ``n`` points, shape (n, dim): quasi-random, in random order."""
-        return self.from_base(rng.permutation(base_draws(n, self.dim, rng)))
+        return sampled(self.from_base, n, self.dim, rng)
 
     def log_density(self, x: Array) -> Array:
         """Log density (n,) at x of shape (n, dim); -inf where that is beyond numbers."""

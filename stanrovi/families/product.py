@@ -14,7 +14,7 @@ import numpy as np
 from scipy.linalg import qr
 
 from stanrovi.families.axes import Axes, Frame, as_axes
-from stanrovi.families.base import LOG_SQRT_2PI, base_draws, normal_log_density
+from stanrovi.families.base import LOG_SQRT_2PI, normal_log_density, sampled
 from stanrovi.families.maps import SplineMap
 from stanrovi.target import Array
 
@@ -89,7 +89,7 @@ class Product:
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """Draw ``n`` points, shape (n, dim): quasi-random, in random order."""
-        return self.from_base(rng.permutation(base_draws(n, self.dim, rng)))
+        return sampled(self.from_base, n, self.dim, rng)
 
     def log_density_base(self, z: Array) -> Array:
         """Log density (n,) at the points whose base points are z (n, dim)."""
