@@ -9,7 +9,7 @@ Archambeau 2009, doi:10.1162/neco.2008.08-07-592).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -18,7 +18,7 @@ from stanrovi.families.product import Product
 from stanrovi.target import Array
 from stanrovi.vi.fit_run import FitRun
 from stanrovi.vi.least_squares import least_squares, with_constant
-from stanrovi.vi.loop import Progress, Proposal, ascend
+from stanrovi.vi.loop import Plateau, Progress, Proposal, ascend
 from stanrovi.vi.pool import Batch, Pool
 from stanrovi.vi.regression import winsorised
 
@@ -30,6 +30,7 @@ _POLISH = 6  # draws per dimension of the last look, and at least twice `_MIN_DR
 _MIN_DRAWS = 64
 _MIN_DAMPING = 0.6
 _TIMID = 0.3  # a step cut so short wants more draws
+_PATIENCE = 6  # looks; a product fit goes on from there
 _ABSURD = 10.0  # nats per dimension
 
 
@@ -53,7 +54,7 @@ def fit_gaussian(run: FitRun, start: Product) -> tuple[Product, Pool, bool]:
     course = ascend(run, start, _NaturalGradient(run.target.dim), pool)
     if course.last is None:
         return course.best.family, pool, False
-    return course.last.family, pool, True
+    return course.last.family, pool, course.last.converged
 
 
 @dataclass
@@ -62,6 +63,7 @@ class _NaturalGradient:
 
     dim: int
     wider: Batch | None = None  # what was seen from twice the width
+    plateau: Plateau = field(default_factory=lambda: Plateau(_PATIENCE))
 
     stage: ClassVar[str] = "gaussian"
     recovery: ClassVar[float] = 1.5
@@ -89,6 +91,8 @@ class _NaturalGradient:
 
     def propose(self, best: Progress, pool: Pool, n_draws: int, step: int) -> Proposal:
         n = n_draws
+        if self.plateau.reached(best.batch):
+            return Proposal(best.family, n, ended="flat")
         if best.rejected and best.boldness < _TIMID:
             n = min(2 * n, max(n, _POLISH * self.dim))
         family, size = _natural_step(best.family, pool, best.boldness * _damping(step))

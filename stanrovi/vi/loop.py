@@ -10,12 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
 from stanrovi.families.product import Product
 from stanrovi.target import Array
 from stanrovi.vi.fit_run import FitRun
 from stanrovi.vi.pool import Batch, Pool
 
 _DRIFT = 0.1  # nats
+_RISE, _UNSURE = 0.1, 1.0  # nats that count as a rise at least; standard errors that are believed
 
 
 @dataclass
@@ -66,6 +69,33 @@ class Progress:
         if self.batch.safe_elbo > self.safest[1].safe_elbo - _DRIFT:
             return self.family, self.batch
         return self.safest
+
+
+@dataclass
+class Plateau:
+    """Whether gradients still gain anything.
+
+    Attributes
+    ----------
+    patience : int
+        Looks without a rise after which there will be none.
+    high : float
+        ELBO at the last rise beyond noise.
+    looks : int
+        Since then.
+    """
+
+    patience: int
+    high: float = -np.inf
+    looks: int = 0
+
+    def reached(self, batch: Batch) -> bool:
+        """Take in the best look so far; whether too many have brought nothing."""
+        if batch.elbo > self.high + max(_RISE, 2 * min(batch.elbo_se, _UNSURE)):
+            self.high, self.looks = batch.elbo, 0
+        else:
+            self.looks += 1
+        return self.looks >= self.patience
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from stanrovi.families.product import Product
 from stanrovi.target import Array
 from stanrovi.vi.fit_run import FitRun
-from stanrovi.vi.loop import Progress, Proposal, ascend
+from stanrovi.vi.loop import Plateau, Progress, Proposal, ascend
 from stanrovi.vi.outcome import Outcome
 from stanrovi.vi.pool import Batch, Pool
 from stanrovi.vi.result import Status
@@ -23,6 +23,8 @@ _MIN_DAMPING = 0.1
 # small: below _NOISE nats per dimension, and growing as its root beyond ten.
 _NOISE_FACTOR = 1.5
 _NOISE = 0.00125
+_PATIENCE = 8  # looks
+_PER_DIM = 120  # gradients for each dimension that a fit may take while it gains
 _LEAST_SHARE = 0.1  # of half the average weight in a mixture
 
 
@@ -74,8 +76,7 @@ def fit_product(
     ProductFit
     """
     dim = run.target.dim
-    per_dim = 40 if settings.axes_moves == "fixed" else 20
-    budget = settings.max_gradients or max(2500, per_dim * dim, run.target.n_left)
+    budget = settings.max_gradients or max(2500, _PER_DIM * dim, run.target.n_left)
     rule = _CoordinateAscent(dim, settings, budget)
     course = ascend(run, start.standardised(), rule, pool or Pool())
     family, batch = course.best.settled()
@@ -96,6 +97,7 @@ class _CoordinateAscent:
     settings: ProductSettings
     budget: int
     idle: int = 0  # steps in a row that promised no gain
+    plateau: Plateau = field(default_factory=lambda: Plateau(_PATIENCE))
 
     stage: ClassVar[str] = "product"
     recovery: ClassVar[float] = 1.0
@@ -129,6 +131,9 @@ class _CoordinateAscent:
         self.idle = self.idle + 1 if done else 0
         if self.idle == 2:
             return Proposal(family, n, "The last step promised no gain.", converged=True)
+        if self.plateau.reached(best.batch):
+            ended = "Steps promised gains that they did not bring; more gradients would not "
+            return Proposal(family, n, ended + "change that.")
         if best.boldness < _MIN_DAMPING:
             ended = "Steps promised gains that they did not bring, down to short ones; more "
             ended += "gradients would not change that."

@@ -28,6 +28,7 @@ Indices = NDArray[np.intp]
 
 _MOVE = 0.2  # of the spread of a candidate, for differences; and at most
 _FEW = 12  # coordinates whose third derivatives are all measured
+_TELLING = 3  # roots after which those that wait should have become fewer
 _LOOKS = 12  # at all that may rule others
 _PROBES, _PROBE = 2, 1e-3  # directions, and how far along them in standard deviations
 _ANGLES, _TURNS = 32, 12  # tried for a pair of axes; rounds of pairs
@@ -272,7 +273,7 @@ def _roots_by_probes(target: Target, at: Landscape, known: Indices, least: float
         return out
 
     roots, waiting = _NONE, np.setdiff1d(np.arange(len(at.x)), known)
-    most = min(MOST_ROOTS, len(at.x) - len(known) - 1)
+    most, first = min(MOST_ROOTS, len(at.x) - len(known) - 1), 0
     for _ in range(_LOOKS):
         of_waiting = nats(waiting, roots)
         known_to_rule_little = of_waiting <= least
@@ -280,6 +281,10 @@ def _roots_by_probes(target: Target, at: Landscape, known: Indices, least: float
         if np.isfinite(of_waiting).any() and len(roots) < most:
             best = int(np.nanargmax(of_waiting))
             roots, waiting = np.append(roots, waiting[best]), np.delete(waiting, best)
+            first = first or len(waiting)
+            if len(roots) == _TELLING and len(waiting) > max(most, first / 2):
+                # What each rules is not what the first ones rule: there are too many.
+                return np.append(roots, waiting[: most - len(roots)])
             continue
         if len(roots) < 2 or len(waiting) > most:
             break

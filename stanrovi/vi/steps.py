@@ -65,8 +65,8 @@ class ProductSettings:
     frozen : tuple of int
         Coordinates whose marginal and location are left alone.
     max_gradients : int, optional
-        Spent at most; by default 2500, 20 per dimension (40 on fixed axes), or
-        what is left of the run's own budget, whichever is most.
+        Spent at most; by default 2500, 120 per dimension, or what is left of the
+        run's own budget, whichever is most.
     share : float
         Weight of the component, where it is one of a mixture, over half the average weight; at
         most 1. A nat lost in a light one costs the mixture less.
