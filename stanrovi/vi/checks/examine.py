@@ -12,7 +12,7 @@ from stanrovi.scalars import Scalars
 from stanrovi.target import Array
 from stanrovi.vi.checks.basins import Orbits, Shift, absent_modes, lost_modes, orbits, shifts
 from stanrovi.vi.checks.evidence import Evidence
-from stanrovi.vi.checks.marginals import marginal_errors
+from stanrovi.vi.checks.marginals import marginal_errors, with_enough_draws
 from stanrovi.vi.facts import MarginalErrors
 
 # Part of the gradients of the fit that a look for modes may take, with probes and without; and
@@ -27,6 +27,8 @@ class Checks:
 
     Attributes
     ----------
+    evidence : Evidence
+        On which they rest.
     errors : MarginalErrors
     lost : tuple of int
         Indices of the known modes that have (almost) no draws.
@@ -40,6 +42,7 @@ class Checks:
         Share of the mass that no basin and no draw of the fit explains, with its standard error.
     """
 
+    evidence: Evidence
     errors: MarginalErrors
     lost: tuple[int, ...]
     shifts: tuple[Shift, ...]
@@ -80,7 +83,8 @@ def examine(
     n_gradients : int
         That the fit took; each check takes as many at most.
     probe : bool
-        Whether to spend gradients on the errors of marginals, and a longer look for modes.
+        Whether to spend gradients on the errors of marginals, more draws where they need them
+        among those, and a longer look for modes.
     search : bool
         Whether to look for modes that are not known, should none of the known ones be lost.
 
@@ -89,6 +93,8 @@ def examine(
     Checks
     """
     most = max(_LEAST, n_gradients)
+    if probe:
+        evidence = with_enough_draws(evidence, scalars, modes)
     errors, weighted = marginal_errors(evidence, scalars, most if probe else 0, rng)
     found = Orbits((), ())
     absent: tuple[tuple[Mode, float], ...] = ()
@@ -99,4 +105,5 @@ def examine(
         if not found.missing:
             look = most // _SHORT_LOOK if not probe else max(most // _LOOK, _LEAST_LOOK)
             absent, unexplained = absent_modes(evidence, modes, look, rng)
-    return Checks(errors, lost, shifts(modes, weighted), found, absent, unexplained)
+    moved = shifts(modes, weighted)
+    return Checks(evidence, errors, lost, moved, found, absent, unexplained)

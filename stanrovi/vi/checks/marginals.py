@@ -6,14 +6,17 @@ from short chains where neither does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stanrovi.families.mixture import Mixture, parts
+from stanrovi.modes.basins import Mode
 from stanrovi.scalars import Scalars, first_of_copies, varying
 from stanrovi.target import Array, BudgetExhausted
+from stanrovi.vi.checks.basins import shifts
 from stanrovi.vi.checks.chains import from_chains, gradients_of
 from stanrovi.vi.checks.distances import spread, weighted_w1
 from stanrovi.vi.checks.evidence import Evidence
@@ -32,6 +35,44 @@ _CLEAR = 0.15  # an error this large needs no better estimate
 _VAGUE = 100  # effective draws below which a large error is known to be large, and no more
 _CHAINS = 64, 512
 _FAR = 1e100  # squares of what is nearer are numbers
+_DRAWS_PER_DIMENSION = 10  # that scores are regressed on
+_SHARE = 0.01  # noise of a basin's share that leaves no shift of weight unseen
+
+
+def with_enough_draws(evidence: Evidence, scalars: Scalars, modes: Sequence[Mode]) -> Evidence:
+    """Evaluate more draws of a fit, where those so far cannot tell and more would.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    scalars : Scalars
+    modes : sequence of Mode
+
+    Returns
+    -------
+    Evidence
+        With twice the draws, or four times, and so on, up to all that there are.
+    """
+    while evidence.rest is not None and len(evidence.rest) and _few(evidence, scalars, modes):
+        more = evidence.grown()
+        if more is evidence:
+            break
+        evidence = more
+    return evidence
+
+
+def _few(evidence: Evidence, scalars: Scalars, modes: Sequence[Mode]) -> bool:
+    """Whether errors by weights are open, scores have few draws, or shares of basins are vague."""
+    if any(shift.noise > _SHARE for shift in shifts(modes, weigh(evidence))):
+        return True
+    scanty = len(evidence.x) < _DRAWS_PER_DIMENSION * evidence.family.dim
+    if not evidence.khat < _KHAT:
+        return scanty
+    errors, _ = marginal_errors(evidence, scalars, 0, np.random.default_rng(0))
+    clear = errors.error > _CLEAR + 3 * errors.se
+    if (~clear & (errors.se > _CARRY)).any():
+        return True
+    return scanty and "scores" in errors.source
 
 
 def marginal_errors(
