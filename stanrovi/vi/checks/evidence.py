@@ -16,6 +16,23 @@ _STAGE = "draws"
 
 
 @dataclass(frozen=True)
+class Widened:
+    """Evaluations at draws of a fit made wider.
+
+    Attributes
+    ----------
+    x : ndarray, shape (n, dim)
+    log_p, log_q, own : ndarray, shape (n,)
+        Log density of the target, of the fit, and of the wider one.
+    """
+
+    x: Array
+    log_p: Array
+    log_q: Array
+    own: Array
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Evaluations at the draws of a finished fit.
 
@@ -31,6 +48,8 @@ class Evidence:
         Pareto shape of log importance ratios (n,).
     rest : ndarray, shape (m, dim), optional
         Draws of the same kind that are not evaluated yet.
+    widened : Widened, optional
+        Evaluations further out, where weights were found to need them.
     """
 
     target: Target
@@ -42,6 +61,7 @@ class Evidence:
     khat: float
     pareto_k: Callable[[Array], float]
     rest: Array | None = None
+    widened: Widened | None = None
 
     @classmethod
     def at(

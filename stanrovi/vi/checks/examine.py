@@ -94,7 +94,7 @@ def examine(
     """
     most = max(_LEAST, n_gradients)
     if probe:
-        evidence = with_enough_draws(evidence, scalars, modes)
+        evidence = with_enough_draws(evidence, scalars, modes, most, rng)
     errors, weighted = marginal_errors(evidence, scalars, most if probe else 0, rng)
     found = Orbits((), ())
     absent: tuple[tuple[Mode, float], ...] = ()
