@@ -120,8 +120,9 @@ def row(variant: int, number: int, method: Method, seed: int) -> Row:
         )
         excess = case.errors(result.draws) - _noise(variant, number)
     stages = result.seconds_by_stage
-    elsewhere = timed.seconds - result.density_seconds  # at the draws, and in the checks
-    extra = result.gradients_by_stage["checks"] / (result.gradients_by_stage["checks"] + N_DRAWS)
+    judging = stages["draws"] + stages["checks"]
+    spent = result.gradients_by_stage
+    extra = (spent["draws"] + spent["checks"]) / result.n_gradients * result.density_seconds
     return Row(
         case=case.name,
         kind=case.kind,
@@ -133,10 +134,10 @@ def row(variant: int, number: int, method: Method, seed: int) -> Row:
         weight=case.weight_error(result.draws),
         lacks=case.lacks_a_mode(result.draws),
         estimated=float(np.nanmax(result.errors.error)),
-        gradients=result.n_gradients,
-        checks=result.gradients_by_stage["checks"],
-        own=result.seconds - result.density_seconds,
-        own_checks=max(stages["checks"] - elsewhere * extra, 0.0),
+        gradients=result.n_fit_gradients,
+        checks=spent["draws"] + spent["checks"],
+        own=result.seconds - judging - (result.density_seconds - extra),
+        own_checks=max(judging - extra, 0.0),
     )
 
 

@@ -50,7 +50,7 @@ class FitResult:
         Log density evaluations in all (mode search, fit, at draws, and of the checks behind the
         verdict), and how many of them the target rejected.
     gradients_by_stage : mapping of str to int
-        Sums to ``n_gradients``; ``draws`` and ``checks`` are what was spent after the fit.
+        Sums to ``n_gradients``; ``draws`` and ``checks`` are what was spent to judge the fit.
     seconds, density_seconds : float
         Wall time of the same, and the part spent inside the log density.
     seconds_by_stage : mapping of str to float
@@ -99,6 +99,12 @@ class FitResult:
     absent: Array
     unseen: float = 0.0
     roots: tuple[Root, ...] = ()
+
+    @property
+    def n_fit_gradients(self) -> int:
+        """Gradients of search and fit, which ``max_gradients`` limits: without what judged it."""
+        stages = self.gradients_by_stage
+        return self.n_gradients - stages["draws"] - stages["checks"]
 
     @cached_property
     def facts(self) -> FitFacts:

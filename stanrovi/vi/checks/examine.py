@@ -12,7 +12,7 @@ from stanrovi.scalars import Scalars
 from stanrovi.target import Array
 from stanrovi.vi.checks.basins import Orbits, Shift, absent_modes, lost_modes, orbits, shifts
 from stanrovi.vi.checks.evidence import Evidence
-from stanrovi.vi.checks.marginals import marginal_errors, with_enough_draws
+from stanrovi.vi.checks.marginals import marginal_errors
 from stanrovi.vi.facts import MarginalErrors
 
 # Part of the gradients of the fit that a look for modes may take, with probes and without; and
@@ -27,8 +27,6 @@ class Checks:
 
     Attributes
     ----------
-    evidence : Evidence
-        On which they rest.
     errors : MarginalErrors
     lost : tuple of int
         Indices of the known modes that have (almost) no draws.
@@ -42,7 +40,6 @@ class Checks:
         Share of the mass that no basin and no draw of the fit explains, with its standard error.
     """
 
-    evidence: Evidence
     errors: MarginalErrors
     lost: tuple[int, ...]
     shifts: tuple[Shift, ...]
@@ -55,6 +52,11 @@ class Checks:
         """Where modes are that the fit lacks, shape (dim,) each."""
         there = [mode.position for mode, _ in self.absent]
         return there + [image.position for image in self.orbits.missing]
+
+
+def most_gradients(n_gradients: int) -> int:
+    """Gradients that each check may take, where the fit took so many."""
+    return max(_LEAST, n_gradients)
 
 
 def examine(
@@ -83,8 +85,7 @@ def examine(
     n_gradients : int
         That the fit took; each check takes as many at most.
     probe : bool
-        Whether to spend gradients on the errors of marginals, more draws where they need them
-        among those, and a longer look for modes.
+        Whether to spend gradients on the errors of marginals, and a longer look for modes.
     search : bool
         Whether to look for modes that are not known, should none of the known ones be lost.
 
@@ -92,9 +93,7 @@ def examine(
     -------
     Checks
     """
-    most = max(_LEAST, n_gradients)
-    if probe:
-        evidence = with_enough_draws(evidence, scalars, modes, most, rng)
+    most = most_gradients(n_gradients)
     errors, weighted = marginal_errors(evidence, scalars, most if probe else 0, rng)
     found = Orbits((), ())
     absent: tuple[tuple[Mode, float], ...] = ()
@@ -105,5 +104,4 @@ def examine(
         if not found.missing:
             look = most // _SHORT_LOOK if not probe else max(most // _LOOK, _LEAST_LOOK)
             absent, unexplained = absent_modes(evidence, modes, look, rng)
-    moved = shifts(modes, weighted)
-    return Checks(evidence, errors, lost, moved, found, absent, unexplained)
+    return Checks(errors, lost, shifts(modes, weighted), found, absent, unexplained)

@@ -19,7 +19,8 @@ from stanrovi.scalars import Scalars
 from stanrovi.target import Array, BudgetExhausted, Clock, Density, Target
 from stanrovi.vi.checks.basins import Shift
 from stanrovi.vi.checks.evidence import Evidence
-from stanrovi.vi.checks.examine import Checks, examine
+from stanrovi.vi.checks.examine import Checks, examine, most_gradients
+from stanrovi.vi.checks.marginals import with_enough_draws
 from stanrovi.vi.checks.verdict import Case, judge
 from stanrovi.vi.conditional import told_roots
 from stanrovi.vi.fit_run import FitRun, TraceListener
@@ -141,6 +142,9 @@ def fit_density(
             outcome = _cut(outcome, len(evidence.x), n_judged, clock)
         modes = _with_masses(search.modes, draws)
         with checking.stage("checks"):
+            if probe:
+                most = most_gradients(target.n_gradients)
+                evidence = with_enough_draws(evidence, judged, modes, most, streams[3])
             checks = examine(
                 evidence,
                 modes,
@@ -151,7 +155,8 @@ def fit_density(
                 probe=probe,
                 search=outcome.misfit is None,
             )
-        return _Tried(search, outcome, _with_errors(modes, checks.shifts), draws, checks)
+        modes = _with_errors(modes, checks.shifts)
+        return _Tried(search, outcome, modes, draws, evidence, checks)
 
     search = _searched(run, streams[0], known, coordinates.names, clock)
     try:
@@ -174,10 +179,10 @@ def fit_density(
             again = tried(search)
         except BudgetExhausted:
             break
-        if len(again.checks.evidence.x) < n_judged:
+        if len(again.evidence.x) < n_judged:
             break
         last = again
-    outcome, evidence = last.outcome, last.checks.evidence
+    outcome, evidence = last.outcome, last.evidence
     accepted = np.isfinite(evidence.log_p)
     ratio = evidence.log_ratio[accepted]
     roots = told_roots(outcome.family, last.draws, names)
@@ -223,7 +228,10 @@ def fit_density(
         seed=seed,
         modes=last.modes,
         verdict=verdict,
-        warnings=tuple(warnings(last.search, target, run.trace, outcome, names)),
+        warnings=(
+            *warnings(last.search, target, run.trace, outcome, names),
+            *_fewer(len(evidence.x), n_judged),
+        ),
         errors=last.checks.errors,
         absent=np.array(last.checks.places).reshape(-1, target.dim),
         unseen=last.search.unseen,
@@ -239,6 +247,7 @@ class _Tried:
     outcome: Outcome
     modes: tuple[Mode, ...]
     draws: Array
+    evidence: Evidence
     checks: Checks
 
 
@@ -289,6 +298,13 @@ def _cut(outcome: Outcome, n: int, wanted: int, clock: Clock | None) -> Outcome:
     message = f"The budget ran out at {n:,} of the {wanted:,} draws that the verdict rests on."
     message = f"{outcome.message} {message}{_overdue(clock)}"
     return replace(outcome, status="budget", message=message)
+
+
+def _fewer(n: int, wanted: int) -> tuple[str, ...]:
+    """Warn of draws at which the budget did not cover an evaluation."""
+    if n >= wanted:
+        return ()
+    return (f"The budget ran out: the fit is judged by {n:,} draws instead of {wanted:,}.",)
 
 
 def _overdue(clock: Clock | None) -> str:
