@@ -1,5 +1,6 @@
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,7 +24,20 @@ from stanrovi.densities import FunctionDensity
 from stanrovi.diagnostics.statistics import psis_khat
 from stanrovi.errors import DensityError, UsageError
 from stanrovi.modes.separateness import separateness
+from stanrovi.vi.methods import driver
 from stanrovi.vi.methods.driver import METHODS
+
+
+class Counted:
+    """A density that counts its evaluations."""
+
+    def __init__(self, density):
+        self._density, self.dim, self.calls = density, density.dim, 0
+
+    def log_density_gradient(self, x):
+        self.calls += len(x)
+        return self._density.log_density_gradient(x)
+
 
 SKEW = gumbel([[1.0, 0.5], [0.0, 1.0]])
 
@@ -80,6 +94,43 @@ def test_every_gradient_is_counted_by_stage(method):
     counts = [p.n_gradients for p in result.trace]
     assert counts == sorted(counts)
     assert counts[-1] <= result.n_fit_gradients
+
+
+@pytest.mark.parametrize("known", [2, 3], ids=["repaired", "at once"])
+def test_every_gradient_is_counted_of_fits_made_anew(known, monkeypatch):
+    """A search that overlooks a mode: the checks find it, and the second fit has it."""
+    density = Counted(triangle())
+    search = driver.search_modes
+
+    def short_sighted(*args):
+        found = search(*args)
+        return replace(found, modes=found.modes[:known])
+
+    monkeypatch.setattr(driver, "search_modes", short_sighted)
+    result = fit(density, "auto")
+    assert len(result.modes) == 3
+    assert density.calls == result.n_gradients == sum(result.gradients_by_stage.values())
+    fits = 2 if known == 2 else 1
+    assert result.gradients_by_stage["draws"] >= 1000 * fits
+
+
+def test_an_easy_posterior_is_judged_by_a_thousand_draws():
+    result = fit(SKEW, "auto")
+    assert result.draws.shape == (4000, 2)
+    assert len(result.log_p) == len(result.log_q) == result.gradients_by_stage["draws"] == 1000
+    assert result.verdict.name == "ok"
+
+
+def test_errors_that_a_thousand_draws_do_not_tell_get_more():
+    density = Counted(banana(0.5))
+    result = fit(density, "auto")
+    assert result.verdict.name == "ok"
+    assert 1000 < len(result.log_p) <= 4000
+    assert result.gradients_by_stage["draws"] == len(result.log_p)
+    assert density.calls == result.n_gradients
+    few = fit(banana(0.5), "auto", n_draws=1000)
+    assert few.gradients_by_stage["draws"] == len(few.log_p) == 1000
+    np.testing.assert_array_equal(few.family.center, result.family.center)
 
 
 @pytest.mark.parametrize("method", METHODS)
