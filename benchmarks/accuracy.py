@@ -282,7 +282,7 @@ posterior is a funnel, which a product on linear axes cannot hold, and the verdi
 
 ## Gradients
 
-Mode search and fresh-draw checks included; for NUTS, warm-up included.
+Mode search, draws and the checks of the verdict included; for NUTS, warm-up included.
 
 {cost}
 

@@ -214,8 +214,8 @@ Written by `python benchmarks/hierarchies.py`, which measures everything below.
 The default method (`auto`) with its defaults, seeds {first} to {last} (0 to 9 for the logits); no
 run is left out. A cell shows the median over the seeds and, in parentheses, the worst. W1 is the
 Wasserstein-1 distance of the worst marginal to a long reference run, in its standard deviations,
-from 4000 draws; two such references differ by about 0.02. Gradients include the search and all
-checks, but not those at the final draws. NUTS is Stan's, of the embedded engine, 4 chains of
+from 4000 draws; two such references differ by about 0.02. Gradients include search, draws and
+checks. NUTS is Stan's, of the embedded engine, 4 chains of
 1000 + 1000. "rovi" is what the default was before, seed 0; so is the time that is set against its
 own. Programs, data and references:
 [benchmarks/hierarchies](../benchmarks/hierarchies/README.md).

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -26,7 +25,7 @@ from stanrovi.determinism import one_blas_thread
 from stanrovi.diagnostics.statistics import psis_khat
 from stanrovi.methods import Method
 from stanrovi.scalars import Scalars
-from stanrovi.target import Array, Density
+from stanrovi.target import Array
 from stanrovi.vi.methods.driver import fit_density
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "verdicts.md"
@@ -85,20 +84,6 @@ class Row:
         return self.verdict == "ok"
 
 
-class Timed:
-    """A density that knows how long its evaluations took."""
-
-    def __init__(self, density: Density) -> None:
-        self._density, self.dim, self.seconds = density, density.dim, 0.0
-
-    def log_density_gradient(self, x: Array, /) -> tuple[Array, Array]:
-        """Evaluate a batch."""
-        began = time.perf_counter()
-        evaluated = self._density.log_density_gradient(x)
-        self.seconds += time.perf_counter() - began
-        return evaluated
-
-
 @cache
 def _suite(variant: int) -> list[Case]:
     return cases(variant)
@@ -111,17 +96,17 @@ def _noise(variant: int, number: int) -> Array:
 
 def row(variant: int, number: int, method: Method, seed: int) -> Row:
     case = _suite(variant)[number]
-    timed = Timed(case.density)
-    width = case.constrain(np.zeros((2, timed.dim))).shape[1]
+    width = case.constrain(np.zeros((2, case.density.dim))).shape[1]
     scalars = Scalars(tuple(f"q[{i + 1}]" for i in range(width)), case.constrain)
     with np.errstate(all="ignore"):
         result = fit_density(
-            timed, method, seed=seed, n_draws=N_DRAWS, pareto_k=psis_khat, scalars=scalars
+            case.density, method, seed=seed, n_draws=N_DRAWS, pareto_k=psis_khat, scalars=scalars
         )
         excess = case.errors(result.draws) - _noise(variant, number)
     stages = result.seconds_by_stage
-    elsewhere = timed.seconds - result.density_seconds  # at the draws, and in the checks
-    extra = result.gradients_by_stage["checks"] / (result.gradients_by_stage["checks"] + N_DRAWS)
+    judging = stages["draws"] + stages["checks"]
+    spent = result.gradients_by_stage
+    extra = (spent["draws"] + spent["checks"]) / result.n_gradients * result.density_seconds
     return Row(
         case=case.name,
         kind=case.kind,
@@ -133,10 +118,10 @@ def row(variant: int, number: int, method: Method, seed: int) -> Row:
         weight=case.weight_error(result.draws),
         lacks=case.lacks_a_mode(result.draws),
         estimated=float(np.nanmax(result.errors.error)),
-        gradients=result.n_gradients,
-        checks=result.gradients_by_stage["checks"],
-        own=result.seconds - result.density_seconds,
-        own_checks=max(stages["checks"] - elsewhere * extra, 0.0),
+        gradients=result.n_fit_gradients,
+        checks=spent["draws"] + spent["checks"],
+        own=result.seconds - judging - (result.density_seconds - extra),
+        own_checks=max(judging - extra, 0.0),
     )
 
 
@@ -254,7 +239,7 @@ An unconverged fit is never "ok", so some good fits are among these.
 
 ## Cost
 
-Gradients at the {n_draws:,} draws themselves are in neither column. "Own" is what is spent outside
+Checks are what is spent to judge a fit, at its draws and beyond. "Own" is what is spent outside
 the log density; the last column is a ratio of sums over all fits.
 
 {cost}

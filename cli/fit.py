@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from stanrovi.runs.fit import Fit
     from stanrovi.runs.relabel import Relabelled
     from stanrovi.runs.resample import Resampled
+    from stanrovi.stan.model import Model
+    from stanrovi.vi.result import FitResult
 
 
 @click.command("fit")
@@ -82,8 +85,10 @@ def command(
     budget = {"max_gradients": max_gradients, "max_seconds": max_seconds}
     seed = checked_seed(seed)
     built = loaded(model, data, engine, seed, max_seconds)
+    began = time.perf_counter()
     fit = run_fit(built, None, method, seed, draws, **budget)
-    corrected, refusal = _resampled(fit) if resample else (None, "")
+    left = None if max_seconds is None else max(began + max_seconds - time.perf_counter(), 0.0)
+    corrected, refusal = _resampled(fit, built, left) if resample else (None, "")
     one, refused = relabelled(fit, built) if relabel else (None, "")
     if output is not None:
         from stanrovi.io.netcdf import write_netcdf
@@ -108,9 +113,16 @@ def command(
         click.get_current_context().exit(3)
 
 
-def _resampled(fit: Fit) -> tuple[Resampled | None, str]:
+def _resampled(fit: Fit, model: Model, max_seconds: float | None) -> tuple[Resampled | None, str]:
     """Resample, or say why not: the fit itself is not lost for that."""
-    return console.or_refusal("Not resampled.", fit.resample)
+    from stanrovi.runs.resample import resampled
+    from stanrovi_cli.progress import working
+
+    def work() -> Resampled:
+        with working("evaluating all draws"):
+            return resampled(fit.draws, model=model, max_seconds=max_seconds)
+
+    return console.or_refusal("Not resampled.", work)
 
 
 def _resampled_dict(corrected: Resampled | None, refusal: str) -> dict[str, Any]:
@@ -122,6 +134,7 @@ def _resampled_dict(corrected: Resampled | None, refusal: str) -> dict[str, Any]
         "refused": None,
         "n_distinct": corrected.n_distinct,
         "ess": corrected.ess,
+        "n_gradients": corrected.n_gradients,
         "summary": moments(corrected.draws),
     }
 
@@ -140,6 +153,7 @@ def _as_dict(fit: Fit, output: Path | None) -> dict[str, Any]:
         "elbo_se": result.elbo_se,
         "khat": result.khat,
         "n_gradients": result.n_gradients,
+        "gradients_by_stage": dict(result.gradients_by_stage),
         "seconds": result.seconds,
         "dim": result.dim,
         "seed": result.seed,
@@ -166,7 +180,7 @@ def _show(fit: Fit, corrected: Resampled | None, one: Relabelled | None) -> None
             ("model", f"{fit.model_name}, {result.dim} dimensions, engine {fit.engine}"),
             ("method", f"{result.method}, seed {result.seed}"),
             ("status", f"{result.status}: {result.message}"),
-            ("cost", f"{result.n_gradients:,} gradients, {result.seconds:.2f} s; {_checking(fit)}"),
+            ("cost", _cost(result)),
             ("ELBO", f"{result.elbo:.3f} ± {result.elbo_se:.3f} (up to a constant)"),
             ("k-hat", f"{result.khat:.2f}"),
             ("verdict", result.verdict.name),
@@ -178,17 +192,22 @@ def _show(fit: Fit, corrected: Resampled | None, one: Relabelled | None) -> None
         console.say(
             f"Resampled by importance weights: {corrected.n_distinct:,} of "
             f"{corrected.draws.n_draws:,} draws are distinct; the weights are worth "
-            f"{corrected.ess:,.0f} draws."
+            f"{corrected.ess:,.0f} draws. That took {corrected.n_gradients:,} more gradients."
         )
+        if corrected.note:
+            console.say(corrected.note)
         print_summary(corrected.draws)
     show(one)
     if len(result.modes) > 1:
         _show_modes(fit)
 
 
-def _checking(fit: Fit) -> str:
-    stages = fit.result.gradients_by_stage
-    return f"{stages['draws'] + stages['checks']:,} more to check it"
+def _cost(result: FitResult) -> str:
+    judging = result.n_gradients - result.n_fit_gradients
+    return (
+        f"{result.n_gradients:,} gradients, {judging:,} of them to judge the fit; "
+        f"{result.seconds:.2f} s"
+    )
 
 
 def _show_modes(fit: Fit) -> None:

@@ -37,7 +37,8 @@ class Draws:
     sample_stats : mapping of str to ndarray, shape (chain, draw)
         ArviZ names. NUTS: lp, diverging, tree_depth, n_steps, energy,
         step_size, acceptance_rate. Variational fits: lp (log density up to a
-        constant, unconstrained space), log_q (same space).
+        constant, unconstrained space; NaN at draws where it was not evaluated), log_q
+        (same space, of every draw).
     attrs : mapping of str to str, int or float
         What ArviZ files carry: inference_library, inference_library_version,
         model, method, engine, seed, seconds, n_gradients, and for fits
@@ -80,12 +81,24 @@ class Draws:
         return "log_q" in self.sample_stats
 
     @property
-    def log_ratios(self) -> NDArray[np.float64] | None:
-        """``log p - log q`` of a fit's draws, shape (n,); None where it does not tell both."""
+    def evaluated(self) -> NDArray[np.intp]:
+        """Rows of a fit's draws, all chains in one, at which the log density is known."""
         if not {"lp", "log_q"} <= set(self.sample_stats):
+            return np.empty(0, dtype=np.intp)
+        return np.flatnonzero(~np.isnan(np.ravel(self.sample_stats["lp"])))
+
+    @property
+    def log_ratios(self) -> NDArray[np.float64] | None:
+        """``log p - log q`` at the draws of a fit that were evaluated; None where none were.
+
+        Shape (m,), those of `evaluated`; -inf where the target rejects the draw.
+        """
+        rows = self.evaluated
+        if not len(rows):
             return None
-        lp, log_q = (np.ravel(self.sample_stats[key]) for key in ("lp", "log_q"))
-        return np.asarray(lp - log_q, dtype=np.float64)
+        lp, log_q = (np.ravel(self.sample_stats[key])[rows] for key in ("lp", "log_q"))
+        with np.errstate(invalid="ignore"):
+            return np.where(np.isneginf(lp), -np.inf, lp - log_q).astype(np.float64)
 
     def number(self, key: str) -> float:
         """Read a numeric attribute; NaN where it is missing or no number."""

@@ -152,6 +152,8 @@ class Clock:
         Makes each evaluation.
     seconds_per_draw : float
         What a draw costs beyond the evaluations, afterwards.
+    n_draws : int
+        How many there will be at least, evaluated or not.
 
     Attributes
     ----------
@@ -159,8 +161,11 @@ class Clock:
         Whether an evaluation was given up.
     """
 
-    def __init__(self, seconds: float, wait: Wait, seconds_per_draw: float = 0.0) -> None:
-        self._seconds, self._wait, self._per_draw = seconds, wait, seconds_per_draw
+    def __init__(
+        self, seconds: float, wait: Wait, seconds_per_draw: float = 0.0, n_draws: int = 0
+    ) -> None:
+        self._seconds, self._wait = seconds, wait
+        self._per_draw, self._n_draws = seconds_per_draw, n_draws
         self._cost: float | None = None
         self._until = time.perf_counter() + seconds
         self._afterwards = 0.0
@@ -206,7 +211,7 @@ class Clock:
         """When to stop, for time to be left for the points reserved and what comes afterwards."""
         if not reserved:
             return self._until - self._afterwards
-        needed = reserved * ((self._cost or 0.0) + self._per_draw)
+        needed = reserved * (self._cost or 0.0) + max(reserved, self._n_draws) * self._per_draw
         least, most = _KEPT * self._seconds, _MOST_KEPT * self._seconds
         return self._until - min(max(needed, least), most)
 

@@ -88,27 +88,41 @@ class Fit:
         """
         return summary_frame(self.draws, self.result.errors)
 
-    def resample(self, draws: int | None = None, *, seed: int | None = None) -> Resampled:
+    def resample(
+        self,
+        draws: int | None = None,
+        *,
+        seed: int | None = None,
+        model: ModelSource | None = None,
+        data: DataSource = None,
+    ) -> Resampled:
         """Resample its draws by Pareto-smoothed importance weights.
 
         Parameters
         ----------
         draws : int, optional
-            How many to return; as many as the fit has by default.
+            How many to return; by default as many as have weights.
         seed : int, optional
             By default that of the fit.
+        model, data : optional
+            Those of the fit: its log density is then evaluated at all draws that were not
+            evaluated yet. Else those that were (1,000 of an easy fit) are resampled.
 
         Returns
         -------
         Resampled
-            With ``draws``, ``summary()`` and how many of them are distinct.
+            With ``draws``, ``summary()``, how many of them are distinct, how many draws have
+            weights, and ``n_gradients`` evaluated for that.
 
         Raises
         ------
         DrawsError
             The weights rest on too few draws, as k-hat says.
+        UsageError
+            If the model or the data are not those of the fit.
         """
-        return resampled(self.draws, draws, seed=seed)
+        built = None if model is None else as_model(model, data)
+        return resampled(self.draws, draws, seed=seed, model=built)
 
     def inits(self, chains: int = 4, *, seed: int | None = None) -> list[dict[str, Any]]:
         """Give starts for chains, as cmdstanpy takes them (``inits=``).
@@ -221,11 +235,11 @@ def fit(
     marginals, preconditioner, updates
         See `stanrovi.vi.settings.FamilySettings`.
     max_gradients, max_seconds : optional
-        Budget; the best approximation so far is returned when it is spent. Gradients at the
-        result's draws and of the checks come on top of it, and are not counted in
-        ``n_gradients``. Seconds hold for everything once the model is loaded, within a tenth
-        and the time of 16 gradients; there are fewer draws where they end early. A program
-        that loops for ever is given up.
+        Budget; the best approximation so far is returned when it is spent. Gradients of the
+        search and the fit are limited; those at draws and of the checks come on top (all are
+        counted in ``n_gradients``). Seconds hold for everything once the model is loaded,
+        within a tenth and the time of 16 gradients; fewer draws are evaluated where they end
+        early. A program that loops for ever is given up.
     progress : callable, optional
         Called with each `stanrovi.vi.facts.TracePoint`.
 
@@ -292,6 +306,9 @@ def _with_draws(model: Model, result: FitResult, until: float | None) -> Fit:
             log_q=result.log_q[:n],
             warnings=(*result.warnings, note),
         )
+    lp = np.full(len(result.draws), np.nan)
+    lp[: len(result.log_p)] = result.log_p
+    further = result.family.log_density(result.draws[len(result.log_q) :])
     draws = record(
         model,
         result.method,
@@ -299,7 +316,7 @@ def _with_draws(model: Model, result: FitResult, until: float | None) -> Fit:
         engine=model.engine,
         seed=result.seed,
         unconstrained=result.draws[None],
-        sample_stats={"lp": result.log_p[None], "log_q": result.log_q[None]},
+        sample_stats={"lp": lp[None], "log_q": np.concatenate([result.log_q, further])[None]},
         attrs={name: getattr(result, name) for name in _NUMBERS},
         facts=result.facts,
     )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stanrovi.draws import Draws
+from stanrovi.errors import UsageError
 from stanrovi.stan.model import Model
 from stanrovi.target import Array
 from stanrovi.vi.facts import FitFacts
@@ -67,6 +68,19 @@ def record(
         attrs=common | dict(attrs),
         unconstrained=unconstrained,
         facts=facts,
+    )
+
+
+def is_of(model: Model, attrs: Mapping[str, str | int | float]) -> bool:
+    """Whether draws with these attributes are of a model, program and data."""
+    return all(attrs.get(name) == value for name, value in model.hashes.items())
+
+
+def not_of(model: Model, attrs: Mapping[str, str | int | float]) -> UsageError:
+    """Tell that draws are not of a model."""
+    return UsageError(
+        f"The run is not one of {model.name} with this program and data, but of "
+        f"{attrs.get('model', 'another model')}; give the model of the run, with the same data."
     )
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from stanrovi.draws import Draws
-from stanrovi.errors import DrawsError, UsageError
+from stanrovi.errors import DrawsError
 from stanrovi.io.arviz import to_arviz
 from stanrovi.modes.basins import Mode, basin_labels
-from stanrovi.runs.record import constrained
+from stanrovi.runs.record import constrained, is_of, not_of
 from stanrovi.runs.summary import summary_frame
 from stanrovi.stan.data import DataSource
 from stanrovi.stan.model import Model, ModelSource, as_model
@@ -95,11 +95,8 @@ def relabel(run: Run, model: ModelSource, data: DataSource = None) -> Relabelled
     built = as_model(model, data)
     modes, x = run.modes, run.draws.unconstrained
     attrs = run.draws.attrs
-    if x is None or any(attrs.get(name) != value for name, value in built.hashes.items()):
-        raise UsageError(
-            f"The run is not one of {built.name} with this program and data, but of "
-            f"{attrs.get('model', 'another model')}; give the model of the run, with the same data."
-        )
+    if x is None or not is_of(built, attrs):
+        raise not_of(built, attrs)
     images = [k for k, m in enumerate(modes) if m.symmetry is not None]
     if not images:
         raise DrawsError(

@@ -12,8 +12,12 @@ from stanrovi.diagnostics.statistics import psis_weights
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError
 from stanrovi.io.arviz import to_arviz
+from stanrovi.runs.guard import guarded
+from stanrovi.runs.record import is_of, not_of
 from stanrovi.runs.summary import summary_frame
-from stanrovi.target import Array
+from stanrovi.stan.model import Model
+from stanrovi.target import Array, Clock, Target
+from stanrovi.waiting import within
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,15 +36,34 @@ class Resampled:
     n_distinct : int
         How many different draws of the fit there are among them.
     ess : float
-        Effective size of the weights, of all the fit's draws.
+        Effective size of the weights.
     khat : float
         Pareto shape of the weights.
+    n_weighted, n_left_out : int
+        How many of the fit's draws have weights, and how many have none since the log density
+        was not evaluated there.
+    n_gradients : int
+        Evaluated for the weights, beyond what the fit counts.
     """
 
     draws: Draws
     n_distinct: int
     ess: float
     khat: float
+    n_weighted: int = 0
+    n_left_out: int = 0
+    n_gradients: int = 0
+
+    @property
+    def note(self) -> str:
+        """What the weights rest on, where that is not all draws of the fit."""
+        if not self.n_left_out:
+            return ""
+        n = self.n_weighted + self.n_left_out
+        return (
+            f"{self.n_weighted:,} of the fit's {n:,} draws were resampled: at the others the log "
+            "density was not evaluated, which takes the model."
+        )
 
     def to_arviz(self) -> Any:
         """Convert to ArviZ's container (InferenceData or DataTree)."""
@@ -54,10 +77,18 @@ class Resampled:
         return (
             f"<Resampled: {self.draws.n_draws} draws, {self.n_distinct} of them distinct, weights "
             f"worth {self.ess:.0f} draws, k-hat {self.khat:.2f}>"
+            + (f"\n{self.note}" if self.note else "")
         )
 
 
-def resampled(draws: Draws, n: int | None = None, *, seed: int | None = None) -> Resampled:
+def resampled(
+    draws: Draws,
+    n: int | None = None,
+    *,
+    seed: int | None = None,
+    model: Model | None = None,
+    max_seconds: float | None = None,
+) -> Resampled:
     """Resample draws of a fit by Pareto-smoothed importance weights.
 
     Vehtari, Simpson, Gelman, Yao and Gabry (2024, JMLR 25, PSIS); the resampling is stratified, so
@@ -68,9 +99,14 @@ def resampled(draws: Draws, n: int | None = None, *, seed: int | None = None) ->
     draws : Draws
         Of a fit.
     n : int, optional
-        How many to return; as many as there are by default.
+        How many to return; by default as many as have weights.
     seed : int, optional
         By default that of the fit.
+    model : Model, optional
+        Of the fit, to evaluate its log density where that is not known yet. Draws at which it
+        stays unknown are left out.
+    max_seconds : float, optional
+        For that; draws for which it does not suffice are left out.
 
     Returns
     -------
@@ -81,11 +117,14 @@ def resampled(draws: Draws, n: int | None = None, *, seed: int | None = None) ->
     DrawsError
         The weights rest on too few draws (their k-hat says so), or the draws carry none.
     UsageError
-        For a number of draws or a seed that is none.
+        For a number of draws or a seed that is none, or another model.
     """
-    n = draws.n_draws if n is None else checked_count("draws", n, 1)
+    n = None if n is None else checked_count("draws", n, 1)
     seed = checked_seed(int(draws.attrs.get("seed", 0)) if seed is None else seed)
-    ratios = draws.log_ratios
+    n_gradients = 0
+    if model is not None:
+        draws, n_gradients = _completed(draws, model, max_seconds)
+    ratios, known = draws.log_ratios, draws.evaluated
     if ratios is None:
         raise DrawsError(
             f"The draws of {draws.method} do not tell their own density, so they have no "
@@ -99,14 +138,34 @@ def resampled(draws: Draws, n: int | None = None, *, seed: int | None = None) ->
             f"{limit:.2f} for {len(ratios)} draws. Fit by method auto, or sample instead "
             "(stanrovi.sample); where k-hat is little above the limit, more draws may do."
         )
+    n = len(ratios) if n is None else n
     rng = np.random.default_rng([seed, len(ratios), n])
-    rows = _stratified(weights, n, rng)
+    rows = known[_stratified(weights, n, rng)]
     return Resampled(
         draws=_at(draws, rows),
         n_distinct=len(np.unique(rows)),
         ess=float(1 / (weights @ weights)),
         khat=khat,
+        n_weighted=len(ratios),
+        n_left_out=draws.n_chains * draws.n_draws - len(ratios),
+        n_gradients=n_gradients,
     )
+
+
+def _completed(draws: Draws, model: Model, max_seconds: float | None) -> tuple[Draws, int]:
+    """Evaluate the log density where it is not known; gives how many evaluations that took."""
+    if not is_of(model, draws.attrs):
+        raise not_of(model, draws.attrs)
+    if not draws.is_variational or "lp" not in draws.sample_stats or draws.unconstrained is None:
+        return draws, 0
+    lp = np.array(draws.sample_stats["lp"], dtype=np.float64)
+    missing = np.flatnonzero(np.isnan(lp.ravel()))
+    clock = None if max_seconds is None else Clock(max_seconds, within)
+    target = Target(model, clock=clock)
+    x = draws.unconstrained.reshape(-1, model.dim)[missing]
+    value, _ = guarded(model, lambda: target.leading(x, 0))
+    lp.ravel()[missing[: len(value)]] = value
+    return replace(draws, sample_stats={**draws.sample_stats, "lp": lp}), target.n_gradients
 
 
 def _stratified(weights: Array, n: int, rng: np.random.Generator) -> np.ndarray:

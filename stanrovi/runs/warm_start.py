@@ -71,9 +71,10 @@ def warm_start(draws: Draws, chains: int, *, seed: int) -> WarmStart:
         )
     chains = checked_count("chains", chains, 1)
     x = draws.unconstrained.reshape(-1, draws.unconstrained.shape[2])
-    ratios = draws.log_ratios
-    assert ratios is not None  # draws of a fit tell both densities
-    rows = chosen(ratios, chains, np.random.default_rng([seed, len(x)]))
+    ratios, rows = draws.log_ratios, draws.evaluated
+    if ratios is None:  # evaluated nowhere: all draws are alike
+        ratios, rows = np.zeros(len(x)), np.arange(len(x))
+    rows = rows[chosen(ratios, chains, np.random.default_rng([seed, len(x)]))]
     inits = tuple(
         {name: draws.posterior[name][0, row].tolist() for name in draws.parameters} for row in rows
     )

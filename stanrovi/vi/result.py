@@ -34,11 +34,12 @@ class FitResult:
         The fitted distribution on unconstrained space.
     draws : ndarray, shape (n, dim)
         Draws from ``family``, unconstrained space: quasi-random, in random order.
-    log_p, log_q : ndarray, shape (n,)
-        Target (up to a constant) and family log density at the draws.
-        ``log_p`` is -inf where the target rejects the draw.
+    log_p, log_q : ndarray, shape (m,)
+        Target (up to a constant) and family log density at the first m <= n draws: those that
+        were evaluated, 1,000 where they tell enough. ``log_p`` is -inf where the target rejects
+        the draw.
     elbo, elbo_se : float
-        ELBO on draws that no fitting step has seen (``draws``, and more of the
+        ELBO on draws that no fitting step has seen (those evaluated, and more of the
         same where they are few), with its standard error (nats, up to the
         constant that Stan drops).
     khat : float
@@ -46,13 +47,12 @@ class FitResult:
         are constant, NaN where nearly all are rejected.
     trace : tuple of TracePoint
     n_gradients, n_rejections : int
-        Log density evaluations spent on the fit (``draws`` and ``checks`` not included), and
-        how many of them the target rejected.
+        Log density evaluations in all (mode search, fit, at draws, and of the checks behind the
+        verdict), and how many of them the target rejected.
     gradients_by_stage : mapping of str to int
-        Sums to ``n_gradients`` plus the evaluations at ``draws`` and of the ``checks`` behind
-        the verdict.
+        Sums to ``n_gradients``; ``draws`` and ``checks`` are what was spent to judge the fit.
     seconds, density_seconds : float
-        Wall time of the fit, and the part spent inside the log density.
+        Wall time of the same, and the part spent inside the log density.
     seconds_by_stage : mapping of str to float
         Wall time of each stage, inside the log density and outside.
     settings : FamilySettings
@@ -99,6 +99,12 @@ class FitResult:
     absent: Array
     unseen: float = 0.0
     roots: tuple[Root, ...] = ()
+
+    @property
+    def n_fit_gradients(self) -> int:
+        """Gradients of search and fit, which ``max_gradients`` limits: without what judged it."""
+        stages = self.gradients_by_stage
+        return self.n_gradients - stages["draws"] - stages["checks"]
 
     @cached_property
     def facts(self) -> FitFacts:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -90,3 +92,57 @@ def test_resampling_mends_a_marginal():
     assert abs(after - truth) < abs(before - truth)
     assert "error" not in corrected.summary()
     assert corrected.to_arviz() is not None
+
+
+def test_draws_without_a_value_are_left_out_and_that_is_said():
+    whole = shifted(2000)
+    lp = whole.sample_stats["lp"].copy()
+    lp[0, 600:1000] = np.nan
+    lp[0, 7] = -np.inf
+    draws = replace(whole, sample_stats={**whole.sample_stats, "lp": lp})
+    known = np.delete(np.arange(2000), np.arange(600, 1000))
+    np.testing.assert_array_equal(draws.evaluated, known)
+    assert draws.log_ratios.shape == (1600,)
+    assert draws.log_ratios[7] == -np.inf
+    found = resampled(draws)
+    assert found.draws.n_draws == found.n_weighted == 1600
+    assert found.n_left_out == 400
+    assert "1,600 of the fit's 2,000 draws" in found.note
+    assert found.note in repr(found)
+    x = whole.posterior["x"][0]
+    assert np.isin(found.draws.posterior["x"][0], np.delete(x[known], 7)).all()
+    assert resampled(whole).note == ""
+    nowhere = replace(whole, sample_stats={**whole.sample_stats, "lp": np.full((1, 2000), np.nan)})
+    assert nowhere.log_ratios is None
+    with pytest.raises(DrawsError, match="no importance weights"):
+        resampled(nowhere)
+
+
+def test_a_model_evaluates_what_is_missing():
+    model = sr.Model("kidscore")
+    fit = sr.fit(model, seed=1)
+    lp = fit.draws.sample_stats["lp"][0]
+    assert np.isfinite(lp[:1000]).all()
+    assert np.isnan(lp[1000:]).all()
+    assert np.isfinite(fit.draws.sample_stats["log_q"]).all()
+    some, all_ = fit.resample(), fit.resample(model=model)
+    assert (some.n_weighted, some.n_left_out, some.n_gradients) == (1000, 3000, 0)
+    assert some.draws.n_draws == 1000
+    assert np.isin(some.draws.unconstrained[0], fit.result.draws[:1000]).all()
+    assert (all_.n_weighted, all_.n_left_out, all_.n_gradients) == (4000, 0, 3000)
+    assert all_.draws.n_draws == 4000
+    assert all_.note == ""
+    x, value = all_.draws.unconstrained[0], all_.draws.sample_stats["lp"][0]
+    np.testing.assert_allclose(model.log_density_gradient(x)[0], value, rtol=1e-12)
+    again = resampled(all_.draws, model=model)
+    assert again.n_gradients == 0
+    with pytest.raises(UsageError, match="not one of garch"):
+        fit.resample(model="garch")
+
+
+def test_where_the_time_is_over_the_draws_with_a_value_are_resampled():
+    model = sr.Model("kidscore")
+    fit = sr.fit(model, seed=1)
+    found = resampled(fit.draws, model=model, max_seconds=1e-9)
+    assert (found.n_weighted, found.n_gradients) == (1000, 0)
+    assert "1,000 of the fit's 4,000 draws" in found.note

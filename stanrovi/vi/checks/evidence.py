@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from stanrovi.errors import DensityError
 from stanrovi.families.base import Family
-from stanrovi.target import Array, Target
+from stanrovi.target import Array, BudgetExhausted, Target
+
+_LEAST = 8  # draws evaluated even when the time is over, or nothing could be said
+_STAGE = "draws"
+
+
+@dataclass(frozen=True)
+class Widened:
+    """Evaluations at draws of a fit made wider.
+
+    Attributes
+    ----------
+    x : ndarray, shape (n, dim)
+    log_p, log_q, own : ndarray, shape (n,)
+        Log density of the target, of the fit, and of the wider one.
+    """
+
+    x: Array
+    log_p: Array
+    log_q: Array
+    own: Array
 
 
 @dataclass(frozen=True)
@@ -25,6 +46,10 @@ class Evidence:
     khat : float
     pareto_k : callable
         Pareto shape of log importance ratios (n,).
+    rest : ndarray, shape (m, dim), optional
+        Draws of the same kind that are not evaluated yet.
+    widened : Widened, optional
+        Evaluations further out, where weights were found to need them.
     """
 
     target: Target
@@ -35,8 +60,81 @@ class Evidence:
     log_q: Array
     khat: float
     pareto_k: Callable[[Array], float]
+    rest: Array | None = None
+    widened: Widened | None = None
+
+    @classmethod
+    def at(
+        cls,
+        target: Target,
+        family: Family,
+        draws: Array,
+        n: int,
+        pareto_k: Callable[[Array], float],
+    ) -> Evidence:
+        """Evaluate the target at the first draws of a fit.
+
+        Parameters
+        ----------
+        target : Target
+        family : Family
+        draws : ndarray, shape (N, dim)
+        n : int
+            How many to evaluate; there are fewer where the time ends.
+        pareto_k : callable
+
+        Raises
+        ------
+        BudgetExhausted
+            If not even a few can be evaluated.
+        DensityError
+            If the target rejects them all.
+        """
+        least = min(_LEAST, n)
+        with target.stage(_STAGE):
+            log_p, gradient = target.leading(draws[:n], least)
+        n = len(log_p)
+        if n < least:
+            raise BudgetExhausted
+        x = draws[:n]
+        log_p, log_q = _told(family, x, log_p)
+        accepted = np.isfinite(log_p)
+        if not accepted.any():
+            raise DensityError(
+                "The target rejects every draw of the fit, so nothing can be said of it. Check the "
+                "constraints of the program: the density is not finite where its mass should be."
+            )
+        khat = pareto_k(log_p[accepted] - log_q[accepted])
+        return cls(target, family, x, gradient, log_p, log_q, khat, pareto_k, draws[n:])
 
     @property
     def log_ratio(self) -> Array:
         """``log p - log q`` at the draws, -inf where the target rejects one, shape (n,)."""
         return np.where(np.isfinite(self.log_p), self.log_p - self.log_q, -np.inf)
+
+    def grown(self) -> Evidence:
+        """Evaluate as many draws again, as far as there are any and the time allows."""
+        rest = self.rest if self.rest is not None else self.x[:0]
+        with self.target.stage(_STAGE):
+            log_p, gradient = self.target.leading(rest[: len(self.x)], 0)
+        n = len(log_p)
+        if not n:
+            return self
+        log_p, log_q = _told(self.family, rest[:n], log_p)
+        log_p, log_q = np.concatenate([self.log_p, log_p]), np.concatenate([self.log_q, log_q])
+        accepted = np.isfinite(log_p)
+        return replace(
+            self,
+            x=np.concatenate([self.x, rest[:n]]),
+            gradient=np.concatenate([self.gradient, gradient]),
+            log_p=log_p,
+            log_q=log_q,
+            khat=self.pareto_k(log_p[accepted] - log_q[accepted]),
+            rest=rest[n:],
+        )
+
+
+def _told(family: Family, x: Array, log_p: Array) -> tuple[Array, Array]:
+    """Log densities (n,) of target and fit, rejected also where the family cannot tell its own."""
+    log_q = family.log_density(x)
+    return np.where(np.isfinite(log_q), log_p, -np.inf), log_q

@@ -54,6 +54,11 @@ class Checks:
         return there + [image.position for image in self.orbits.missing]
 
 
+def most_gradients(n_gradients: int) -> int:
+    """Gradients that each check may take, where the fit took so many."""
+    return max(_LEAST, n_gradients)
+
+
 def examine(
     evidence: Evidence,
     modes: Sequence[Mode],
@@ -88,7 +93,7 @@ def examine(
     -------
     Checks
     """
-    most = max(_LEAST, n_gradients)
+    most = most_gradients(n_gradients)
     errors, weighted = marginal_errors(evidence, scalars, most if probe else 0, rng)
     found = Orbits((), ())
     absent: tuple[tuple[Mode, float], ...] = ()

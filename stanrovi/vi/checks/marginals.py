@@ -6,22 +6,27 @@ from short chains where neither does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stanrovi.families.mixture import Mixture, parts
+from stanrovi.modes.basins import Mode
 from stanrovi.scalars import Scalars, first_of_copies, varying
 from stanrovi.target import Array, BudgetExhausted
+from stanrovi.vi.checks.basins import shifts
 from stanrovi.vi.checks.chains import from_chains, gradients_of
 from stanrovi.vi.checks.distances import spread, weighted_w1
 from stanrovi.vi.checks.evidence import Evidence
 from stanrovi.vi.checks.normal_scores import NormalScores
 from stanrovi.vi.checks.scores import from_scores
-from stanrovi.vi.checks.weights import Weighted, weigh, weigh_widened
+from stanrovi.vi.checks.weights import Weighted, weigh, weigh_widened, widen
 from stanrovi.vi.facts import MarginalErrors
 
+WRONG = 0.105  # sds at which a marginal is wrong: W1 of 0.1, beyond the noise of the draws
 _KHAT = 0.5  # above it the weights have no variance
 _WIDENED = 1000
 _INSIDE = 1.2
@@ -32,6 +37,69 @@ _CLEAR = 0.15  # an error this large needs no better estimate
 _VAGUE = 100  # effective draws below which a large error is known to be large, and no more
 _CHAINS = 64, 512
 _FAR = 1e100  # squares of what is nearer are numbers
+_DRAWS_PER_DIMENSION = 10  # that scores are regressed on
+_NEAR = 2.0  # standard errors from that limit, within which a verdict is a matter of luck
+_SHARE = 0.01  # noise of a basin's share that leaves no shift of weight unseen
+
+
+def with_enough_draws(
+    evidence: Evidence,
+    scalars: Scalars,
+    modes: Sequence[Mode],
+    most_gradients: int,
+    rng: np.random.Generator,
+) -> Evidence:
+    """Evaluate more draws of a fit, where those so far cannot tell and more would.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    scalars : Scalars
+    modes : sequence of Mode
+    most_gradients : int
+        That short chains may take; where they would take more than all draws, those are better.
+    rng : numpy.random.Generator
+        Of the draws of the widened fit.
+
+    Returns
+    -------
+    Evidence
+        With twice the draws, or four times, and so on, up to all that there are; and with draws
+        of the widened fit, where weights need those, in place of some.
+    """
+    chains = _chains(most_gradients, evidence.family.dim) * gradients_of(evidence.family.dim)
+    while True:
+        if not evidence.khat < _KHAT and evidence.widened is None:
+            with suppress(BudgetExhausted):
+                widened, rest = widen(evidence, _WIDENED, rng), evidence.rest
+                rest = None if rest is None else rest[: max(len(rest) - len(widened.x), 0)]
+                evidence = replace(evidence, widened=widened, rest=rest)
+        if evidence.rest is None or not len(evidence.rest):
+            return evidence
+        if not _few(evidence, scalars, modes, chains):
+            return evidence
+        more = evidence.grown()
+        if more is evidence:
+            return evidence
+        evidence = more
+
+
+def _few(evidence: Evidence, scalars: Scalars, modes: Sequence[Mode], chains: int) -> bool:
+    """Whether more draws would settle a verdict that is open by those so far."""
+    assert evidence.rest is not None
+    errors, weighted = marginal_errors(evidence, scalars, 0, np.random.default_rng(0))
+    if any(shift.noise > _SHARE for shift in shifts(modes, weighted)):
+        return True
+    if (errors.error > _CLEAR + 3 * errors.se).any():  # whatever else there is
+        return False
+    weights = np.array(errors.source) == "weights"
+    near = weights & (np.abs(errors.error - WRONG) <= _NEAR * errors.se)
+    vague = weights & (errors.se > _CARRY)
+    n, more = len(evidence.x), len(evidence.rest)
+    settled = errors.se * np.sqrt(n / (n + more)) <= _CARRY
+    if (near & settled).any() or (vague.any() and (chains > more or settled[vague].all())):
+        return True
+    return n < _DRAWS_PER_DIMENSION * evidence.family.dim and not weights.all()
 
 
 def marginal_errors(
@@ -56,9 +124,13 @@ def marginal_errors(
     """
     weighted = weigh(evidence)
     khat = evidence.khat
-    if not khat < _KHAT and most_gradients:
-        with suppress(BudgetExhausted):
-            weighted = weigh_widened(evidence, _WIDENED, rng)
+    if not khat < _KHAT:
+        widened = evidence.widened
+        if widened is None and most_gradients:
+            with suppress(BudgetExhausted):
+                widened = widen(evidence, _WIDENED, rng)
+        if widened is not None:
+            weighted = weigh_widened(evidence, widened)
             khat = evidence.pareto_k(np.log(weighted.target[weighted.target > 0]))
     with np.errstate(over="ignore"):
         values = np.clip(scalars.of(weighted.x), -_FAR, _FAR)
@@ -160,7 +232,7 @@ def _look_at_chains(
     most_gradients: int,
     rng: np.random.Generator,
 ) -> None:
-    chains = int(np.clip(most_gradients // gradients_of(evidence.family.dim), *_CHAINS))
+    chains = _chains(most_gradients, evidence.family.dim)
     try:
         moved = from_chains(evidence.target, evidence.family, scalars, scores, chains, rng)
     except BudgetExhausted:
@@ -169,3 +241,7 @@ def _look_at_chains(
         error = np.sqrt(np.maximum(moved.error**2 - moved.noise**2, 0.0))
         noise = _DISTRUST * moved.noise
         found.settle(found.open & (noise < found.noise), error, noise, "chains")
+
+
+def _chains(most_gradients: int, dim: int) -> int:
+    return int(np.clip(most_gradients // gradients_of(dim), *_CHAINS))

@@ -17,10 +17,10 @@ from stanrovi.modes.basins import Mode
 from stanrovi.target import Array
 from stanrovi.vi.checks.basins import WEIGHT
 from stanrovi.vi.checks.examine import Checks
+from stanrovi.vi.checks.marginals import WRONG
 from stanrovi.vi.facts import Root, Verdict
 from stanrovi.vi.outcome import Outcome
 
-_ERROR = 0.105  # sds at which a marginal is wrong: W1 of 0.1, beyond the noise of the draws
 _UNSURE = 0.05  # Monte Carlo error of an estimate that says nothing
 _UNSEEN = 0.02  # chance of a new basin
 _UNEXPLAINED = 0.05  # share of the mass
@@ -161,7 +161,7 @@ def _absent(case: Case) -> list[Doubt]:
 
 def _marginals(case: Case) -> list[Doubt]:
     errors = case.checks.errors
-    wrong = ~(errors.error <= _ERROR)
+    wrong = ~(errors.error <= WRONG)
     unsure = ~wrong & ~(errors.se <= _UNSURE)
     doubts = []
     if wrong.any():

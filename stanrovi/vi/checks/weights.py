@@ -15,7 +15,7 @@ from scipy.special import logsumexp
 from stanrovi.families.base import LOG_SQRT_2PI, Family, base_draws
 from stanrovi.families.mixture import parts
 from stanrovi.target import Array
-from stanrovi.vi.checks.evidence import Evidence
+from stanrovi.vi.checks.evidence import Evidence, Widened
 
 _WIDTH = 2.0  # scale of the Cauchy that replaces one base coordinate
 _SCALES = np.array([1.5, 3.0, 6.0, 12.0, 20.0])  # of all base coordinates together
@@ -48,8 +48,18 @@ def weigh(evidence: Evidence) -> Weighted:
     return Weighted(evidence.x, _normalised(evidence.log_ratio), np.full(n, 1 / n))
 
 
-def weigh_widened(evidence: Evidence, n: int, rng: np.random.Generator) -> Weighted:
-    """Weigh the draws of a fit together with ``n`` of its widened self.
+def widen(evidence: Evidence, n: int, rng: np.random.Generator) -> Widened:
+    """Evaluate the target at ``n`` draws of a fit made wider."""
+    with np.errstate(all="ignore"):
+        x, log_q, own = _widened_draws(evidence.family, n, rng)
+        told = np.isfinite(x).all(axis=1) & np.isfinite(log_q) & np.isfinite(own)
+        x = x[told]
+        log_p, _ = evidence.target.log_density_gradient(x)
+    return Widened(x, log_p, log_q[told], own[told])
+
+
+def weigh_widened(evidence: Evidence, widened: Widened) -> Weighted:
+    """Weigh the draws of a fit together with those of its widened self.
 
     Both are draws of one mixture (the balance heuristic, Veach and Guibas 1995,
     doi:10.1145/218380.218498), whose weights are bounded where either proposal reaches.
@@ -57,21 +67,16 @@ def weigh_widened(evidence: Evidence, n: int, rng: np.random.Generator) -> Weigh
     Parameters
     ----------
     evidence : Evidence
-    n : int
-    rng : numpy.random.Generator
+    widened : Widened
     """
-    family, drawn, log_q = evidence.family, evidence.x, evidence.log_q
+    drawn, log_q, x = evidence.x, evidence.log_q, widened.x
     with np.errstate(all="ignore"):
-        x, more_q, own = _widened_draws(family, n, rng)
-        told = np.isfinite(x).all(axis=1) & np.isfinite(more_q) & np.isfinite(own)
-        x, more_q, own = x[told], more_q[told], own[told]
-        more_p, _ = evidence.target.log_density_gradient(x)
-        at_draws = _widened_log_density(family, drawn, log_q)
+        at_draws = _widened_log_density(evidence.family, drawn, log_q)
     size = len(drawn) + len(x)
     shares = np.log([len(drawn) / size, max(len(x), 1) / size])
-    all_q = np.concatenate([log_q, more_q])
-    all_p = np.concatenate([evidence.log_p, more_p])
-    other = np.nan_to_num(np.concatenate([at_draws, own]), nan=-np.inf, posinf=-np.inf)
+    all_q = np.concatenate([log_q, widened.log_q])
+    all_p = np.concatenate([evidence.log_p, widened.log_p])
+    other = np.nan_to_num(np.concatenate([at_draws, widened.own]), nan=-np.inf, posinf=-np.inf)
     proposal = np.logaddexp(shares[0] + all_q, shares[1] + other)
     ratio = np.where(np.isfinite(all_p) & np.isfinite(proposal), all_p - proposal, -np.inf)
     fit = np.where(np.isfinite(proposal), all_q - proposal, -np.inf)

@@ -11,7 +11,6 @@ import numpy as np
 from stanrovi.arguments import check_choice
 from stanrovi.errors import DensityError
 from stanrovi.families.axes import DENSE_LIMIT
-from stanrovi.families.base import Family
 from stanrovi.methods import METHODS, Method
 from stanrovi.modes.basins import Mode, basin_shares
 from stanrovi.modes.found import SearchResult
@@ -20,7 +19,8 @@ from stanrovi.scalars import Scalars
 from stanrovi.target import Array, BudgetExhausted, Clock, Density, Target
 from stanrovi.vi.checks.basins import Shift
 from stanrovi.vi.checks.evidence import Evidence
-from stanrovi.vi.checks.examine import Checks, examine
+from stanrovi.vi.checks.examine import Checks, examine, most_gradients
+from stanrovi.vi.checks.marginals import with_enough_draws
 from stanrovi.vi.checks.verdict import Case, judge
 from stanrovi.vi.conditional import told_roots
 from stanrovi.vi.fit_run import FitRun, TraceListener
@@ -40,9 +40,9 @@ from stanrovi.waiting import within
 
 MethodFunction = Callable[[FitRun, SearchResult, FamilySettings], Outcome]
 
-_JUDGED_DRAWS = 1000  # a verdict from fewer would be a matter of luck
+_JUDGED_DRAWS = 1000  # evaluated at first; a verdict from fewer would be a matter of luck
 _SEVERAL: tuple[Method, ...] = ("rovi", "mixture", "auto")  # which can hold several modes
-_LEAST_DRAWS = 8  # evaluated even when the time is over, or nothing could be returned
+_AFTER = ("draws", "checks")  # stages that follow a fit
 _REPAIRS = 3  # fits with modes that the checks of the fit before have found
 
 _FUNCTIONS: dict[Method, MethodFunction] = {
@@ -82,13 +82,14 @@ def fit_density(
     seed : int
         Same seed, same result.
     n_draws : int
-        Draws returned. ELBO, k-hat and verdict of the result are computed on
-        them, or on `_JUDGED_DRAWS` of which they are the first.
+        Draws returned. ELBO, k-hat and verdict of the result are computed on the first
+        `_JUDGED_DRAWS` of them, on more where those do not tell the error of a marginal, and on
+        further ones where fewer are returned.
     settings : FamilySettings, optional
     max_gradients, max_seconds : optional
         Budget; when it is spent the best approximation so far is returned, with status
         ``"budget"``. Gradients at the draws and of the checks behind the verdict come on top of
-        it; seconds hold for everything, and where they end early there are fewer draws.
+        it; seconds hold for everything, and where they end early fewer draws are evaluated.
     seconds_per_draw : float
         What each draw costs the caller afterwards, for which part of the seconds is kept.
     pareto_k : callable
@@ -121,26 +122,29 @@ def fit_density(
     check_choice("method", method, METHODS)
     settings = settings or FamilySettings()
     began = time.perf_counter()
-    n_judged = max(n_draws, _JUDGED_DRAWS if probe else 0)
-    clock = None if max_seconds is None else Clock(max_seconds, within, seconds_per_draw)
+    n_drawn = max(n_draws, _JUDGED_DRAWS if probe else 0)
+    n_judged = min(n_drawn, _JUDGED_DRAWS)
+    clock = None if max_seconds is None else Clock(max_seconds, within, seconds_per_draw, n_draws)
     target = Target(density, max_gradients=max_gradients, clock=clock, reserved=n_judged)
+    checking = Target(density, clock=clock)
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)]
     run = FitRun(target, streams[1], progress)
     coordinates = Scalars.coordinates(target.dim, names)
     judged = coordinates if scalars is None or target.dim > DENSE_LIMIT else scalars
-    checking, drawing = Target(density, clock=clock), Target(density, clock=clock)
 
     def tried(search: SearchResult) -> _Tried:
         outcome = _fitted(run, search, method, settings, clock)
-        seconds = time.perf_counter() - began
         if clock is not None:
             clock.begin_draws(n_draws)
-        draws = outcome.family.sample(n_judged, streams[2])
-        evidence = _evidence(drawing, checking, outcome.family, draws, pareto_k)
+        draws = outcome.family.sample(n_drawn, streams[2])
+        evidence = Evidence.at(checking, outcome.family, draws, n_judged, pareto_k)
         if len(evidence.x) < n_judged:
             outcome = _cut(outcome, len(evidence.x), n_judged, clock)
-        modes = _with_masses(search.modes, evidence.x)
+        modes = _with_masses(search.modes, draws)
         with checking.stage("checks"):
+            if probe:
+                most = most_gradients(target.n_gradients)
+                evidence = with_enough_draws(evidence, judged, modes, most, streams[3])
             checks = examine(
                 evidence,
                 modes,
@@ -151,9 +155,8 @@ def fit_density(
                 probe=probe,
                 search=outcome.misfit is None,
             )
-        return _Tried(
-            search, outcome, _with_errors(modes, checks.shifts), evidence, checks, seconds
-        )
+        modes = _with_errors(modes, checks.shifts)
+        return _Tried(search, outcome, modes, draws, evidence, checks)
 
     search = _searched(run, streams[0], known, coordinates.names, clock)
     try:
@@ -176,13 +179,13 @@ def fit_density(
             again = tried(search)
         except BudgetExhausted:
             break
-        if len(again.evidence.x) < len(last.evidence.x):
+        if len(again.evidence.x) < n_judged:
             break
         last = again
     outcome, evidence = last.outcome, last.evidence
     accepted = np.isfinite(evidence.log_p)
     ratio = evidence.log_ratio[accepted]
-    roots = told_roots(outcome.family, evidence.x, names)
+    roots = told_roots(outcome.family, last.draws, names)
     verdict = judge(
         Case(
             method,
@@ -201,31 +204,33 @@ def fit_density(
         status=outcome.status,
         message=" ".join([outcome.message, *(f"{root}." for root in roots)]),
         family=outcome.family,
-        draws=evidence.x[:n_draws],
+        draws=last.draws[:n_draws],
         log_p=evidence.log_p[:n_draws],
         log_q=evidence.log_q[:n_draws],
         elbo=float(ratio.mean()) if accepted.all() else float("-inf"),
         elbo_se=float(ratio.std(ddof=1) / np.sqrt(len(ratio))) if len(ratio) > 1 else float("nan"),
         khat=evidence.khat,
         trace=tuple(run.trace),
-        n_gradients=target.n_gradients,
-        n_rejections=target.n_rejections,
+        n_gradients=target.n_gradients + checking.n_gradients,
+        n_rejections=target.n_rejections + checking.n_rejections,
         gradients_by_stage={
             **target.by_stage,
-            "draws": drawing.n_gradients,
-            "checks": checking.n_gradients,
+            **{stage: checking.by_stage.get(stage, 0) for stage in _AFTER},
         },
-        seconds_by_stage={**target.seconds_by_stage, **checking.seconds_by_stage},
+        seconds_by_stage={
+            **target.seconds_by_stage,
+            **{stage: checking.seconds_by_stage[stage] for stage in _AFTER},
+        },
         settings=settings,
-        seconds=last.seconds,
-        density_seconds=target.seconds,
+        seconds=time.perf_counter() - began,
+        density_seconds=target.seconds + checking.seconds,
         dim=target.dim,
         seed=seed,
         modes=last.modes,
         verdict=verdict,
         warnings=(
             *warnings(last.search, target, run.trace, outcome, names),
-            *_fewer(len(evidence.x), n_draws),
+            *_fewer(len(evidence.x), n_judged),
         ),
         errors=last.checks.errors,
         absent=np.array(last.checks.places).reshape(-1, target.dim),
@@ -241,9 +246,9 @@ class _Tried:
     search: SearchResult
     outcome: Outcome
     modes: tuple[Mode, ...]
+    draws: Array
     evidence: Evidence
     checks: Checks
-    seconds: float
 
 
 def _searched(
@@ -296,10 +301,10 @@ def _cut(outcome: Outcome, n: int, wanted: int, clock: Clock | None) -> Outcome:
 
 
 def _fewer(n: int, wanted: int) -> tuple[str, ...]:
-    """Warn of draws that the budget did not cover."""
+    """Warn of draws at which the budget did not cover an evaluation."""
     if n >= wanted:
         return ()
-    return (f"The budget ran out: there are {n:,} draws instead of {wanted:,}.",)
+    return (f"The budget ran out: the fit is judged by {n:,} draws instead of {wanted:,}.",)
 
 
 def _overdue(clock: Clock | None) -> str:
@@ -310,32 +315,6 @@ def _overdue(clock: Clock | None) -> str:
         " An evaluation of the log density had not returned by then: it takes long at some points, "
         "or loops for ever there."
     )
-
-
-def _evidence(
-    drawing: Target,
-    checking: Target,
-    family: Family,
-    draws: Array,
-    pareto_k: Callable[[Array], float],
-) -> Evidence:
-    """Evaluate the target at draws of a fit, for checks with a target of their own."""
-    n_least = min(_LEAST_DRAWS, len(draws))
-    log_p, gradient = drawing.leading(draws, n_least)
-    draws = draws[: len(log_p)]
-    if len(draws) < n_least:
-        raise BudgetExhausted
-    log_q = family.log_density(draws)
-    # What a family itself cannot tell of a draw counts as rejected, too.
-    log_p = np.where(np.isfinite(log_q), log_p, -np.inf)
-    accepted = np.isfinite(log_p)
-    if not accepted.any():
-        raise DensityError(
-            "The target rejects every draw of the fit, so nothing can be said of it. Check the "
-            "constraints of the program: the density is not finite where its mass should be."
-        )
-    khat = pareto_k(log_p[accepted] - log_q[accepted])
-    return Evidence(checking, family, draws, gradient, log_p, log_q, khat, pareto_k)
 
 
 def _with_masses(modes: tuple[Mode, ...], draws: Array) -> tuple[Mode, ...]:

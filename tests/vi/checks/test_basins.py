@@ -55,7 +55,8 @@ def test_a_mode_that_the_checks_found_is_in_the_next_fit(monkeypatch, seed):
     assert [m.mass for m in result.modes] == pytest.approx([0.5, 0.38, 0.12], abs=0.01)
     assert not len(result.absent)
     # Everything is counted: the first fit, its draws, the second.
-    assert sum(result.gradients_by_stage.values()) > result.n_gradients + 8000
+    assert sum(result.gradients_by_stage.values()) == result.n_gradients
+    assert result.gradients_by_stage["draws"] >= 1000 + len(result.log_p)
 
 
 def test_a_mode_without_room_for_it_is_told_and_not_fitted(monkeypatch):

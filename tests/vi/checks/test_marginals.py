@@ -19,7 +19,7 @@ from stanrovi.vi.checks.evidence import Evidence
 from stanrovi.vi.checks.marginals import marginal_errors
 from stanrovi.vi.checks.normal_scores import NormalScores
 from stanrovi.vi.checks.scores import from_scores
-from stanrovi.vi.checks.weights import weigh_widened
+from stanrovi.vi.checks.weights import weigh_widened, widen
 
 N = 4000
 
@@ -110,7 +110,7 @@ def test_the_widened_fit_is_a_distribution():
     """The mean of q over the density of its widened self, at draws of that, is one."""
     family = Mixture(np.array([0.3, 0.7]), (diagonal(1, 2), diagonal(0.5, 0.5)))
     found = evidence(standard(2), family)
-    both = weigh_widened(found, 4000, np.random.default_rng(4))
+    both = weigh_widened(found, widen(found, 4000, np.random.default_rng(4)))
     assert len(both.x) > 7900
     # Under either weighting the moments are those of fit and target.
     np.testing.assert_allclose(both.fit @ both.x**2, [0.475, 1.375], rtol=0.1)

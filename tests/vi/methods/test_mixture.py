@@ -76,7 +76,7 @@ def test_auto_takes_rovi_for_one_basin_and_spends_hardly_more():
     density = gumbel([[1.0, 0.5], [0.0, 1.0]])
     auto, rovi = fit(density, "auto"), fit(density, "rovi")
     assert auto.message.startswith("rovi, since one basin was found")
-    assert auto.n_gradients <= 1.05 * rovi.n_gradients
+    assert auto.n_fit_gradients <= 1.05 * rovi.n_fit_gradients
     np.testing.assert_array_equal(auto.draws, rovi.draws)
 
 
@@ -195,7 +195,7 @@ def test_images_share_one_fit_and_one_weight():
     np.testing.assert_allclose(result.family.weights, 1 / 6)
     assert -result.elbo < 0.005
     assert result.verdict.name == "ok"
-    assert result.n_gradients < 3000
+    assert result.n_fit_gradients < 3000
 
 
 def test_light_components_cost_less():
@@ -233,7 +233,7 @@ def test_auto_takes_a_mixture_where_the_modes_are_too_far_apart_for_one_map():
 def test_a_budget_spent_in_a_mixture_keeps_every_mode(share):
     full = fit(triangle(), "mixture")
     search = full.gradients_by_stage["modes"]
-    budget = search + round(share * (full.n_gradients - search))
+    budget = search + round(share * (full.n_fit_gradients - search))
     result = fit(triangle(), "mixture", max_gradients=budget)
     assert result.status == "budget"
     assert min(mode.mass for mode in result.modes) > 0.1

@@ -62,7 +62,7 @@ def test_a_funnel_is_fitted_exactly(build, seed):
     result = fit(build(), "auto", seed)
     assert -result.elbo < 0.001
     assert result.verdict.name == "ok"
-    assert result.n_gradients < 4000
+    assert result.n_fit_gradients < 4000
     (root,) = result.roots
     assert root.name == "coordinate 1"
     assert len(root.ruled) == result.dim - 1
@@ -76,7 +76,7 @@ def test_a_funnel_is_fitted_exactly(build, seed):
 def test_a_posterior_without_roots_is_rovis(density):
     plain, structured = (fit(density, method, 1) for method in ("rovi", "structured"))
     np.testing.assert_array_equal(plain.draws, structured.draws)
-    assert structured.n_gradients <= 1.05 * plain.n_gradients
+    assert structured.n_fit_gradients <= 1.05 * plain.n_fit_gradients
     assert structured.roots == ()
 
 
@@ -101,7 +101,7 @@ def test_a_ring_is_held_by_images_of_one_component():
 @pytest.mark.parametrize("name", ["eight_schools_centered", "eight_schools"])
 def test_both_forms_of_the_schools_have_one_posterior(name):
     found = sr.fit(name, seed=3)
-    assert found.result.n_gradients < 3000
+    assert found.result.n_fit_gradients < 3000
     assert found.result.verdict.name == "ok"
     assert not found.result.warnings
     assert isinstance(found.result.family, Conditional)
@@ -142,7 +142,7 @@ def test_the_scales_of_hierarchies_are_found_and_ok(base, roots, form):
     assert {root.name for root in found.result.roots} <= roots
     assert {model.unconstrained_names[i] for i in found.result.family.map.roots} == roots
     assert found.result.verdict.name == "ok"
-    assert found.result.n_gradients < 7000
+    assert found.result.n_fit_gradients < 7000
 
 
 def test_a_mixture_can_have_conditional_components():
@@ -157,16 +157,16 @@ def test_a_mixture_can_have_conditional_components():
 def test_a_budget_leaves_the_best_so_far(budget):
     result = fit(funnel(10), "structured", 1, max_gradients=budget)
     assert result.status == "budget"
-    assert result.n_gradients <= budget
+    assert result.n_fit_gradients <= budget
     assert isinstance(result.family, (Product, Conditional))
 
 
 def test_the_message_of_a_fit_that_could_go_on_names_the_gradients_of_the_table():
     result = fit(funnel(5), "rovi", 0)
     assert result.status == "max_iterations"
-    assert f"After {result.n_gradients} gradients in all" in result.message
+    assert f"After {result.n_fit_gradients} gradients in all" in result.message
     more = fit(funnel(5), "rovi", 0, max_gradients=40_000)
-    assert more.n_gradients > 1.5 * result.n_gradients or more.status == "converged"
+    assert more.n_fit_gradients > 1.5 * result.n_fit_gradients or more.status == "converged"
     if more.status == "max_iterations":
         assert "would not change that" in more.message
 
@@ -228,7 +228,7 @@ def test_both_scales_are_found_where_the_rest_has_no_mode_beyond_one():
     fits = [fit(density, "structured", seed) for seed in (0, 1, 2, 4, 5, 6)]
     both = [set(f.family.map.roots) == {40, 41} for f in fits if isinstance(f.family, Conditional)]
     assert sum(both) >= 5
-    assert np.median([f.n_gradients for f in fits]) < 5000
+    assert np.median([f.n_fit_gradients for f in fits]) < 5000
 
 
 def two_basins_along_a_root(gap, leaves, weight=0.3):
@@ -281,17 +281,17 @@ def test_more_roots_than_a_conditional_family_can_follow_are_told():
     assert structured.message.startswith("More parameters rule the spread of others")
     assert structured.verdict.name == "suspect"
     # Twelve looks at five gradients for each coordinate; no nodes.
-    assert structured.n_gradients < plain.n_gradients + 12 * 5 * 60
+    assert structured.n_fit_gradients < plain.n_fit_gradients + 12 * 5 * 60
 
 
 @pytest.mark.slow
 def test_a_budget_that_ends_in_the_second_try_keeps_the_first():
     density = turned(funnel(5, scale=1.5), 1)
     whole = fit(density, "structured", 1)
-    for budget in np.linspace(0.3, 0.95, 8) * whole.n_gradients:
+    for budget in np.linspace(0.3, 0.95, 8) * whole.n_fit_gradients:
         result = fit(density, "structured", 1, max_gradients=int(budget))
         assert result.status == "budget"
-        assert result.n_gradients <= budget
+        assert result.n_fit_gradients <= budget
         assert result.verdict.name == "suspect"
 
 
@@ -305,6 +305,6 @@ def test_roots_are_looked_for_again_where_rovi_is_poor(seed, monkeypatch):
     assert result.roots[0].name == "coordinate 1"
     for budget in (0.6, 0.8, 0.95):
         cut = fit(
-            funnel(10, scale=1.0), "auto", seed, max_gradients=int(budget * result.n_gradients)
+            funnel(10, scale=1.0), "auto", seed, max_gradients=int(budget * result.n_fit_gradients)
         )
         assert cut.status == "budget"
