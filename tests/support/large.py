@@ -102,9 +102,9 @@ def factor_normal(dim, rank, seed=0):
     return FunctionDensity(function, dim)
 
 
-def separate(dim):
-    """Independent logs of gamma variables, of shapes between 0.5 and 8; with the shapes."""
-    shape = np.geomspace(0.5, 8.0, dim)
+def separate(dim, least):
+    """Independent logs of gamma variables, of shapes from the least to 8; with the shapes."""
+    shape = np.geomspace(least, 8.0, dim)
 
     def function(x):
         with np.errstate(over="ignore"):
