@@ -312,4 +312,7 @@ class Frame:
 
     def coordinates(self, x: Array) -> Array:
         """Coordinates y of points x, both of shape (..., dim): ``x = center + B y``."""
-        return self.axes.solve(x - self.center)
+        away = x - self.center
+        if away.ndim <= 2:
+            return self.axes.solve(away)
+        return self.axes.solve(away.reshape(-1, self.axes.dim)).reshape(away.shape)

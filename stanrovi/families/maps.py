@@ -33,6 +33,8 @@ _TAIL = 1e-6
 # A marginal density is never let below this share of its maximum between two
 # modes, so that the map's knots stay distinct in double precision.
 _GAP_FLOOR = -25.0
+# Beyond the outermost knots a tail falls at this share at least of the rate between the last two.
+_STEEP = 0.3
 # Log of a share of the maximum that is still a normal number.
 _UNDERFLOW = -700.0
 
@@ -252,8 +254,11 @@ def _cumulative(grid: Array, q: Array, score: Array) -> tuple[Array, Array]:
     # The correction can overshoot where the density changes by orders within a step.
     piece = np.clip(piece, 0.3 * trapezoid, 1.5 * trapezoid)
     scale = grid[:, -1:] - grid[:, :1]
-    tail_left = q[:, :1] / np.maximum(score[:, :1], 1 / scale)
-    tail_right = q[:, -1:] / np.maximum(-score[:, -1:], 1 / scale)
+    # A score can be off at a single knot; the last step tells the rate, too.
+    rise = _STEEP * np.log(q[:, 1:2] / q[:, :1]) / h[:, :1]
+    fall = _STEEP * np.log(q[:, -2:-1] / q[:, -1:]) / h[:, -1:]
+    tail_left = q[:, :1] / np.maximum(np.maximum(score[:, :1], rise), 1 / scale)
+    tail_right = q[:, -1:] / np.maximum(np.maximum(-score[:, -1:], fall), 1 / scale)
     left = np.cumsum(np.concatenate([tail_left, piece], axis=1), axis=1)
     right = np.cumsum(np.concatenate([piece, tail_right], axis=1)[:, ::-1], axis=1)[:, ::-1]
     return left, right

@@ -9,11 +9,9 @@ from scipy.special import logsumexp
 
 from stanrovi.families.base import Family
 from stanrovi.families.conditional import Conditional
-from stanrovi.families.moved import Moved
+from stanrovi.families.moved import Component
 from stanrovi.families.product import Product
 from stanrovi.target import Array
-
-Component = Product | Conditional | Moved
 
 
 @dataclass(frozen=True)

@@ -74,3 +74,6 @@ class Moved:
     def covariance(self) -> Array:
         """Covariance, shape (dim, dim)."""
         return self.by.apply(self.by.apply(self.component.covariance()).T)
+
+
+Component = Product | Conditional | Moved

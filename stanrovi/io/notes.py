@@ -17,6 +17,7 @@ from stanrovi.draws import Draws
 from stanrovi.errors import UsageError
 from stanrovi.families.axes import Axes, DenseAxes, DiagonalAxes, Frame
 from stanrovi.io.json_values import json_attribute, plain
+from stanrovi.io.thin_axes import axes_of_arrays, thin_arrays
 from stanrovi.modes.basins import Mode, Peak
 from stanrovi.target import Array
 from stanrovi.vi.facts import FitFacts, MarginalErrors, Root, TracePoint, Verdict, VerdictName
@@ -27,6 +28,7 @@ GROUP = "fit"
 FOR_PROGRAMS = (
     "parameters", "verdict", "verdict_reasons", "verdict_cures", "errors", "modes", "trace", "axes",
 )  # fmt: skip
+_FRAME = "axes_"  # names of arrays that hold the axes of a fit begin with this, where they are thin
 KEYS = (*FOR_PROGRAMS, "warnings", "settings", "gradients_by_stage", "roots")
 
 
@@ -92,15 +94,21 @@ def arrays(facts: FitFacts) -> dict[str, tuple[tuple[str, ...], Array]]:
     found: dict[str, tuple[tuple[str, ...], Array]] = {}
     if facts.frame is not None:
         found["axes_center"] = ("coordinate",), facts.frame.center
-        axes = facts.frame.axes
-        if isinstance(axes, DiagonalAxes):
-            found["axes_scale"] = ("coordinate",), axes.scale
-        else:
-            found["axes"] = ("coordinate", "axis"), axes.matrix
-    widths = [mode.axes.matrix for mode in facts.modes if isinstance(mode, Mode)]
-    if widths and len(widths) == len(facts.modes):
-        found["mode_axes"] = ("mode", "coordinate", "mode_axis"), np.stack(widths)
-    return found
+        thin = thin_arrays(facts.frame.axes, _FRAME)
+        found |= thin or {"axes": (("coordinate", "axis"), facts.frame.axes.matrix)}
+    widths = [mode.axes for mode in facts.modes if isinstance(mode, Mode)]
+    if not widths or len(widths) < len(facts.modes):
+        return found
+    parts = [thin_arrays(axes, _prefix(k)) for k, axes in enumerate(widths)]
+    if all(parts):
+        return found | {name: part for own in parts for name, part in own.items()}
+    stacked = np.stack([axes.matrix for axes in widths])
+    return found | {"mode_axes": (("mode", "coordinate", "mode_axis"), stacked)}
+
+
+def _prefix(mode: int) -> str:
+    """Names of arrays that hold the axes of a mode begin with this, where they are thin."""
+    return f"mode_{mode}_"
 
 
 def read(attrs: Mapping[str, Any], stored: Mapping[str, Array]) -> tuple[Notes, dict[str, Any]]:
@@ -130,7 +138,7 @@ def read(attrs: Mapping[str, Any], stored: Mapping[str, Array]) -> tuple[Notes, 
         return Notes(parameters, None), others
     facts = FitFacts(
         verdict=verdict,
-        modes=_with_widths(peaks, stored.get("mode_axes")),
+        modes=_with_widths(peaks, stored),
         trace=trace,
         frame=frame,
         settings=json_attribute(attrs, "settings", _settings),
@@ -179,17 +187,22 @@ def _peaks(value: Any) -> tuple[Peak, ...]:
     return peaks
 
 
-def _with_widths(peaks: tuple[Peak, ...], widths: Array | None) -> tuple[Peak, ...]:
+def _with_widths(peaks: tuple[Peak, ...], stored: Mapping[str, Array]) -> tuple[Peak, ...]:
     """Peaks with the widths that are stored, as far as they are those of a distribution."""
-    if not peaks or widths is None:
+    if not peaks:
         return peaks
-    d = len(peaks[0].position)
-    if widths.shape != (len(peaks), d, d):
+    d, widths = len(peaks[0].position), stored.get("mode_axes")
+    axes: list[Axes | None]
+    if widths is None:
+        axes = [axes_of_arrays(stored, _prefix(k), d) for k in range(len(peaks))]
+    elif widths.shape == (len(peaks), d, d):
+        axes = [DenseAxes(width) for width in widths]
+    else:
         return peaks
-    axes = [DenseAxes(width) for width in widths]
-    if not all(map(_invertible, axes)):
+    sound = [own for own in axes if own is not None and _invertible(own)]
+    if len(sound) < len(peaks):
         return peaks
-    return tuple(peak.with_axes(width) for peak, width in zip(peaks, axes, strict=True))
+    return tuple(peak.with_axes(width) for peak, width in zip(peaks, sound, strict=True))
 
 
 def _trace(value: Any) -> tuple[TracePoint, ...]:
@@ -239,15 +252,10 @@ def _frame(stored: Mapping[str, Array]) -> Frame | None:
     center = stored.get("axes_center")
     if center is None or center.ndim != 1 or not len(center):
         return None
-    axes: Axes
-    scale, matrix = stored.get("axes_scale"), stored.get("axes")
-    if scale is not None and scale.shape == (len(center),) and (scale > 0).all():
-        axes = DiagonalAxes(scale)
-    elif matrix is not None and matrix.shape == (len(center), len(center)):
+    axes, matrix = axes_of_arrays(stored, _FRAME, len(center)), stored.get("axes")
+    if axes is None and matrix is not None and matrix.shape == (len(center), len(center)):
         axes = DenseAxes(matrix)
-    else:
-        return None
-    return Frame(center, axes) if _invertible(axes) else None
+    return Frame(center, axes) if axes is not None and _invertible(axes) else None
 
 
 def _frame_of_text(value: Any) -> Frame:

@@ -83,7 +83,10 @@ def _left(found: LowRank, vectors: Array, products: Array, total: float) -> floa
 def _fitted(
     v: Array, y: Array, rank: int, start: LowRank | None, settled: float = _SETTLED
 ) -> LowRank:
-    rough = np.maximum((v * y).sum(axis=0) / (v**2).sum(axis=0), 1e-3)
+    told, size = v * y, (v**2).sum(axis=0)
+    rough = np.maximum(told.sum(axis=0) / size, 1e-3)
+    # What stands beside the diagonal makes noise in it, of either sign.
+    most = _MOST * np.maximum(rough, np.sqrt((told**2).sum(axis=0)) / size)
     diagonal = rough if start is None else start.diagonal
     if rank == 0:
         return LowRank(diagonal, np.empty((v.shape[1], 0)), np.empty((0, 0)), np.nan)
@@ -92,9 +95,9 @@ def _fitted(
         _, left = np.linalg.eigh(rest @ rest.T)
         left = left[:, -rank:]
         # What the low rank part adds to the products lies in the span of `left`.
-        free, told = v - left @ (left.T @ v), y - left @ (left.T @ y)
-        new = (free * told).sum(axis=0) / np.maximum((free**2).sum(axis=0), 1e-12)
-        new = np.clip(new, _LEAST * rough, _MOST * rough)
+        free, owed = v - left @ (left.T @ v), y - left @ (left.T @ y)
+        new = (free * owed).sum(axis=0) / np.maximum((free**2).sum(axis=0), 1e-12)
+        new = np.clip(new, _LEAST * rough, most)
         change = np.abs(new / diagonal - 1).max()
         diagonal = new
         if change < settled:

@@ -10,8 +10,8 @@ from scipy.special import logsumexp
 
 from stanrovi.families.axes import DENSE_LIMIT
 from stanrovi.families.conditional import Conditional
-from stanrovi.families.mixture import Component, Mixture
-from stanrovi.families.moved import Moved
+from stanrovi.families.mixture import Mixture
+from stanrovi.families.moved import Component, Moved
 from stanrovi.families.product import Product
 from stanrovi.families.rotation import symmetric_root
 from stanrovi.families.symmetry import Indices, Symmetry

@@ -32,11 +32,11 @@ from stanrovi.modes.curvature import Curvature
 from stanrovi.target import Array, BudgetExhausted, Target
 from stanrovi.vi.axis_search import promising_axes
 from stanrovi.vi.facts import Root
-from stanrovi.vi.fit_run import FitRun
+from stanrovi.vi.fit_run import FitRun, evaluate
 from stanrovi.vi.gaussian import fit_gaussian
 from stanrovi.vi.nodes import Nodes
 from stanrovi.vi.outcome import Outcome
-from stanrovi.vi.pool import Pool, evaluate
+from stanrovi.vi.pool import Pool
 from stanrovi.vi.product import fit_product
 from stanrovi.vi.root_moments import LEAST_NATS, roots_from_pool
 from stanrovi.vi.steps import ProductSettings

@@ -12,7 +12,9 @@ from stanrovi.families.base import Family, base_draws
 from stanrovi.families.product import Product
 from stanrovi.target import Array, Target
 from stanrovi.vi.facts import TracePoint
-from stanrovi.vi.pool import Batch, evaluate
+from stanrovi.vi.pool import Batch
+
+_PUSH = 4.0  # in 1/sd
 
 TraceListener = Callable[[TracePoint], None]
 
@@ -62,3 +64,29 @@ class FitRun:
     def base(self, n: int) -> Array:
         """Fresh quasi-random base draws, shape (n, dim)."""
         return base_draws(n, self.target.dim, self.rng)
+
+
+def evaluate(target: Target, family: Product, z: Array) -> Batch:
+    """Evaluate the target at the image of base draws z, shape (n, dim).
+
+    What the family itself cannot tell of a draw, its axes being too thin for numbers, counts
+    as rejected, too.
+    """
+    x, log_q = family.push_forward(z)
+    log_p, gradient = target.log_density_gradient(x)
+    told = np.isfinite(log_q)
+    rejected = told & ~np.isfinite(log_p)
+    if rejected.any():
+        gradient[rejected] = _wall(family, z[rejected])
+    if not told.all():
+        log_p, log_q = np.where(told, log_p, -np.inf), np.where(told, log_q, np.inf)
+        gradient = np.where(told[:, None], gradient, 0.0)
+    return Batch(x, gradient, log_p, log_q)
+
+
+def _wall(family: Product, z: Array) -> Array:
+    """Gradients that are the iterate's own plus a push of `_PUSH` towards its centre."""
+    inward = -_PUSH * z / np.linalg.norm(z, axis=1, keepdims=True)
+    _, log_slope, score = family.marginals.push_forward_with_score(z)
+    score = score + inward / np.exp(log_slope)
+    return family.axes.solve_transposed_once(score)

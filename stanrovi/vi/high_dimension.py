@@ -33,6 +33,7 @@ _MAX_STEPS, _FEW_STEPS = 40, 8
 _PLAIN = 1e-6  # share of squared products that a plain structure may leave
 _FORWARD = 1.0  # share of the expectations of marginals taken under the target
 _FULL_STEPS, _DAMPING = 3, 0.5
+_STEADY = 0.5  # share of what a step promised that is as much: noise
 _VECTORS = 8  # that say by how much the axes have changed
 _NOISE_FACTOR = 1.5
 _NOISE = 0.00125  # nats per dimension, growing as its root beyond ten
@@ -72,11 +73,21 @@ def fit_structured_gaussian(
 
 @dataclass
 class _NaturalGradient:
-    """Natural-gradient steps with a structured curvature; see `stanrovi.vi.loop.Rule`."""
+    """Natural-gradient steps with a structured curvature; see `stanrovi.vi.loop.Rule`.
+
+    Attributes
+    ----------
+    promised : float
+        Nats that the last step promised.
+    n_averaged : int
+        Steps with the most draws, of which a mean is taken.
+    """
 
     run: FitRun
     structure: Structure
     most_steps: int
+    promised: float = np.inf
+    n_averaged: int = 0
 
     stage: ClassVar[str] = "gaussian"
     recovery: ClassVar[float] = 1.5
@@ -114,7 +125,8 @@ class _NaturalGradient:
             return Proposal(family, n_draws, ended="Too many draws are rejected.")
         pull = pulls.mean(axis=0)
         noise = float(pulls.var(axis=0, ddof=1).sum()) / len(pulls) / 2
-        damping = best.boldness * (1.0 if step < _FULL_STEPS else _DAMPING)
+        share = 1.0 if step < _FULL_STEPS else _DAMPING
+        damping = best.boldness * min(share, 1.0 / (1 + self.n_averaged))
         try:
             axes = self._axes(family, batch, damping)
         except np.linalg.LinAlgError:
@@ -127,16 +139,27 @@ class _NaturalGradient:
         changed = self._change(family.axes, axes) / damping**2
         new = Product.gaussian(family.center + axes.apply(move), axes)
         small = _NOISE * np.sqrt(10 * family.dim)
-        if max(gain - _NOISE_FACTOR * noise, 0.0) + changed < small * 2:
+        promised = max(gain - _NOISE_FACTOR * noise, 0.0) + changed
+        steady = step >= _FULL_STEPS and promised > _STEADY * self.promised
+        self.promised = promised
+        if promised < small * 2:
             if noise < small or n_draws >= _MOST:
                 return Proposal(new, n_draws, ended="settled", converged=True)
             n_draws *= 2
+        elif steady and n_draws < _MOST:
+            n_draws *= 2
+        elif n_draws >= _MOST:
+            # What it promises is noise of its own, of which little is left in a mean of steps.
+            self.n_averaged += 1
+            if steady and (noise + promised) / self.n_averaged < small * 2:
+                return Proposal(new, n_draws, ended="settled", converged=True)
         return Proposal(new, n_draws)
 
     def _axes(self, family: Product, batch: Batch, damping: float) -> Axes:
         accepted = np.flatnonzero(np.isfinite(batch.log_p))
         half = len(batch.x) // 2
-        some = accepted[np.argsort(accepted % half, kind="stable")][:_POINTS]
+        n = max(_POINTS, half // 4)
+        some = accepted[np.argsort(accepted % half, kind="stable")][:n]
         return self.structure.measured(
             self.run.target,
             batch.x[some],

@@ -13,8 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from stanrovi.families.axes import DENSE_LIMIT
-from stanrovi.families.product import Product
-from stanrovi.target import Array, Target
+from stanrovi.target import Array
 
 # A batch whose effective size fell below this share no longer counts.
 _MIN_EFFICIENCY = 0.2
@@ -22,7 +21,6 @@ _MAX_ROWS = 4096
 _MAX_NUMBERS = 2**23  # of the points held, in many dimensions
 _PENALTY = 50.0  # nats, for an iterate all of whose draws are rejected
 _ROUNDING = 1e-4  # nats; below that, ELBOs are equal
-_PUSH = 4.0  # in 1/sd
 
 
 @dataclass(frozen=True)
@@ -101,32 +99,6 @@ class Batch:
 
     def _penalty(self) -> float:
         return _PENALTY * self.n_rejected / len(self.log_p)
-
-
-def evaluate(target: Target, family: Product, z: Array) -> Batch:
-    """Evaluate the target at the image of base draws z, shape (n, dim).
-
-    What the family itself cannot tell of a draw, its axes being too thin for numbers, counts
-    as rejected, too.
-    """
-    x, log_q = family.push_forward(z)
-    log_p, gradient = target.log_density_gradient(x)
-    told = np.isfinite(log_q)
-    rejected = told & ~np.isfinite(log_p)
-    if rejected.any():
-        gradient[rejected] = _wall(family, z[rejected])
-    if not told.all():
-        log_p, log_q = np.where(told, log_p, -np.inf), np.where(told, log_q, np.inf)
-        gradient = np.where(told[:, None], gradient, 0.0)
-    return Batch(x, gradient, log_p, log_q)
-
-
-def _wall(family: Product, z: Array) -> Array:
-    """Gradients that are the iterate's own plus a push of `_PUSH` towards its centre."""
-    inward = -_PUSH * z / np.linalg.norm(z, axis=1, keepdims=True)
-    _, log_slope, score = family.marginals.push_forward_with_score(z)
-    score = score + inward / np.exp(log_slope)
-    return family.axes.solve_transposed_once(score)
 
 
 @dataclass

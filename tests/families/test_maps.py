@@ -222,3 +222,15 @@ def test_a_grid_that_reaches_where_the_density_underflows_does_no_harm():
     mean, variance = spline.moments()
     assert mean[0] == pytest.approx(0.0, abs=1e-6)
     assert variance[0] == pytest.approx(1.0, rel=1e-4)
+
+
+@pytest.mark.parametrize("shift", np.linspace(0.0, 0.04, 9))
+def test_scores_that_are_off_at_the_last_knot_make_no_long_tail(shift):
+    """The tail falls like exp(-exp(y)), and scores near its end say that it rises."""
+    grid = np.linspace(-8.0, 3.0, 257)[None] + shift
+    log_density, score = grid - np.exp(grid), 1 - np.exp(grid)
+    score[(grid > 2.3) & (grid < 2.9)] = 0.5
+    spline = SplineMap.from_log_density(grid, log_density, score)
+    assert spline.value(np.full((1, 1), 6.0))[0, 0] < 6.0
+    mirrored = SplineMap.from_log_density(-grid[:, ::-1], log_density[:, ::-1], -score[:, ::-1])
+    assert mirrored.value(np.full((1, 1), -6.0))[0, 0] > -6.0

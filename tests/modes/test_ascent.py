@@ -2,9 +2,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from large import chain
 from targets import banana, covariance_of, gaussian, rejecting, ridge, unbounded
 
 from stanrovi.densities import FunctionDensity
+from stanrovi.families.low_rank_axes import LowRankAxes
 from stanrovi.modes.ascent import Ascent
 from stanrovi.target import Target
 
@@ -106,7 +108,7 @@ def test_the_inverse_hessian_is_learnt_on_the_way():
     variances = np.array([0.2, 1.0, 4.0])
     ascent = climb(gaussian(np.zeros(3), np.diag(variances)), starts(3))
     for i in range(len(ascent.x)):
-        learnt = np.diag(ascent.inverse_hessian(i))
+        learnt = np.diag(ascent.axes(i).covariance())
         assert (np.abs(np.log(learnt / variances)) < np.log(3)).all()
 
 
@@ -114,7 +116,34 @@ def test_the_inverse_hessian_takes_no_copies_of_the_memory():
     climbing = Ascent(Target(gaussian(np.zeros(300), np.eye(300))), starts(300, n=2))
     climbing.step()
     tracemalloc.start()
-    climbing.inverse_hessian(1)
+    climbing.axes(1)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 12 * 8 * 300**2
+
+
+def test_thin_axes_are_those_of_the_whole_approximation(monkeypatch):
+    density = gaussian(np.ones(30), covariance_of(30, 100))
+    ascent = climb(density, starts(30, n=2), steps=12)
+    whole = [(ascent.axes(i).covariance(), ascent.sd(i)) for i in range(2)]
+    monkeypatch.setattr("stanrovi.modes.ascent.DENSE_LIMIT", 10)
+    for i, (covariance, sd) in enumerate(whole):
+        axes = ascent.axes(i)
+        assert isinstance(axes, LowRankAxes)
+        np.testing.assert_allclose(axes.covariance(), covariance, atol=1e-9 * covariance.max())
+        np.testing.assert_allclose(ascent.sd(i), sd, rtol=1e-6)
+
+
+def test_thin_axes_of_many_dimensions_are_those_of_the_two_loops():
+    ascent = climb(chain(600), starts(600, n=1))
+    axes = ascent.axes(0)
+    expected = ascent._inverse_hessian(0)
+    np.testing.assert_allclose(axes.covariance(), expected, atol=1e-9 * expected.max())
+
+
+def test_before_any_step_axes_are_a_multiple_of_one():
+    ascent = Ascent(Target(chain(600)), starts(600, n=1))
+    axes = ascent.axes(0)
+    assert axes.directions.shape == (600, 0)
+    np.testing.assert_allclose(axes.sd(), axes.scale)
+    np.testing.assert_allclose(axes.scale, axes.scale[0])

@@ -84,6 +84,9 @@ HOMES = {
 # Algorithms that are dense by nature: they may open the matrix of axes. Nothing else may.
 DENSE = {
     "stanrovi.families.axes",
+    "stanrovi.families.block_axes",  # whole on demand alone
+    "stanrovi.families.low_rank_axes",  # as many columns as there are directions
+    "stanrovi.families.sparse_axes",  # whole on demand alone
     "stanrovi.families.conditional",  # how wide each leaf is
     "stanrovi.families.product",  # the split into preconditioner and rotation
     "stanrovi.families.mixture",  # its covariance
@@ -95,13 +98,18 @@ DENSE = {
     "stanrovi.modes.curvature",  # sparse Hessians, held dense
     "stanrovi.modes.lattice",
     "stanrovi.modes.local",  # the Hessian
+    "stanrovi.modes.low_rank",  # as many columns as there are directions
+    "stanrovi.modes.precision",  # dense in few dimensions
     "stanrovi.modes.report",  # modes in rotated coordinates
     "stanrovi.samplers.legs",  # the metric between a wide reference and the modes
+    "stanrovi.vi.alone",  # two by two, for each coordinate
     "stanrovi.vi.checks.scores",  # every score on every coordinate
+    "stanrovi.vi.checks.tangent",  # regressed, in few dimensions
     "stanrovi.vi.axis_search",  # pairs of axes, turned
     "stanrovi.vi.conditional",
     "stanrovi.vi.gaussian",
     "stanrovi.vi.hierarchy",
+    "stanrovi.vi.hubs",  # a few roots among each other
     "stanrovi.vi.newton",
     "stanrovi.vi.nodes",  # conditional precisions
     "stanrovi.vi.regression",  # every score on every coordinate

@@ -5,7 +5,8 @@ from targets import LOG_2PI, fit, funnel, run_on, standard
 from stanrovi.densities import FunctionDensity
 from stanrovi.vi import axis_search
 from stanrovi.vi.axis_search import axis_gain, promising_axes, promising_rotation
-from stanrovi.vi.pool import Pool, evaluate
+from stanrovi.vi.fit_run import evaluate
+from stanrovi.vi.pool import Pool
 
 
 def test_axis_gain_is_largest_along_the_skewed_axis():

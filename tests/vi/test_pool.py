@@ -7,7 +7,8 @@ from targets import gaussian, rejecting, run_on, standard
 from stanrovi.families.base import base_draws
 from stanrovi.families.product import Product
 from stanrovi.target import Target
-from stanrovi.vi.pool import Pool, evaluate
+from stanrovi.vi.fit_run import evaluate
+from stanrovi.vi.pool import Pool
 
 
 def shifted(offset, dim=2):

@@ -17,7 +17,8 @@ from targets import (
 
 from stanrovi.families.axes import DenseAxes
 from stanrovi.families.product import Product
-from stanrovi.vi.pool import Pool, evaluate
+from stanrovi.vi.fit_run import evaluate
+from stanrovi.vi.pool import Pool
 from stanrovi.vi.product import fit_product
 from stanrovi.vi.scan import mixture_marginal, with_marginal
 from stanrovi.vi.steps import ProductSettings, improved

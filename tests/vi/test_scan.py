@@ -4,7 +4,8 @@ from scipy.stats import norm
 from targets import fit, gaussian_mixture, rejecting, run_on, standard, two_gaussians
 
 from stanrovi.families.product import Product
-from stanrovi.vi.pool import Pool, evaluate
+from stanrovi.vi.fit_run import evaluate
+from stanrovi.vi.pool import Pool
 from stanrovi.vi.scan import mixture_marginal, scan_axis, weigh_levels, with_marginal
 
 LEVELS = np.array([-4.0, 4.0])

@@ -14,7 +14,8 @@ import numpy as np
 
 from stanrovi.families.axes import DENSE_LIMIT
 from stanrovi.families.base import Family, base_draws
-from stanrovi.families.mixture import Component, parts
+from stanrovi.families.mixture import parts
+from stanrovi.families.moved import Component
 from stanrovi.scalars import Scalars
 from stanrovi.target import Array, Target
 from stanrovi.vi.checks.normal_scores import NormalScores

@@ -119,5 +119,7 @@ def _is_heavy(offset: Array, weights: Array) -> bool:
     if count < 10:
         return False
     tail, weight = distance[order[: count + 1]], weights[order[:count]]
+    if not weight.sum() > 0:  # a single point is all of the tail
+        return False
     decay = weight @ np.log(tail[:-1] / tail[-1]) / weight.sum()
     return bool(decay > 0.5)

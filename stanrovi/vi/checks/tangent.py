@@ -15,8 +15,7 @@ import numpy as np
 
 from stanrovi.families.base import base_draws
 from stanrovi.families.conditional import Conditional, ConditionalMap
-from stanrovi.families.mixture import Component
-from stanrovi.families.moved import Moved
+from stanrovi.families.moved import Component, Moved
 from stanrovi.families.product import Product
 from stanrovi.scalars import Scalars
 from stanrovi.target import Array

@@ -64,3 +64,11 @@ def test_weights_on_one_point_give_a_large_number_and_no_warning():
     assert np.isfinite(w1).all()
     assert np.isfinite(noise).all()
     assert w1[0] > 10
+
+
+def test_a_tail_of_one_point_among_points_without_weight_is_not_heavy():
+    points = np.sort(np.random.default_rng(5).standard_normal(1000))
+    weights = np.zeros(1000)
+    weights[20], weights[400:600] = 0.02, 0.98 / 200
+    _, heavy = spread(points[:, None], weights[:, None])
+    assert not heavy[0]
