@@ -8,10 +8,11 @@ from typing import Protocol
 import numpy as np
 from scipy.special import ndtri
 
-from stanrovi.families.sobol import MAX_DIM, scrambled_sobol
+from stanrovi.families.sobol import scrambled_sobol
 from stanrovi.target import Array
 
 _SAMPLED = 2**21  # numbers of a block of points
+_SOBOL = 2000  # dimensions up to which base points are quasi-random
 LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
 
 
@@ -46,12 +47,15 @@ def base_draws(n: int, dim: int, rng: np.random.Generator) -> Array:
 
     Owen scrambling: every point is standard normal, every set an unbiased
     sample of its own, and averages over a set err less than over independent
-    draws (Owen 1997, doi:10.1214/aos/1031594731). In more than 21,201 dimensions, for
-    which there are no Sobol points: pseudo-random draws in pairs of z and -z.
+    draws (Owen 1997, doi:10.1214/aos/1031594731). In more than 2,000 dimensions, where
+    that is true of larger sets only: pseudo-random draws in pairs of z and -z.
     """
-    if dim > MAX_DIM:
-        z = rng.standard_normal((-(-n // 2), dim))
-        return np.stack([z, -z], axis=1).reshape(-1, dim)[:n]
+    if dim > _SOBOL:
+        z = np.empty((n, dim))
+        half = -(-n // 2)
+        rng.standard_normal(out=z[:half])
+        np.negative(z[: n - half], out=z[half:])
+        return z
     exponent = int(np.ceil(np.log2(max(n, 2))))
     return standard_normal(scrambled_sobol(exponent, dim, rng)[:n])
 
@@ -77,7 +81,15 @@ def sampled(
 
 def standard_normal(u: Array) -> Array:
     """Turn uniforms into standard normal quantiles, kept finite."""
-    return np.asarray(ndtri(np.clip(u, 1e-12, 1 - 1e-12)))
+    inside = np.clip(u, 1e-12, 1 - 1e-12)
+    return np.asarray(ndtri(inside, out=inside))
+
+
+def in_blocks(function: Callable[[Array], Array], x: Array) -> Array:
+    """Values (n,) of a function of points x (n, dim), a block of them at a time."""
+    rows = max(1, _SAMPLED // max(x.shape[1], 1))
+    parts = [function(x[at : at + rows]) for at in range(0, max(len(x), 1), rows)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def normal_log_density(z: Array) -> Array:

@@ -14,6 +14,7 @@ from stanrovi.arguments import check_choice, checked_count, checked_seed
 from stanrovi.diagnostics.statistics import psis_khat
 from stanrovi.draws import Draws, require_finite
 from stanrovi.errors import DensityError, UsageError
+from stanrovi.families.base import in_blocks
 from stanrovi.io.arviz import to_arviz
 from stanrovi.methods import METHODS, Method
 from stanrovi.modes.basins import Mode
@@ -308,7 +309,7 @@ def _with_draws(model: Model, result: FitResult, until: float | None) -> Fit:
         )
     lp = np.full(len(result.draws), np.nan)
     lp[: len(result.log_p)] = result.log_p
-    further = result.family.log_density(result.draws[len(result.log_q) :])
+    further = in_blocks(result.family.log_density, result.draws[len(result.log_q) :])
     draws = record(
         model,
         result.method,

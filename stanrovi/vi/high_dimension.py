@@ -15,6 +15,7 @@ import numpy as np
 
 from stanrovi.families.axes import Axes
 from stanrovi.families.product import Product
+from stanrovi.modes.sparsity import SparseCurvature
 from stanrovi.modes.structure import LowRankPart, Sparse, Structure, structure_at
 from stanrovi.target import Array
 from stanrovi.vi.conditional import fit_conditional
@@ -207,7 +208,7 @@ def fit_high_dimensional(
         gaussian, _, settled = fit_structured_gaussian(run, start, structure)
         run.family = gaussian
         if isinstance(structure, Sparse):
-            nodes, _ = _nodes_at(run, [gaussian])
+            nodes, _ = _nodes_at(run, [gaussian], structure.curvature)
         if nodes is None:
             outcome = _with_marginals(run, gaussian, settings, settled=settled)
             return replace(outcome, message=f"rovi, since nothing rules others. {outcome.message}")
@@ -257,15 +258,16 @@ def _is_plain(run: FitRun, structure: LowRankPart, place: Product) -> bool:
     return structure.unexplained < _PLAIN
 
 
-def _nodes_at(run: FitRun, places: Sequence[Product]) -> tuple[Nodes | None, Structure]:
+def _nodes_at(
+    run: FitRun, places: Sequence[Product], curvature: SparseCurvature | None = None
+) -> tuple[Nodes | None, Structure]:
     """Look for roots in turns, until there are some that a conditional family can follow.
 
-    Gives the structure of the curvature, too, as it is at the last place.
+    Gives the structure of the curvature, too, as it is at the first place.
     """
-    curvature = None
     with run.stage("roots"):
         for place in places:
-            nodes, curvature = nodes_at_hubs(run.target, place, run.rng)
+            nodes, curvature = nodes_at_hubs(run.target, place, run.rng, curvature)
             if nodes is not None and not nodes.too_many:
                 return nodes, LowRankPart() if curvature is None else Sparse(curvature)
             if curvature is None:

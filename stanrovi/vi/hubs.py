@@ -29,7 +29,10 @@ _NONE = np.zeros(0, dtype=np.intp)
 
 
 def nodes_at_hubs(
-    target: Target, start: Product, rng: np.random.Generator
+    target: Target,
+    start: Product,
+    rng: np.random.Generator,
+    curvature: SparseCurvature | None = None,
 ) -> tuple[Nodes | None, SparseCurvature | None]:
     """Look for roots among the hubs, and walk to the mode of their evidence.
 
@@ -39,6 +42,8 @@ def nodes_at_hubs(
     start : Product
         A rough Gaussian; its centre is the place.
     rng : numpy.random.Generator
+    curvature : SparseCurvature, optional
+        As it was found elsewhere.
 
     Returns
     -------
@@ -48,7 +53,7 @@ def nodes_at_hubs(
         None where it is not sparse.
     """
     x, scale = start.center, start.axes.precision_diagonal() ** -0.5
-    curvature = find_sparsity(target, x, scale, rng)
+    curvature = curvature or find_sparsity(target, x, scale, rng)
     if curvature is None:
         return None, None
     nodes = None

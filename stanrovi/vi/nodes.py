@@ -34,7 +34,7 @@ _MOVED = 0.01  # twice the nats after which a curvature is measured again
 _QUADRATIC = 1e-3  # unless one step left no more than this share
 # A leaf that the others explain to this share is a ridge: what is left is rounding.
 _RIDGE = 1e-7
-_WALK = 16
+_WALK = 24
 _STEP, _STRETCH = 2.0, 3.0  # of a walk, in present standard deviations; and of those
 _FLAT = 0.02
 _NEAR, _ALIKE = 0.7, (0.55, 1.7)
