@@ -10,6 +10,7 @@ import numpy as np
 
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError
+from stanrovi.families.axes import DENSE_LIMIT
 from stanrovi.io.arviz import to_arviz
 from stanrovi.modes.basins import Mode, basin_labels
 from stanrovi.runs.record import constrained, is_of, not_of
@@ -99,9 +100,11 @@ def relabel(run: Run, model: ModelSource, data: DataSource = None) -> Relabelled
         raise not_of(built, attrs)
     images = [k for k, m in enumerate(modes) if m.symmetry is not None]
     if not images:
+        limit = f" Symmetries are looked for in up to {DENSE_LIMIT} dimensions."
         raise DrawsError(
             f"There is nothing to relabel: no symmetry of the density exchanges the "
             f"{len(modes)} mode{'' if len(modes) == 1 else 's'} that the run knows."
+            f"{limit if built.dim > DENSE_LIMIT else ''}"
         )
     labels = basin_labels(modes, x.reshape(-1, built.dim)).reshape(x.shape[:2])
     moved = x.copy()

@@ -32,6 +32,7 @@ _FIRST, _MOST = 16, 256  # draws of a look
 _POINTS = 8  # at which the curvature is measured
 _MAX_STEPS, _FEW_STEPS = 40, 8
 _PLAIN = 1e-6  # share of squared products that a plain structure may leave
+_VARIES = 1e-3  # such a share: a curvature that is another one elsewhere, as where some rule others
 _FORWARD = 1.0  # share of the expectations of marginals taken under the target
 _FULL_STEPS, _DAMPING = 3, 0.5
 _STEADY = 0.5  # share of what a step promised that is as much: noise
@@ -244,18 +245,25 @@ def fit_by_structure(
             if not _is_plain(run, structure, start):
                 return None
     gaussian, _, settled = fit_structured_gaussian(run, start, structure, _FEW_STEPS)
+    varies = isinstance(structure, LowRankPart) and structure.unexplained > _VARIES
+    if not settled or varies:
+        return None
     run.family = gaussian
-    return _with_marginals(run, gaussian, settings, settled=settled) if settled else None
+    return _with_marginals(run, gaussian, settings, settled=True)
 
 
 def _is_plain(run: FitRun, structure: LowRankPart, place: Product) -> bool:
-    x = place.center[None]
-    try:
-        _, gradient = run.target.log_density_gradient(x)
-        structure.measured(run.target, x, gradient, place.axes, 1.0, run.rng)
-    except np.linalg.LinAlgError:
-        return False
-    return structure.unexplained < _PLAIN
+    """Whether a curvature is diagonal plus low rank at a place, and hardly another one nearby."""
+    center, nearby = place.center[None], place.from_base(run.base(_POINTS))
+    for x, most in ((center, _PLAIN), (nearby, _VARIES)):
+        try:
+            _, gradient = run.target.log_density_gradient(x)
+            structure.measured(run.target, x, gradient, place.axes, 1.0, run.rng)
+        except np.linalg.LinAlgError:
+            return False
+        if not structure.unexplained < most:
+            return False
+    return True
 
 
 def _nodes_at(
