@@ -86,15 +86,16 @@ def _wanted(evidence: Evidence, scalars: Scalars, modes: Sequence[Mode], chains:
     n, more = len(evidence.x), len(evidence.rest)
     spare = more if evidence.widened is None else max(more - len(evidence.widened.x), 0)
     errors, weighted = marginal_errors(evidence, scalars, 0, np.random.default_rng(0))
+    clear = (errors.error > _CLEAR + 3 * errors.se).any()  # whatever else there is
+    if not clear and (errors.se > _CARRY).any() and chains > more:
+        return spare or more
     if any(shift.noise > _SHARE for shift in shifts(modes, weighted)):
         return spare
-    if (errors.error > _CLEAR + 3 * errors.se).any():  # whatever else there is
+    if clear:
         return 0
     weights = np.array(errors.source) == "weights"
     near = weights & (np.abs(errors.error - WRONG) <= _NEAR * errors.se)
     vague = weights & (errors.se > _CARRY)
-    if vague.any() and chains > more:
-        return spare or more
     settled = errors.se * np.sqrt(n / (n + more)) <= _CARRY
     if (near & settled).any() or (vague.any() and settled[vague].all()):
         return spare
