@@ -27,6 +27,7 @@ _POOREST = 16  # draws where the fit has least of the target's mass: climbs begi
 _LEAST_STARTS = 50
 _FAR_ABOVE = 1.0  # nats by which the target is where the fit explains nothing
 _BULK, _MORE = 0.002, 0.5  # share of draws outside the bulk; nats above the ratios inside
+_FEW_DRAWS = 8  # or so many draws, that a mode which has some does not pass for usual
 _HELD = 3.0  # nats by which a fit may be lower at a mode than at its image
 
 
@@ -101,6 +102,7 @@ def absent_modes(
         Share of the mass that nothing found so far explains, and its standard error.
     """
     poorest = evidence.x[np.argsort(-evidence.log_ratio)[:_POOREST]]
+    poorest = np.concatenate([_beyond_draws(evidence), poorest])[:_POOREST]
     look = look_again(
         evidence.target, modes, poorest, rng, most_gradients=most_gradients, held=_held(evidence)
     )
@@ -129,11 +131,30 @@ def _unexplained(evidence: Evidence, modes: Sequence[Mode], look: Look) -> tuple
     return share / (1 + share), se / (1 + share) ** 2
 
 
+def _beyond_draws(evidence: Evidence) -> Array:
+    """Points of the fit's making, in its bulk, where the target has more than at any draw."""
+    if evidence.seen is None:
+        return evidence.x[:0]
+    x, log_p = evidence.seen
+    floor, most = _bulk(evidence)
+    with np.errstate(all="ignore"):
+        log_q = evidence.family.log_density(x)
+        ratio = np.where((log_q > floor) & np.isfinite(log_p), log_p - log_q, -np.inf)
+    order = np.argsort(-ratio)[: _POOREST // 2]
+    return x[order[ratio[order] > max(most, float(evidence.log_ratio.max()))]]
+
+
+def _bulk(evidence: Evidence) -> tuple[float, float]:
+    """Log density of a fit above which its bulk is, and the log ratio that is usual there."""
+    accepted = np.isfinite(evidence.log_p)
+    log_q, ratio = evidence.log_q[accepted], evidence.log_ratio[accepted]
+    rare = max(_BULK, min(_FEW_DRAWS / len(ratio), 0.5))
+    return float(np.quantile(log_q, _BULK)), float(np.quantile(ratio, 1 - rare) + _MORE)
+
+
 def _held(evidence: Evidence) -> Held:
     """Tell points in the bulk of a fit where the target has no more mass than it has elsewhere."""
-    accepted = np.isfinite(evidence.log_p)
-    floor = np.quantile(evidence.log_q[accepted], _BULK)
-    most = np.quantile(evidence.log_ratio[accepted], 1 - _BULK) + _MORE
+    floor, most = _bulk(evidence)
 
     def held(x: Array, log_p: Array) -> NDArray[np.bool_]:
         with np.errstate(all="ignore"):

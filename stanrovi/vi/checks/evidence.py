@@ -50,6 +50,8 @@ class Evidence:
         Draws of the same kind that are not evaluated yet.
     widened : Widened, optional
         Evaluations further out, where weights were found to need them.
+    seen : (ndarray, ndarray), optional
+        Points (m, dim) where the target was evaluated for the fit, with the log density (m,).
     """
 
     target: Target
@@ -62,6 +64,7 @@ class Evidence:
     pareto_k: Callable[[Array], float]
     rest: Array | None = None
     widened: Widened | None = None
+    seen: tuple[Array, Array] | None = None
 
     @classmethod
     def at(
@@ -112,11 +115,11 @@ class Evidence:
         """``log p - log q`` at the draws, -inf where the target rejects one, shape (n,)."""
         return np.where(np.isfinite(self.log_p), self.log_p - self.log_q, -np.inf)
 
-    def grown(self) -> Evidence:
-        """Evaluate as many draws again, as far as there are any and the time allows."""
+    def grown(self, most: int) -> Evidence:
+        """Evaluate as many draws again, or fewer, as far as there are any and the time allows."""
         rest = self.rest if self.rest is not None else self.x[:0]
         with self.target.stage(_STAGE):
-            log_p, gradient = self.target.leading(rest[: len(self.x)], 0)
+            log_p, gradient = self.target.leading(rest[: min(len(self.x), most)], 0)
         n = len(log_p)
         if not n:
             return self

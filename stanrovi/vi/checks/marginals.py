@@ -65,41 +65,42 @@ def with_enough_draws(
     -------
     Evidence
         With twice the draws, or four times, and so on, up to all that there are; and with draws
-        of the widened fit, where weights need those, in place of some.
+        of the widened fit, where weights need those, in place of some unless chains are due.
     """
     chains = _chains(most_gradients, evidence.family.dim) * gradients_of(evidence.family.dim)
     while True:
         if not evidence.khat < _KHAT and evidence.widened is None:
             with suppress(BudgetExhausted):
-                widened, rest = widen(evidence, _WIDENED, rng), evidence.rest
-                rest = None if rest is None else rest[: max(len(rest) - len(widened.x), 0)]
-                evidence = replace(evidence, widened=widened, rest=rest)
+                evidence = replace(evidence, widened=widen(evidence, _WIDENED, rng))
         if evidence.rest is None or not len(evidence.rest):
             return evidence
-        if not _few(evidence, scalars, modes, chains):
-            return evidence
-        more = evidence.grown()
+        more = evidence.grown(_wanted(evidence, scalars, modes, chains))
         if more is evidence:
             return evidence
         evidence = more
 
 
-def _few(evidence: Evidence, scalars: Scalars, modes: Sequence[Mode], chains: int) -> bool:
-    """Whether more draws would settle a verdict that is open by those so far."""
+def _wanted(evidence: Evidence, scalars: Scalars, modes: Sequence[Mode], chains: int) -> int:
+    """How many draws more would settle a verdict that is open by those so far."""
     assert evidence.rest is not None
+    n, more = len(evidence.x), len(evidence.rest)
+    spare = more if evidence.widened is None else max(more - len(evidence.widened.x), 0)
     errors, weighted = marginal_errors(evidence, scalars, 0, np.random.default_rng(0))
+    clear = (errors.error > _CLEAR + 3 * errors.se).any()  # whatever else there is
+    if not clear and (errors.se > _CARRY).any() and chains > more:
+        return spare or more
     if any(shift.noise > _SHARE for shift in shifts(modes, weighted)):
-        return True
-    if (errors.error > _CLEAR + 3 * errors.se).any():  # whatever else there is
-        return False
+        return spare
+    if clear:
+        return 0
     weights = np.array(errors.source) == "weights"
     near = weights & (np.abs(errors.error - WRONG) <= _NEAR * errors.se)
     vague = weights & (errors.se > _CARRY)
-    n, more = len(evidence.x), len(evidence.rest)
     settled = errors.se * np.sqrt(n / (n + more)) <= _CARRY
-    if (near & settled).any() or (vague.any() and (chains > more or settled[vague].all())):
-        return True
-    return n < _DRAWS_PER_DIMENSION * evidence.family.dim and not weights.all()
+    if (near & settled).any() or (vague.any() and settled[vague].all()):
+        return spare
+    scanty = n < _DRAWS_PER_DIMENSION * evidence.family.dim and not weights.all()
+    return spare if scanty else 0
 
 
 def marginal_errors(

@@ -33,6 +33,7 @@ from stanrovi.vi.methods.rovi import fit_rovi
 from stanrovi.vi.methods.structured import fit_structured
 from stanrovi.vi.outcome import Outcome
 from stanrovi.vi.result import FitResult
+from stanrovi.vi.seen import Seen
 from stanrovi.vi.settings import FamilySettings
 from stanrovi.vi.start import laplace
 from stanrovi.vi.warnings import warnings
@@ -125,7 +126,8 @@ def fit_density(
     n_drawn = max(n_draws, _JUDGED_DRAWS if probe else 0)
     n_judged = min(n_drawn, _JUDGED_DRAWS)
     clock = None if max_seconds is None else Clock(max_seconds, within, seconds_per_draw, n_draws)
-    target = Target(density, max_gradients=max_gradients, clock=clock, reserved=n_judged)
+    seen = Seen(density)
+    target = Target(seen, max_gradients=max_gradients, clock=clock, reserved=n_judged)
     checking = Target(density, clock=clock)
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)]
     run = FitRun(target, streams[1], progress)
@@ -145,6 +147,7 @@ def fit_density(
             if probe:
                 most = most_gradients(target.n_gradients)
                 evidence = with_enough_draws(evidence, judged, modes, most, streams[3])
+                evidence = replace(evidence, seen=seen.points)
             checks = examine(
                 evidence,
                 modes,
