@@ -14,7 +14,7 @@ RHAT_LIMIT = 1.01
 # The tail is at most a fifth of the ratios, and needs five of them.
 _MIN_RATIOS = 25
 # Nats: nearly constant ratios have a tail, too, but no meaning.
-_CONSTANT = 0.05
+_CONSTANT = 1e-2
 
 
 def psis_khat(log_ratios: Array) -> float:
@@ -30,7 +30,7 @@ def psis_khat(log_ratios: Array) -> float:
     -------
     float
         Pareto shape of the largest ratios. NaN for fewer than 25 usable ratios,
-        0 where they are constant (sd of their logarithms below 0.05), infinite
+        0 where they are constant (sd of their logarithms below 0.01), infinite
         where one is NaN or +inf, or where the tail is too steep for any shape.
     """
     return psis_weights(log_ratios)[1]

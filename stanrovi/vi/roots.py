@@ -28,7 +28,7 @@ Indices = NDArray[np.intp]
 
 _MOVE = 0.2  # of the spread of a candidate, for differences; and at most
 _FEW = 12  # coordinates whose third derivatives are all measured
-_TELLING = 3  # roots after which those that wait should have become fewer
+_TELLING = 6  # roots after which those that wait should have become fewer
 _LOOKS = 12  # at all that may rule others
 _PROBES, _PROBE = 2, 1e-3  # directions, and how far along them in standard deviations
 _ANGLES, _TURNS = 32, 12  # tried for a pair of axes; rounds of pairs

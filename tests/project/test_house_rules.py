@@ -100,6 +100,7 @@ DENSE = {
     "stanrovi.modes.local",  # the Hessian
     "stanrovi.modes.low_rank",  # as many columns as there are directions
     "stanrovi.modes.precision",  # dense in few dimensions
+    "stanrovi.modes.sparsity",  # few coordinates, looked at one by one
     "stanrovi.modes.report",  # modes in rotated coordinates
     "stanrovi.samplers.legs",  # the metric between a wide reference and the modes
     "stanrovi.vi.alone",  # two by two, for each coordinate

@@ -11,6 +11,7 @@ from stanrovi.errors import DensityError
 from stanrovi.families.base import Family
 from stanrovi.target import Array, BudgetExhausted, Target
 
+_EVEN = 0.05  # nats; a tail of ratios that differ by less bears no weight
 _LEAST = 8  # draws evaluated even when the time is over, or nothing could be said
 _STAGE = "draws"
 
@@ -107,7 +108,7 @@ class Evidence:
                 "The target rejects every draw of the fit, so nothing can be said of it. Check the "
                 "constraints of the program: the density is not finite where its mass should be."
             )
-        khat = pareto_k(log_p[accepted] - log_q[accepted])
+        khat = _tail(log_p[accepted] - log_q[accepted], pareto_k)
         return cls(target, family, x, gradient, log_p, log_q, khat, pareto_k, draws[n:])
 
     @property
@@ -132,7 +133,7 @@ class Evidence:
             gradient=np.concatenate([self.gradient, gradient]),
             log_p=log_p,
             log_q=log_q,
-            khat=self.pareto_k(log_p[accepted] - log_q[accepted]),
+            khat=_tail(log_p[accepted] - log_q[accepted], self.pareto_k),
             rest=rest[n:],
         )
 
@@ -141,3 +142,9 @@ def _told(family: Family, x: Array, log_p: Array) -> tuple[Array, Array]:
     """Log densities (n,) of target and fit, rejected also where the family cannot tell its own."""
     log_q = family.log_density(x)
     return np.where(np.isfinite(log_q), log_p, -np.inf), log_q
+
+
+def _tail(log_ratio: Array, pareto_k: Callable[[Array], float]) -> float:
+    """Pareto shape of ratios (n,), that of no tail where they are all but even."""
+    khat = pareto_k(log_ratio)
+    return min(khat, 0.0) if log_ratio.std() < _EVEN else khat

@@ -3,55 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from stanrovi.modes.basins import Mode
 from stanrovi.scalars import Scalars
-from stanrovi.target import Array
-from stanrovi.vi.checks.basins import Orbits, Shift, absent_modes, lost_modes, orbits, shifts
+from stanrovi.vi.checks.basins import Orbits, absent_modes, lost_modes, orbits, shifts
 from stanrovi.vi.checks.evidence import Evidence
+from stanrovi.vi.checks.found import Checks
 from stanrovi.vi.checks.marginals import marginal_errors
-from stanrovi.vi.facts import MarginalErrors
 
 # Part of the gradients of the fit that a look for modes may take, with probes and without; and
 # what it may take in any case.
 _LOOK, _SHORT_LOOK, _LEAST_LOOK = 3, 6, 700
 _LEAST = 1000  # gradients that checks may take however few the fit took
-
-
-@dataclass(frozen=True)
-class Checks:
-    """What the checks found.
-
-    Attributes
-    ----------
-    errors : MarginalErrors
-    lost : tuple of int
-        Indices of the known modes that have (almost) no draws.
-    shifts : tuple of Shift
-        Masses of the known modes; empty for one.
-    orbits : Orbits
-        What symmetries of the target say of its modes.
-    absent : tuple of (Mode, float)
-        Modes found only now that the fit lacks, with their share of all mass; heaviest first.
-    unexplained : (float, float)
-        Share of the mass that no basin and no draw of the fit explains, with its standard error.
-    """
-
-    errors: MarginalErrors
-    lost: tuple[int, ...]
-    shifts: tuple[Shift, ...]
-    orbits: Orbits
-    absent: tuple[tuple[Mode, float], ...]
-    unexplained: tuple[float, float] = (0.0, 0.0)
-
-    @property
-    def places(self) -> list[Array]:
-        """Where modes are that the fit lacks, shape (dim,) each."""
-        there = [mode.position for mode, _ in self.absent]
-        return there + [image.position for image in self.orbits.missing]
 
 
 def most_gradients(n_gradients: int) -> int:

@@ -16,7 +16,7 @@ from stanrovi.methods import Method
 from stanrovi.modes.basins import Mode
 from stanrovi.target import Array
 from stanrovi.vi.checks.basins import WEIGHT
-from stanrovi.vi.checks.examine import Checks
+from stanrovi.vi.checks.found import Checks
 from stanrovi.vi.checks.marginals import WRONG
 from stanrovi.vi.facts import Root, Verdict
 from stanrovi.vi.outcome import Outcome

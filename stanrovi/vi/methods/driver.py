@@ -19,7 +19,8 @@ from stanrovi.scalars import Scalars
 from stanrovi.target import Array, BudgetExhausted, Clock, Density, Target
 from stanrovi.vi.checks.basins import Shift
 from stanrovi.vi.checks.evidence import Evidence
-from stanrovi.vi.checks.examine import Checks, examine, most_gradients
+from stanrovi.vi.checks.examine import examine, most_gradients
+from stanrovi.vi.checks.found import Checks
 from stanrovi.vi.checks.marginals import with_enough_draws
 from stanrovi.vi.checks.verdict import Case, judge
 from stanrovi.vi.conditional import told_roots

@@ -6,7 +6,7 @@ from stanrovi.families.axes import DenseAxes
 from stanrovi.modes.basins import Mode
 from stanrovi.modes.symmetry import Image, Symmetry
 from stanrovi.vi.checks.basins import Orbits, Shift, lost_modes
-from stanrovi.vi.checks.examine import Checks
+from stanrovi.vi.checks.found import Checks
 from stanrovi.vi.checks.verdict import Case, judge
 from stanrovi.vi.facts import MarginalErrors, Root
 from stanrovi.vi.outcome import Outcome
