@@ -10,7 +10,7 @@ Archambeau 2009, doi:10.1162/neco.2008.08-07-592).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from stanrovi.vi.least_squares import least_squares, with_constant
 from stanrovi.vi.loop import Plateau, Progress, Proposal, ascend
 from stanrovi.vi.pool import Batch, Pool
 from stanrovi.vi.regression import winsorised
+
+Ending = Literal["settled", "flat", "stopped"]
 
 _MAX_STEPS = 60
 _SPECTRUM = (0.1, 10.0)
@@ -34,7 +36,7 @@ _PATIENCE = 6  # looks; a product fit goes on from there
 _ABSURD = 10.0  # nats per dimension
 
 
-def fit_gaussian(run: FitRun, start: Product) -> tuple[Product, Pool, bool]:
+def fit_gaussian(run: FitRun, start: Product) -> tuple[Product, Pool, Ending]:
     """Fit a full-rank Gaussian.
 
     Parameters
@@ -48,13 +50,14 @@ def fit_gaussian(run: FitRun, start: Product) -> tuple[Product, Pool, bool]:
     family : Product
     pool : Pool
         The evaluations made.
-    converged : bool
+    ended : {"settled", "flat", "stopped"}
+        Steps became small, the ELBO stayed where it was, or there were too many steps.
     """
     pool = Pool()
     course = ascend(run, start, _NaturalGradient(run.target.dim), pool)
     if course.last is None:
-        return course.best.family, pool, False
-    return course.last.family, pool, course.last.converged
+        return course.best.family, pool, "stopped"
+    return course.last.family, pool, "settled" if course.last.converged else "flat"
 
 
 @dataclass

@@ -23,7 +23,7 @@ _MIN_DAMPING = 0.1
 # small: below _NOISE nats per dimension, and growing as its root beyond ten.
 _NOISE_FACTOR = 1.5
 _NOISE = 0.00125
-_PATIENCE = 8  # looks
+_PATIENCE = 12  # looks
 _PER_DIM = 120  # gradients for each dimension that a fit may take while it gains
 _LEAST_SHARE = 0.1  # of half the average weight in a mixture
 

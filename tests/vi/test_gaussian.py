@@ -45,8 +45,8 @@ def test_a_start_ten_deviations_off_and_ten_times_too_narrow_does_no_harm(seed):
     covariance = covariance_of(4, 10, seed)
     mean = 10.0 * np.ones(4)
     run = run_on(gaussian(mean, covariance), seed)
-    family, pool, converged = fit_gaussian(run, Product.gaussian(np.zeros(4), 0.1 * np.eye(4)))
-    assert converged
+    family, pool, ended = fit_gaussian(run, Product.gaussian(np.zeros(4), 0.1 * np.eye(4)))
+    assert ended == "settled"
     assert gaussian_kl(family, mean, covariance) < 1e-3
     assert run.target.by_stage["gaussian"] >= len(pool.x) > 0
 
@@ -88,15 +88,15 @@ def test_rejections_shrink_the_start_and_do_not_stop_the_fit():
         gaussian(np.zeros(2), 0.01 * np.eye(2)), lambda x: (np.abs(x) < 0.6).all(axis=1)
     )
     run = run_on(inside)
-    family, _, converged = fit_gaussian(run, standard(2))
-    assert converged
+    family, _, ended = fit_gaussian(run, standard(2))
+    assert ended == "settled"
     np.testing.assert_allclose(family.covariance(), 0.01 * np.eye(2), atol=1e-3)
     assert run.target.n_rejections > 0
 
 
 def test_a_density_without_a_maximum_does_not_converge():
-    _, _, converged = fit_gaussian(run_on(unbounded()), standard(2))
-    assert not converged
+    _, _, ended = fit_gaussian(run_on(unbounded()), standard(2))
+    assert ended == "stopped"
 
 
 @pytest.mark.slow

@@ -55,9 +55,9 @@ def fit_structured(run: FitRun, search: SearchResult, settings: FamilySettings) 
     if first is not None and first.divergence < _GOOD:
         return first
     try:
-        gaussian, pool, settled = fit_gaussian(run, starting_gaussian(run, search))
+        gaussian, pool, ended = fit_gaussian(run, starting_gaussian(run, search))
         plain = rovi_from_gaussian(run, gaussian, Pool([*pool.batches]), settings)
-        if first is None and not crowded and settled and not plain.divergence < _POOR:
+        if first is None and not crowded and ended != "stopped" and not plain.divergence < _POOR:
             first = _conditional_from_gaussian(run, gaussian, pool, settings)
     except BudgetExhausted:
         if first is None:
