@@ -32,5 +32,5 @@ def test_without_its_file_scipy_draws_them(monkeypatch, tmp_path):
 def test_beyond_sobol_draws_come_in_opposite_pairs():
     z = base_draws(5, MAX_DIM + 1, np.random.default_rng(2))
     assert z.shape == (5, MAX_DIM + 1)
-    np.testing.assert_array_equal(z[:4:2], -z[1:4:2])
+    np.testing.assert_array_equal(z[:2], -z[3:])
     assert abs(z[0].std() - 1) < 5 / np.sqrt(2 * MAX_DIM)
