@@ -94,7 +94,7 @@ class _NaturalGradient:
 
     def propose(self, best: Progress, pool: Pool, n_draws: int, step: int) -> Proposal:
         n = n_draws
-        if self.plateau.reached(best.batch):
+        if self.plateau.reached(best):
             return Proposal(best.family, n, ended="flat")
         if best.rejected and best.boldness < _TIMID:
             n = min(2 * n, max(n, _POLISH * self.dim))

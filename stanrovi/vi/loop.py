@@ -89,11 +89,12 @@ class Plateau:
     high: float = -np.inf
     looks: int = 0
 
-    def reached(self, batch: Batch) -> bool:
-        """Take in the best look so far; whether too many have brought nothing."""
+    def reached(self, best: Progress) -> bool:
+        """Take in the best look so far; whether too many, no worse, have brought nothing."""
+        batch = best.batch
         if batch.elbo > self.high + max(_RISE, 2 * min(batch.elbo_se, _UNSURE)):
             self.high, self.looks = batch.elbo, 0
-        else:
+        elif not best.rejected:  # else the next one is at a shorter step
             self.looks += 1
         return self.looks >= self.patience
 

@@ -131,7 +131,7 @@ class _CoordinateAscent:
         self.idle = self.idle + 1 if done else 0
         if self.idle == 2:
             return Proposal(family, n, "The last step promised no gain.", converged=True)
-        if self.plateau.reached(best.batch):
+        if self.plateau.reached(best):
             ended = "Steps promised gains that they did not bring; more gradients would not "
             return Proposal(family, n, ended + "change that.")
         if best.boldness < _MIN_DAMPING:
