@@ -19,6 +19,7 @@ from large import (
 from scipy.special import digamma, gammaln, polygamma
 from targets import fit, gaussian_kl
 
+from stanrovi.families.axes import DenseAxes
 from stanrovi.families.block_axes import BlockAxes
 from stanrovi.families.conditional import Conditional
 from stanrovi.families.low_rank_axes import LowRankAxes
@@ -153,3 +154,34 @@ def test_families_can_be_sent_to_other_processes(copied, density):
     again = copied(family)
     np.testing.assert_array_equal(again.from_base(z), x)
     np.testing.assert_array_equal(again.log_density(x), family.log_density(x))
+
+
+@pytest.mark.parametrize(
+    ("density", "axes"),
+    [(factor_normal(100, 3), LowRankAxes), (chain(100), SparseAxes), (Groups.simulated(100), None)],
+)
+def test_structure_is_tried_first_in_a_hundred_dimensions(density, axes):
+    result = fit(density, "auto", n_draws=1000)
+    assert result.verdict.name == "ok"
+    if axes is None:
+        assert isinstance(result.family.base.axes, (BlockAxes, DenseAxes))
+    else:
+        assert isinstance(result.family.axes, axes)
+    assert result.n_gradients < 8000
+
+
+class Walled:
+    """A chain behind a wall that a third of its mass would pass."""
+
+    def __init__(self, dim):
+        self.inner, self.dim = chain(dim), dim
+
+    def log_density_gradient(self, x):
+        value, gradient = self.inner.log_density_gradient(x)
+        return np.where(x[:, 0] > -0.3, value, -np.inf), gradient
+
+
+@pytest.mark.parametrize("method", ["gaussian", "rovi"])
+def test_a_wall_is_told(method):
+    result = fit(Walled(D), method, **FEW)
+    assert result.verdict.name == "suspect"
