@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from stanrovi.families.thin_axes import ThinAxes
 from stanrovi.target import Array
 
 if TYPE_CHECKING:
-    from stanrovi.families.axes import Axes, DenseAxes
+    from stanrovi.families.axes import Axes
 
 Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
-class BlockAxes:
+class BlockAxes(ThinAxes):
     """A block of axes, and coordinate axes.
 
     Attributes
@@ -44,11 +45,6 @@ class BlockAxes:
     def _outside(self) -> Array:
         """Lengths of the coordinate axes."""
         return np.delete(self.scale, self.block)
-
-    @property
-    def matrix(self) -> Array:
-        """B itself, shape (dim, dim): dense, and only on demand."""
-        return self.apply(np.eye(self.dim)).T
 
     @property
     def log_volume(self) -> float:
@@ -77,16 +73,6 @@ class BlockAxes:
         inside = self.inner.solve_transposed(gradient[..., self.block])
         return self._with_block(gradient / self.scale, inside)
 
-    def solve_transposed_once(self, gradient: Array) -> Array:
-        """``B^-T g`` for few rows, when no other solution will be asked for."""
-        return self.solve_transposed(gradient)
-
-    def column(self, j: int) -> Array:
-        """Direction of axis j, shape (dim,)."""
-        unit = np.zeros(self.dim)
-        unit[j] = 1.0
-        return self.apply(unit)
-
     def scaled(self, factor: Array | float) -> BlockAxes:
         """Axes that are so many times as long, factor of shape (dim,) or one for all."""
         every = np.broadcast_to(np.asarray(factor, dtype=np.float64), (self.dim,))
@@ -94,36 +80,16 @@ class BlockAxes:
         scale[self.block] = 1.0
         return BlockAxes(self.block, self.inner.scaled(every[self.block]), scale)
 
-    def times(self, matrix: Array) -> DenseAxes:
-        """Refuse: it would be dense."""
-        raise NotImplementedError("axes of a block are not turned")
-
     def sd(self, variance: Array | None = None) -> Array:
         """Give the sds (dim,) of ``B y``, the y uncorrelated with these variances, or with 1."""
         own = np.ones(self.dim) if variance is None else variance
         return self._with_block(self.scale * np.sqrt(own), self.inner.sd(own[self.block]))
-
-    def covariance(self, variance: Array | None = None) -> Array:
-        """Covariance (dim, dim) of ``B y``: dense, and only on demand."""
-        matrix = self.matrix
-        return np.asarray((matrix * (1.0 if variance is None else variance)) @ matrix.T)
 
     def precision_diagonal(self, variance: Array | None = None) -> Array:
         """Diagonal (dim,) of the inverse of that covariance."""
         own = np.ones(self.dim) if variance is None else variance
         inside = self.inner.precision_diagonal(own[self.block])
         return self._with_block(1.0 / (self.scale**2 * own), inside)
-
-    def log_det_covariance(self) -> float:
-        """Log determinant of the covariance of ``B y``, y of unit variance."""
-        return 2 * self.log_volume
-
-    def outward(self, direction: Array, distance: float, *, along_widest: bool) -> Array:
-        """Step (dim,) of a length in whitened coordinates; see `stanrovi.families.axes.Axes`."""
-        step = direction
-        if along_widest:
-            step = self.apply_transposed(self.apply(direction)[None])[0]
-        return self.apply(step * (distance / np.linalg.norm(step)))
 
     def is_finite(self) -> bool:
         """Whether no entry is NaN or infinite."""

@@ -8,18 +8,15 @@ linear in the dimension.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stanrovi.families.thin_axes import ThinAxes
 from stanrovi.target import Array
-
-if TYPE_CHECKING:
-    from stanrovi.families.axes import DenseAxes
 
 
 @dataclass(frozen=True, eq=False)
-class LowRankAxes:
+class LowRankAxes(ThinAxes):
     """Axes of a normal distribution whose scaled covariance differs from one in few directions.
 
     Attributes
@@ -64,11 +61,6 @@ class LowRankAxes:
         return len(self.scale)
 
     @property
-    def matrix(self) -> Array:
-        """B itself, shape (dim, dim): dense, and only on demand."""
-        return self.apply(np.eye(self.dim)).T
-
-    @property
     def log_volume(self) -> float:
         """``log |det B|``."""
         return float(
@@ -94,50 +86,20 @@ class LowRankAxes:
         """``B^-T g``: gradients (n, dim) in y as gradients in x."""
         return self._stretched(gradient / self.length, 1.0 / self.stretch) / self.scale
 
-    def solve_transposed_once(self, gradient: Array) -> Array:
-        """``B^-T g`` for few rows, when no other solution will be asked for."""
-        return self.solve_transposed(gradient)
-
-    def column(self, j: int) -> Array:
-        """Direction of axis j, shape (dim,)."""
-        unit = np.zeros(self.dim)
-        unit[j] = 1.0
-        return self.apply(unit)
-
     def scaled(self, factor: Array | float) -> LowRankAxes:
         """Axes that are so many times as long, factor of shape (dim,) or one for all."""
         return LowRankAxes(self.scale, self.directions, self.stretch, self.length * factor)
-
-    def times(self, matrix: Array) -> DenseAxes:
-        """Refuse: it would be dense."""
-        raise NotImplementedError("axes of low rank are not turned")
 
     def sd(self, variance: Array | None = None) -> Array:
         """Give the sds (dim,) of ``B y``, the y uncorrelated with these variances, or with 1."""
         spread = self.length**2 * (1.0 if variance is None else variance)
         return self.scale * np.sqrt(_quadratic(self.directions, self.stretch - 1.0, spread))
 
-    def covariance(self, variance: Array | None = None) -> Array:
-        """Covariance (dim, dim) of ``B y``: dense, and only on demand."""
-        matrix = self.matrix
-        return np.asarray((matrix * (1.0 if variance is None else variance)) @ matrix.T)
-
     def precision_diagonal(self, variance: Array | None = None) -> Array:
         """Diagonal (dim,) of the inverse of that covariance."""
         spread = self.length**2 * (1.0 if variance is None else variance)
         inverse = _quadratic(self.directions, 1.0 / self.stretch - 1.0, 1.0 / spread)
         return np.asarray(inverse / self.scale**2)
-
-    def log_det_covariance(self) -> float:
-        """Log determinant of the covariance of ``B y``, y of unit variance."""
-        return 2 * self.log_volume
-
-    def outward(self, direction: Array, distance: float, *, along_widest: bool) -> Array:
-        """Step (dim,) of a length in whitened coordinates; see `stanrovi.families.axes.Axes`."""
-        step = direction
-        if along_widest:
-            step = self.apply_transposed(self.apply(direction)[None])[0]
-        return self.apply(step * (distance / np.linalg.norm(step)))
 
     def is_finite(self) -> bool:
         """Whether no entry is NaN or infinite."""

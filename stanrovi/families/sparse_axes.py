@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array, diags_array
 from scipy.sparse.linalg import splu
 
+from stanrovi.families.thin_axes import ThinAxes
 from stanrovi.target import Array
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import SuperLU
 
-    from stanrovi.families.axes import DenseAxes
 
 Indices = NDArray[np.intp]
 # A coordinate that the others explain to this share is a ridge: what is left is rounding.
@@ -30,7 +30,7 @@ _RIDGE = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
-class SparseAxes:
+class SparseAxes(ThinAxes):
     """Triangular axes of a normal distribution with a sparse precision.
 
     Attributes
@@ -105,11 +105,6 @@ class SparseAxes:
         return rank
 
     @property
-    def matrix(self) -> Array:
-        """B itself, shape (dim, dim): dense, and only on demand."""
-        return self.apply(np.eye(self.dim)).T
-
-    @property
     def log_volume(self) -> float:
         """``log |det B|``."""
         return float(np.log(self.scale).sum())
@@ -132,51 +127,21 @@ class SparseAxes:
         """``B^-T g``: gradients (n, dim) in y as gradients in x."""
         return np.ascontiguousarray((self.factor @ (gradient / self.scale).T)[self._rank].T)
 
-    def solve_transposed_once(self, gradient: Array) -> Array:
-        """``B^-T g`` for few rows, when no other solution will be asked for."""
-        return self.solve_transposed(gradient)
-
-    def column(self, j: int) -> Array:
-        """Direction of axis j, shape (dim,)."""
-        unit = np.zeros(self.dim)
-        unit[j] = 1.0
-        return self.apply(unit)
-
     def scaled(self, factor: Array | float) -> SparseAxes:
         """Axes that are so many times as long, factor of shape (dim,) or one for all."""
         made = SparseAxes(self.order, self.factor, np.asarray(self.scale * factor))
         made.__dict__.update(_solver=self._solver, _rank=self._rank)  # not to be found twice
         return made
 
-    def times(self, matrix: Array) -> DenseAxes:
-        """Refuse: it would be dense."""
-        raise NotImplementedError("sparse axes are not turned")
-
     def sd(self, variance: Array | None = None) -> Array:
         """Give the sds (dim,) of ``B y``, the y uncorrelated with these variances, or with 1."""
         scale = self.scale if variance is None else self.scale * np.sqrt(variance)
         return np.sqrt(_inverse_diagonal(self.factor, scale))[self._rank]
 
-    def covariance(self, variance: Array | None = None) -> Array:
-        """Covariance (dim, dim) of ``B y``: dense, and only on demand."""
-        matrix = self.matrix
-        return np.asarray((matrix * (1.0 if variance is None else variance)) @ matrix.T)
-
     def precision_diagonal(self, variance: Array | None = None) -> Array:
         """Diagonal (dim,) of the inverse of that covariance."""
         spread = self.scale**2 * (1.0 if variance is None else variance)
         return np.asarray(self.factor.power(2) @ (1.0 / spread))[self._rank]
-
-    def log_det_covariance(self) -> float:
-        """Log determinant of the covariance of ``B y``, y of unit variance."""
-        return 2 * self.log_volume
-
-    def outward(self, direction: Array, distance: float, *, along_widest: bool) -> Array:
-        """Step (dim,) of a length in whitened coordinates; see `stanrovi.families.axes.Axes`."""
-        step = direction
-        if along_widest:
-            step = self.apply_transposed(self.apply(direction)[None])[0]
-        return self.apply(step * (distance / np.linalg.norm(step)))
 
     def is_finite(self) -> bool:
         """Whether no entry is NaN or infinite."""

@@ -143,5 +143,9 @@ def structure_at(
         A point, and conditional standard deviations, roughly.
     rng : numpy.random.Generator
     """
-    curvature = find_sparsity(target, x, scale, rng)
+    return structure_of(find_sparsity(target, x, scale, rng))
+
+
+def structure_of(curvature: SparseCurvature | None) -> Sparse | LowRankPart:
+    """Give the structure of a curvature that is sparse, or of one that is not (None)."""
     return LowRankPart() if curvature is None else Sparse(curvature)

@@ -16,7 +16,7 @@ import numpy as np
 from stanrovi.families.axes import Axes
 from stanrovi.families.product import Product
 from stanrovi.modes.sparsity import SparseCurvature
-from stanrovi.modes.structure import LowRankPart, Sparse, Structure, structure_at
+from stanrovi.modes.structure import LowRankPart, Sparse, Structure, structure_at, structure_of
 from stanrovi.target import Array
 from stanrovi.vi.conditional import fit_conditional
 from stanrovi.vi.fit_run import FitRun
@@ -277,10 +277,10 @@ def _nodes_at(
         for place in places:
             nodes, curvature = nodes_at_hubs(run.target, place, run.rng, curvature)
             if nodes is not None and not nodes.too_many:
-                return nodes, LowRankPart() if curvature is None else Sparse(curvature)
+                return nodes, structure_of(curvature)
             if curvature is None:
                 break  # what is not sparse at one place is so at none
-    return None, LowRankPart() if curvature is None else Sparse(curvature)
+    return None, structure_of(curvature)
 
 
 def fit_marginals(run: FitRun, start: Product, flexible: bool) -> Outcome:

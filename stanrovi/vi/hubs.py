@@ -17,14 +17,13 @@ from stanrovi.modes.precision import Factor, is_finite, sound_factor
 from stanrovi.modes.sparsity import SparseCurvature, find_sparsity
 from stanrovi.target import Array, Target
 from stanrovi.vi.nodes import Nodes
-from stanrovi.vi.roots import LEAST_NATS
+from stanrovi.vi.root_moments import LEAST_NATS, MOST_ROOTS
 
 Indices = NDArray[np.intp]
 
 _MOVE = 0.2  # of the spread of a candidate
 _WIDEST = 1.0  # spread of a candidate where the curvature does not tell it
 _ROUNDS = 4
-_MOST = 8  # roots
 _NONE = np.zeros(0, dtype=np.intp)
 
 
@@ -97,21 +96,21 @@ def _ruling(
     value, gradient = target.log_density_gradient(x[None])
     found: list[int] = []
     widths: list[float] = []
-    while np.isfinite(value[0]) and len(known) + len(found) < _MOST:
+    while np.isfinite(value[0]) and len(known) + len(found) < MOST_ROOTS:
         given = np.concatenate([known, np.array(found, dtype=np.intp)])
         free = np.setdiff1d(np.arange(target.dim), given)
         inside = curvature.restricted(free)
         precision = inside.precision(target, x, gradient[0], scale[free])
         if not is_finite(precision):
             break
-        factor = sound_factor(precision, inside.order)
+        factor, before = sound_factor(precision, inside.order), precision.diagonal()
         nats, width = np.zeros(len(inside.hubs)), np.zeros(len(inside.hubs))
         for k, hub in enumerate(inside.hubs):
             if free[hub] not in idle:
-                ridge, width[k] = _ridge(factor, precision.diagonal(), int(hub))
+                ridge, width[k] = _ridge(factor, len(free), int(hub))
                 there = x.copy()
                 there[free] += _MOVE * width[k] * ridge
-                nats[k] = _explained(target, inside, there, precision.diagonal(), scale[free])
+                nats[k] = _explained(target, inside, there, before, scale[free])
         if not nats.max(initial=0.0) > LEAST_NATS:
             break
         best = int(np.argmax(nats))
@@ -138,9 +137,9 @@ def _explained(
     return float((change**2).sum() + change.sum() ** 2 / 2)
 
 
-def _ridge(factor: Factor, diagonal: Array, hub: int) -> tuple[Array, float]:
+def _ridge(factor: Factor, size: int, hub: int) -> tuple[Array, float]:
     """How the others move with a hub at best, for one of its standard deviation; and that."""
-    unit = np.zeros(len(diagonal))
+    unit = np.zeros(size)
     unit[hub] = 1.0
     column = factor.solve(unit)
     width = float(np.sqrt(max(column[hub], 1e-300)))

@@ -84,9 +84,8 @@ HOMES = {
 # Algorithms that are dense by nature: they may open the matrix of axes. Nothing else may.
 DENSE = {
     "stanrovi.families.axes",
-    "stanrovi.families.block_axes",  # whole on demand alone
     "stanrovi.families.low_rank_axes",  # as many columns as there are directions
-    "stanrovi.families.sparse_axes",  # whole on demand alone
+    "stanrovi.families.thin_axes",  # whole on demand alone
     "stanrovi.families.conditional",  # how wide each leaf is
     "stanrovi.families.product",  # the split into preconditioner and rotation
     "stanrovi.families.mixture",  # its covariance
