@@ -1,4 +1,4 @@
-"""Accuracy and cost on posteriors with reference draws; writes docs/accuracy.md.
+"""Accuracy and cost on posteriors with reference draws; writes docs/results/accuracy.md.
 
     python benchmarks/accuracy.py
 
@@ -29,7 +29,7 @@ from stanrovi.runs.laplace import laplace_draws
 from stanrovi.stan.cmdstan import cmdstan_folder
 from stanrovi.vi.methods.driver import fit_density
 
-OUTPUT = Path(__file__).parents[1] / "docs" / "accuracy.md"
+OUTPUT = Path(__file__).parents[1] / "docs" / "results" / "accuracy.md"
 SEEDS = range(5)
 N_DRAWS = 4000
 FITS = ("gaussian", "mfvi", "rovi")
@@ -264,7 +264,7 @@ Written by `python benchmarks/accuracy.py`, which measures everything below.
 Every method runs with its defaults and seeds {first} to {last}; no run is left out. A cell shows
 the median over the seeds and, in parentheses, the worst seed. W1 is the Wasserstein-1 distance of
 the worst marginal to reference draws (10 independent long NUTS chains, see
-[benchmarks/posteriors](../benchmarks/posteriors/README.md)), in standard deviations of the
+[benchmarks/posteriors](../../benchmarks/posteriors/README.md)), in standard deviations of the
 reference, from {n_draws} draws. "Noise" is what {n_draws} random draws of the reference itself
 show; fits draw quasi-randomly and can be nearer. NUTS is Stan's, of the embedded engine, with 4
 chains of 1000 + 1000 iterations.

@@ -1,4 +1,4 @@
-"""Hierarchies, and shapes that are hard for a product; writes docs/hierarchies.md.
+"""Hierarchies, and shapes that are hard for a product; writes docs/results/hierarchies.md.
 
     python benchmarks/hierarchies.py
 
@@ -25,7 +25,7 @@ from stanrovi.target import Array, Density
 from stanrovi.vi.methods.driver import fit_density
 
 FOLDER = Path(__file__).parent / "hierarchies"
-OUTPUT = Path(__file__).parents[1] / "docs" / "hierarchies.md"
+OUTPUT = Path(__file__).parents[1] / "docs" / "results" / "hierarchies.md"
 SEEDS = range(5)
 MANY_SEEDS = range(10)
 PAIRS = ("seeds", "surgical", "rats", "radon_intercept", "radon_slope", "radon_both")
@@ -147,7 +147,7 @@ def stan_table() -> str:
 
 
 # W1 and gradients that were asked of the posteriors with reference draws; for the others what
-# docs/accuracy.md shows of rovi, and 1.05 times its gradients.
+# docs/results/accuracy.md shows of rovi, and 1.05 times its gradients.
 ASKED: Mapping[str, tuple[float, int]] = {
     "eight_schools_centered": (0.05, 3000),
     "eight_schools_noncentered": (0.04, 3000),
@@ -218,12 +218,12 @@ from 4000 draws; two such references differ by about 0.02. Gradients include sea
 checks. NUTS is Stan's, of the embedded engine, 4 chains of
 1000 + 1000. "rovi" is what the default was before, seed 0; so is the time that is set against its
 own. Programs, data and references:
-[benchmarks/hierarchies](../benchmarks/hierarchies/README.md).
+[benchmarks/hierarchies](../../benchmarks/hierarchies/README.md).
 
 {stan}
 
 `roots` are the parameters that the fit found to rule the spread of others
-([mathematics](mathematics.md#conditional-families)).
+([mathematics](../explanation/mathematics.md#conditional-families)).
 
 ## The posteriors of accuracy.md, by the default method
 

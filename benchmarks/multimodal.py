@@ -1,4 +1,4 @@
-"""Weights of modes, mode collapse and its bound, and cost; writes docs/multimodal.md.
+"""Weights of modes, mode collapse and its bound, and cost; writes docs/results/multimodal.md.
 
     python benchmarks/multimodal.py
 
@@ -32,7 +32,7 @@ from stanrovi.target import Array
 from stanrovi.vi.methods.driver import fit_density
 from stanrovi.vi.result import FitResult
 
-OUTPUT = Path(__file__).parents[1] / "docs" / "multimodal.md"
+OUTPUT = Path(__file__).parents[1] / "docs" / "results" / "multimodal.md"
 N_DRAWS = 8000
 SEEDS = range(20)
 FEW_SEEDS = range(5)

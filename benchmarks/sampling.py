@@ -1,4 +1,4 @@
-"""Draws to trust: what `stanrovi.sample` costs and whether it is right; writes docs/sampling.md.
+"""Draws to trust: what `stanrovi.sample` costs and whether it is right; writes docs/results/sampling.md.
 
     python benchmarks/sampling.py
 
@@ -31,7 +31,7 @@ from stanrovi.vi.methods.driver import fit_density
 from stanrovi.vi.result import FitResult
 
 TEMPLATE = Path(__file__).parent / "sampling.template.md"
-OUTPUT = Path(__file__).parents[1] / "docs" / "sampling.md"
+OUTPUT = Path(__file__).parents[1] / "docs" / "results" / "sampling.md"
 SEEDS = range(5)
 MANY_SEEDS = range(20)
 

@@ -1,4 +1,4 @@
-"""Cost and accuracy by dimension, beside NUTS; writes docs/scaling.md and its picture.
+"""Cost and accuracy by dimension, beside NUTS; writes docs/results/scaling.md and its picture.
 
     python benchmarks/scaling.py
 
@@ -26,7 +26,7 @@ import stanrovi as sr
 from stanrovi.target import Array
 
 HERE = Path(__file__).parent
-OUTPUT = HERE.parent / "docs" / "scaling.md"
+OUTPUT = HERE.parent / "docs" / "results" / "scaling.md"
 PICTURE = HERE.parent / "docs" / "images" / "scaling.png"
 DIMENSIONS = (10, 30, 100, 300, 1000, 3000, 10000)
 MOST_OF_NUTS = {"horseshoe": 1000}  # dimensions in which it takes less than an hour

@@ -1,4 +1,4 @@
-"""Is a verdict right? Every method on targets of exact truth; writes docs/verdicts.md.
+"""Is a verdict right? Every method on targets of exact truth; writes docs/results/verdicts.md.
 
     python benchmarks/verdicts.py
 
@@ -28,7 +28,7 @@ from stanrovi.scalars import Scalars
 from stanrovi.target import Array
 from stanrovi.vi.methods.driver import fit_density
 
-OUTPUT = Path(__file__).parents[1] / "docs" / "verdicts.md"
+OUTPUT = Path(__file__).parents[1] / "docs" / "results" / "verdicts.md"
 METHODS: tuple[Method, ...] = ("auto", "rovi", "structured", "mfvi", "gaussian")
 SEEDS = range(5)
 N_DRAWS = 4000
@@ -208,7 +208,7 @@ def cost_table(found: Sequence[Row]) -> str:
 TEXT = """# Is a verdict right?
 
 Made by `python benchmarks/verdicts.py`: {n_cases} targets whose truth is known exactly
-([benchmarks/exact.py](../benchmarks/exact.py)), five methods with their defaults, seeds {first} to
+([benchmarks/exact.py](../../benchmarks/exact.py)), five methods with their defaults, seeds {first} to
 {last}, {n_fits:,} fits, none left out.
 
 A fit is *bad* if a constrained marginal of its {n_draws:,} draws is further than {w1:g} standard

@@ -21,7 +21,7 @@ def test_whoever_runs_or_offers_methods_has_the_list():
 
 
 def test_the_page_of_the_command_line_has_the_list():
-    text = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
     for line in re.findall(r"`--method ([\w|]+)`", text):
         assert set(line.split("|")) - {"sample", "nuts"} == set(METHODS)
     assert len(re.findall(r"`--method ([\w|]+)`", text)) >= 1

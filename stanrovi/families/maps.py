@@ -9,7 +9,7 @@ special case of equal slopes.
 
 `SplineMap.from_log_density` turns a marginal's log density and score (its
 derivative) into the map whose push-forward has that density; this is how the coordinate
-updates of the fits arrive here. See docs/mathematics.md for why this replaces
+updates of the fits arrive here. See docs/explanation/mathematics.md for why this replaces
 sums of ramps with fixed knots.
 """
 

@@ -15,7 +15,7 @@ importance weights on the same draws). Under q the fixed points are the
 stationary points of the ELBO; under p the marginals along the axes become the
 target's own, by ``(log p_i)'(y) = E_p[d_i log p | y_i = y]``. A share
 ``forward`` of p cures the narrowness of the ELBO's optimum where the weights
-are reliable and fades out where they are not. See docs/mathematics.md.
+are reliable and fades out where they are not. See docs/explanation/mathematics.md.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def test_help_of_commands_fits_80_columns(name):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_is_documented(name):
-    text = (SCHEMAS.parent / "command-line.md").read_text(encoding="utf-8")
+    text = (SCHEMAS.parent / "reference" / "command-line.md").read_text(encoding="utf-8")
     assert f"### `stanrovi {name}" in text
     command = cli.get_command(click.Context(cli), name)
     options = [p.opts[0] for p in command.params if isinstance(p, click.Option)]
