@@ -1,4 +1,4 @@
-"""Draws to trust: what `stanrovi.sample` costs and whether it is right; writes docs/results/sampling.md.
+"""What `stanrovi.sample` costs and whether it is right; writes docs/results/sampling.md.
 
     python benchmarks/sampling.py
 

@@ -208,8 +208,8 @@ def cost_table(found: Sequence[Row]) -> str:
 TEXT = """# Is a verdict right?
 
 Made by `python benchmarks/verdicts.py`: {n_cases} targets whose truth is known exactly
-([benchmarks/exact.py](../../benchmarks/exact.py)), five methods with their defaults, seeds {first} to
-{last}, {n_fits:,} fits, none left out.
+([benchmarks/exact.py](../../benchmarks/exact.py)), five methods with their defaults,
+seeds {first} to {last}, {n_fits:,} fits, none left out.
 
 A fit is *bad* if a constrained marginal of its {n_draws:,} draws is further than {w1:g} standard
 deviations (Wasserstein-1) from the truth, beyond what as many independent draws show on average; or

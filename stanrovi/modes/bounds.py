@@ -1,8 +1,9 @@
 """What product measures can and cannot do with several modes: bounds with computable constants.
 
-Separateness (after Sheng, Wu and Gonzalez-Sanz 2025, arXiv:2510.17063; docs/explanation/mathematics.md) bounds
-from above the mass that mean field can leave a mode. For a mixture of normals a product on rotated
-axes can be written down, whose divergence bounds that of RoVI's optimum.
+Separateness (after Sheng, Wu and Gonzalez-Sanz 2025, arXiv:2510.17063;
+docs/explanation/mathematics.md) bounds from above the mass that mean field can leave a mode. For
+a mixture of normals a product on rotated axes can be written down, whose divergence bounds that
+of RoVI's optimum.
 """
 
 from __future__ import annotations
