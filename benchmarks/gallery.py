@@ -31,8 +31,9 @@ PICTURES = {
 }
 HEAD = """# Gallery of examples
 
-Written by `python benchmarks/gallery.py`, which runs them. Every script is at most 60 lines, stands in
-[examples/](../examples/README.md) with its data, and runs from any folder; `--output DIR` draws the picture.
+Written by `python benchmarks/gallery.py`, which runs them. Every script is at most 60 lines,
+stands in [examples/](../examples/README.md) with its data, and runs from any folder;
+`--output DIR` draws the picture.
 """
 
 

@@ -445,7 +445,10 @@ def main() -> None:
     below = sum(p.mass <= p.bound for p in points)
     template = (HERE / "mode_collapse.template.md").read_text(encoding="utf-8")
     text = template.format(
-        cases=case_table(cases), several=several_table(), within=f"{below} of {len(points)}"
+        cases=case_table(cases),
+        several=several_table(),
+        within=f"{below} of {len(points)}",
+        rovi_kl=f"{max(p.kl['RoVI'] for p in points):.4f}",
     )
     PAGE.write_text(text, encoding="utf-8")
     print(f"Wrote {PAGE}")

@@ -3,8 +3,8 @@
     python examples/suspect.py [--output DIR]
 
 Eight schools again, now each with a scale of its own, so that one may stand out
-(data/robust_schools.stan). Ten parameters rule the spread of others: too many to follow for a fit,
-which says so. `sample` starts from that fit, and its draws say that they may be trusted.
+(data/robust_schools.stan). Tau and eight scales rule the spread of others: more than a fit can
+follow, and it says so. `sample` starts from that fit; its draws say whether to trust them.
 """
 
 import argparse
