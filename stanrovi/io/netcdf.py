@@ -54,9 +54,7 @@ def write_netcdf(
     return write_tree(as_tree(as_draws(draws), observed_data), path, overwrite=overwrite)
 
 
-def write_tree(
-    tree: xr.DataTree, path: str | os.PathLike[str], *, overwrite: bool = False
-) -> Path:
+def write_tree(tree: xr.DataTree, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Write a tree of draws; see `write_netcdf`."""
     with atomic_path(path, overwrite=overwrite) as temporary:
         # By way of memory: a disk that fills up would crash the HDF5 library, and Python with it.

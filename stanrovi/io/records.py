@@ -6,19 +6,57 @@ kept apart, bit for bit, and a record that occurs twice is written once.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 
+if TYPE_CHECKING:
+    import xarray as xr
+
 Arrays = dict[str, NDArray[Any]]
+
+_TEXT = "record"
 
 _SPARSE = {"csc": csc_array, "csr": csr_array}
 _PARTS = ("data", "indices", "indptr")
+
+
+def to_dataset(value: Any, known: Sequence[type]) -> xr.Dataset:
+    """Give the group of a file that holds a value; see `Packer`.
+
+    Raises
+    ------
+    TypeError
+        For a record that is not known.
+    """
+    import xarray as xr
+
+    packer = Packer(known)
+    text = np.frombuffer(json.dumps(packer.pack(value)).encode(), dtype=np.uint8)
+    return xr.Dataset(
+        {
+            name: ([f"{name}_dim_{i}" for i in range(array.ndim)], array)
+            for name, array in (packer.arrays | {_TEXT: text}).items()
+        }
+    )
+
+
+def from_dataset(group: xr.Dataset, known: Sequence[type]) -> Any:
+    """Read what `to_dataset` has made.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError
+        Whatever Python raises on its own where it holds something else.
+    """
+    arrays = {str(name): part.values for name, part in group.data_vars.items()}
+    return Unpacker(known, arrays).unpack(json.loads(bytes(arrays.pop(_TEXT))))
 
 
 class Packer:
@@ -49,10 +87,10 @@ class Packer:
         TypeError
             For a record that is not known, or any other object.
         """
-        if value is None or isinstance(value, (bool, int, float, str)):
-            return value
         if isinstance(value, np.generic):
             return value.item()
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
         if isinstance(value, Path):
             return {"path": str(value)}
         if isinstance(value, np.ndarray):

@@ -137,7 +137,9 @@ class Fit:
             x = self.result.family.sample(n, np.random.default_rng(seed))
             anew = replace(self.result, draws=x, log_p=none, log_q=none, seed=seed)
             values = constrained(self.model, x[None], seed=seed)
-            require_finite(values, self.model.parameters, DensityError, f"the fit of {self.model_name}")
+            require_finite(
+                values, self.model.parameters, DensityError, f"the fit of {self.model_name}"
+            )
             return _recorded(self.model, anew, values)
 
     def log_density(self, x: Array) -> Array:
@@ -158,11 +160,15 @@ class Fit:
         UsageError
             If the points have another dimension.
         """
-        points, dim = np.asarray(x, dtype=np.float64), self.result.dim
+        dim = self.result.dim
+        try:
+            points = np.asarray(x, dtype=np.float64)
+        except (TypeError, ValueError):
+            points = np.empty(())
         if points.ndim not in (1, 2) or points.shape[-1] != dim:
             raise UsageError(
-                f"x must have shape (n, {dim}) or ({dim},), one column for each unconstrained "
-                f"parameter, not {points.shape}; model.unconstrain makes such points."
+                f"x must hold numbers, of shape (n, {dim}) or ({dim},): one for each unconstrained "
+                "parameter. fit.model.unconstrain makes such points."
             )
         values = in_blocks(self.result.family.log_density, np.atleast_2d(points))
         return values if points.ndim == 2 else values[0]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -31,7 +29,7 @@ from stanrovi.families.symmetry import Symmetry
 from stanrovi.families.triangular import Pattern
 from stanrovi.io.arviz import as_tree, from_arviz
 from stanrovi.io.netcdf import read_tree, write_tree
-from stanrovi.io.records import Packer, Unpacker
+from stanrovi.io.records import from_dataset, to_dataset
 from stanrovi.modes.basins import Mode
 from stanrovi.stan.data import read_data
 from stanrovi.stan.engine import EngineName
@@ -136,19 +134,10 @@ def write_fit(
     OutputError
         The path exists or cannot be written.
     """
-    import xarray as xr
-
-    packer = Packer(_RECORDS)
     # Draws stand in the file already.
     bare = replace(result, draws=result.draws[:0], log_p=result.log_p[:0], log_q=result.log_q[:0])
-    record = {"format": _FORMAT, "fit": packer.pack(bare), "model": packer.pack(model)}
-    text = np.frombuffer(json.dumps(record).encode(), dtype=np.uint8)
-    variables = {
-        name: ([f"{name}_dim_{i}" for i in range(array.ndim)], array)
-        for name, array in (packer.arrays | {"record": text}).items()
-    }
     tree = as_tree(draws)
-    tree[_GROUP] = xr.DataTree(xr.Dataset(variables))
+    tree[_GROUP] = to_dataset({"format": _FORMAT, "fit": bare, "model": model}, _RECORDS)
     return write_tree(tree, path, overwrite=overwrite)
 
 
@@ -168,11 +157,9 @@ def read_fit(path: str | os.PathLike[str]) -> tuple[Draws, FitResult, StoredMode
             "stanrovi.read_draws, or give a file that fit.save or `stanrovi fit --output` wrote "
             "(those of --resample and --relabel hold other draws than the fit's)."
         )
-    arrays = {str(name): part.values for name, part in tree[_GROUP].data_vars.items()}
     try:
-        record = json.loads(bytes(arrays.pop("record")))
-        unpacker = Unpacker(_RECORDS, arrays)
-        bare, model = unpacker.unpack(record["fit"]), unpacker.unpack(record["model"])
+        stored = from_dataset(tree[_GROUP].to_dataset(), _RECORDS)
+        bare, model = stored["fit"], stored["model"]
         if not (isinstance(bare, FitResult) and isinstance(model, StoredModel)):
             raise TypeError("no fit, or no model")
         result = _with_draws(bare, draws)

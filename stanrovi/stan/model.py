@@ -363,9 +363,7 @@ def as_model(model: ModelSource, data: DataSource) -> Model:
     return model
 
 
-def rebuilt(
-    source: Program | Path, data: dict[str, Any], engine: EngineName, seed: int
-) -> Model:
+def rebuilt(source: Program | Path, data: dict[str, Any], engine: EngineName, seed: int) -> Model:
     """Build a model of what it was built of; see the attributes of `Model`."""
     model = Model.__new__(Model)
     model._build(source, data, engine, seed)
