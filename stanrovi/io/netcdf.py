@@ -60,18 +60,14 @@ def write_tree(tree: xr.DataTree, path: str | os.PathLike[str], *, overwrite: bo
         # By way of memory: a disk that fills up would crash the HDF5 library, and Python with it.
         content = io.BytesIO()
         # Draws are digits that nothing makes shorter; counts of a sampler and text are not.
-        packed = {
-            group.path: dict.fromkeys(names, {"zlib": True, "complevel": 1})
-            for group in tree.subtree
-            if (names := [str(n) for n, v in group.data_vars.items() if _packs(group.name, v)])
-        }
+        packed: dict[str, dict[str, Any]] = {}
+        for group in tree.subtree:
+            for name, variable in group.data_vars.items():
+                if group.name == "sample_stats" or variable.dtype == "uint8":
+                    packed.setdefault(group.path, {})[str(name)] = {"zlib": True, "complevel": 1}
         tree.to_netcdf(content, engine="h5netcdf", encoding=packed or None)
         temporary.write_bytes(content.getvalue())
     return Path(path)
-
-
-def _packs(group: str | None, variable: Any) -> bool:
-    return group == "sample_stats" or variable.dtype == "uint8"
 
 
 def read_draws(path: str | os.PathLike[str]) -> Draws:

@@ -95,7 +95,7 @@ class Packer:
             return {"path": str(value)}
         if isinstance(value, np.ndarray):
             return self._array(value)
-        if isinstance(value, tuple(_SPARSE.values())):
+        if isinstance(value, (csc_array, csr_array)):
             parts = [self._array(getattr(value, part)) for part in _PARTS]
             return {"sparse": value.format, "shape": list(value.shape), "parts": parts}
         if isinstance(value, tuple):
