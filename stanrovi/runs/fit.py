@@ -15,9 +15,9 @@ from stanrovi.diagnostics.statistics import psis_khat
 from stanrovi.draws import Draws, require_finite
 from stanrovi.errors import DensityError, UsageError
 from stanrovi.families.base import in_blocks
-from stanrovi.io.arviz import to_arviz
 from stanrovi.methods import METHODS, Method
 from stanrovi.modes.basins import Mode
+from stanrovi.runs.answers import Answers
 from stanrovi.runs.guard import guarded
 from stanrovi.runs.plan import Plan, limited_to
 from stanrovi.runs.record import constrained_until, record
@@ -45,7 +45,7 @@ _NUMBERS = (
 
 
 @dataclass(frozen=True, repr=False)
-class Fit:
+class Fit(Answers):
     """A variational fit of a Stan model.
 
     Attributes
@@ -77,6 +77,11 @@ class Fit:
     def khat(self) -> float:
         """Pareto shape of the importance weights of its draws."""
         return self.result.khat
+
+    @property
+    def message(self) -> str:
+        """How the fit ended, in a sentence."""
+        return self.result.message
 
     def summary(self) -> pd.DataFrame:
         """Summarise every scalar parameter, with the estimated error of its marginal.
@@ -186,10 +191,6 @@ class Fit:
 
     def _warm_start(self, chains: int, seed: int | None) -> WarmStart:
         return warm_start(self.draws, chains, seed=self.result.seed if seed is None else seed)
-
-    def to_arviz(self) -> Any:
-        """Convert to ArviZ's container (InferenceData or DataTree)."""
-        return to_arviz(self.draws)
 
     def __repr__(self) -> str:
         r = self.result

@@ -134,7 +134,8 @@ def nuts(
     notes += doubts
     notes += _seed_note(model, settings.seed)
     notes += _sampler_notes(result, settings.max_treedepth)
-    return _run(model, result, chosen, settings.seed, seconds, notes)
+    asked = {"iter_warmup": settings.iter_warmup, "max_treedepth": settings.max_treedepth}
+    return _run(model, result, chosen, settings.seed, seconds, notes, asked)
 
 
 def nuts_from_csv(
@@ -169,10 +170,14 @@ def nuts_from_csv(
     _require_same_program(result.variables, model, DrawsError, str(files[0]))
     require_finite(result.variables, model.parameters, DrawsError, str(files[0]))
     config = fit.metadata.cmdstan_config
-    notes = _sampler_notes(result, int(config.get("max_depth", 10)))
+    asked = {
+        "iter_warmup": int(config.get("num_warmup", _ITER_WARMUP)),
+        "max_treedepth": int(config.get("max_depth", 10)),
+    }
+    notes = _sampler_notes(result, asked["max_treedepth"])
     if not result.includes_warmup:
         notes += ("the files hold no warm-up, so its gradients are not counted",)
-    return _run(model, result, "cmdstan", int(config.get("seed", 0)), math.nan, notes)
+    return _run(model, result, "cmdstan", int(config.get("seed", 0)), math.nan, notes, asked)
 
 
 def _settings(
@@ -353,6 +358,7 @@ def _run(
     seed: int,
     seconds: float,
     notes: tuple[str, ...],
+    asked: Mapping[str, int],
 ) -> NutsRun:
     divergences = int(result.sampler["divergent__"].sum())
     order = [name for name in model.variables if name in result.variables]
@@ -368,6 +374,7 @@ def _run(
         unconstrained=None if x is None else x.reshape(*lead, model.dim),
         sample_stats=result.sample_stats(),
         attrs={
+            **asked,
             "seconds": seconds,
             "seconds_warmup": result.seconds_warmup,
             "seconds_sampling": result.seconds_sampling,

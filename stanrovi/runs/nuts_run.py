@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from stanrovi.diagnostics.reference import ReferenceCheck, check_draws
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError
-from stanrovi.io.arviz import to_arviz
+from stanrovi.runs.answers import Answers
+from stanrovi.runs.summary import summary_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NutsEngine = Literal["cmdstan", "stanli", "numpy"]
 
 
 @dataclass(frozen=True, repr=False)
-class NutsRun:
+class NutsRun(Answers):
     """A NUTS run.
 
     Attributes
@@ -58,9 +62,16 @@ class NutsRun:
         """
         return check_draws(self.draws)
 
-    def to_arviz(self) -> Any:
-        """Convert to ArviZ's container (InferenceData or DataTree)."""
-        return to_arviz(self.draws)
+    def summary(self) -> pd.DataFrame:
+        """Mean, sd, quantiles, R-hat and ESS of every scalar parameter.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Rows under Stan's names; columns mean, sd, q5, q50, q95, r_hat, ess_bulk, ess_tail
+            (NaN for constants; R-hat also for a single chain).
+        """
+        return summary_frame(self.draws, chains=True)
 
     def __repr__(self) -> str:
         draws = self.draws
