@@ -49,6 +49,13 @@ def judgement(sign: Sign, words: str, findings: Iterable[tuple[str, str]] = ()) 
     return f"<p>{mark}</p>" + (f"<ul>{items}</ul>" if items else "")
 
 
+def trust(trusted: bool, reason: str, who: str = "") -> str:
+    """Say whether draws may be trusted, of whom, and why."""
+    words = "trusted" if trusted else "NOT trusted"
+    told = f"{who}: {words}" if who else words
+    return judgement("✓" if trusted else "✗", told, [(reason, "")])
+
+
 def line(*facts: str) -> str:
     """Give facts in a line; empty ones are left out."""
     return f"<p>{escape(' · '.join(filter(None, facts)))}</p>"

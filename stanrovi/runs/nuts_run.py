@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from stanrovi.diagnostics.reference import ReferenceCheck, check_draws
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError
+from stanrovi.markup import trust
 from stanrovi.runs.answers import Answers
+from stanrovi.runs.as_html import run_html
 from stanrovi.runs.summary import summary_frame
 
 if TYPE_CHECKING:
@@ -72,6 +75,22 @@ class NutsRun(Answers):
             (NaN for constants; R-hat also for a single chain).
         """
         return summary_frame(self.draws, chains=True)
+
+    def _repr_html_(self) -> str:
+        try:
+            trusted, reason = self.check.trusted, self.check.reason
+        except DrawsError as error:
+            trusted, reason = False, str(error)
+        draws = self.draws
+        facts = (
+            f"{draws.n_chains} x {draws.n_draws:,} draws",
+            f"{self.divergences} divergent",
+            f"{self.n_gradients:,} gradients",
+            "" if math.isnan(self.seconds) else f"{self.seconds:.2f} s",
+            f"seed {self.seed}",
+        )
+        title = f"NUTS of {draws.attrs['model']} by {self.engine}"
+        return run_html(title, trust(trusted, reason), facts, self.warnings, draws, chains=True)
 
     def __repr__(self) -> str:
         draws = self.draws

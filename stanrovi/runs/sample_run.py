@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stanrovi.draws import Draws
+from stanrovi.markup import trust
 from stanrovi.modes.basins import Mode
 from stanrovi.runs.answers import Answers
+from stanrovi.runs.as_html import run_html
 from stanrovi.runs.summary import summary_frame
 from stanrovi.samplers.bridge import LogRatio
 from stanrovi.samplers.by_fit import Sampled
@@ -90,6 +92,19 @@ class SampleRun(Answers):
             (NaN for constants; R-hat also for a single chain).
         """
         return summary_frame(self.draws, chains=True)
+
+    def _repr_html_(self) -> str:
+        draws, evidence = self.draws, self.log_evidence
+        facts = (
+            f"{draws.n_chains} x {draws.n_draws:,} draws",
+            f"{self.divergences} divergent",
+            f"{self.n_gradients:,} gradients, {self.seconds:.2f} s",
+            f"log evidence {evidence.value:.3f} ± {evidence.se:.3f} ({self.evidence_note})",
+            f"seed {self.seed}, engine {self.engine}",
+        )
+        title = f"Sample of {draws.attrs['model']}"
+        verdict = trust(self.trusted, self.reason)
+        return run_html(title, verdict, facts, self.warnings, draws, chains=True)
 
     def __repr__(self) -> str:
         found, draws = self.result.mixed, self.draws

@@ -81,6 +81,7 @@ HOMES = {
     "platformdirs": ("stanrovi.stan.cache",),
     "click": ("stanrovi_cli",),
     "rich": ("stanrovi_cli", "stanrovi.runs.progress"),
+    "IPython": ("stanrovi.runs.progress",),  # where a notebook has loaded it
 }
 # Algorithms that are dense by nature: they may open the matrix of axes. Nothing else may.
 DENSE = {
