@@ -67,7 +67,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], caption: str = 
     body = "".join(_row("td", row) for row in rows)
     told = f'<caption style="text-align: left">{escape(caption)}</caption>' if caption else ""
     return (
-        f'<div style="overflow-x: auto"><table>{told}<thead>{head}</thead>'
+        f'<div style="overflow-x: auto"><table style="color: inherit">{told}<thead>{head}</thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 

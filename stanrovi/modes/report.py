@@ -102,12 +102,7 @@ class ModeReport:
             + (f"; {more:,} more coordinates)" if more else ")")
         )
         axes = {"original": self.original, "rotated": self.rotated}
-        told = [
-            f"{name} axes: {' and '.join(found.coordinates)} separate the modes up to epsilon "
-            f"{found.epsilon:.2g}; a product keeps at most {found.bound:.2g} in the smaller one"
-            for name, found in axes.items()
-            if found is not None
-        ]
+        told = [f"{name} axes: {found.told}" for name, found in axes.items() if found is not None]
         cost = f"{self.n_starts} starts, {self.n_gradients:,} gradients"
         unseen = f"about {self.unseen:.1%} chance that another climb finds a new basin"
         doubts = [(text, "") for text in (*self.warnings, self.misfit) if text]
