@@ -25,6 +25,7 @@ from stanrovi.target import Array
 # A basin with a smaller share of the local evidence is not worth a verdict.
 WEIGHT_LIMIT = 0.05
 LOCAL_EVIDENCE = "local evidence"
+_ROWS = 24  # in a notebook
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,13 @@ class ModeTable:
         columns = self.columns("reference")
         rows = [
             (str(i + 1), f"{self.log_density[i]:.2f}", *(f"{x[i]:.1%}" for x in columns.values()))
-            for i in range(len(self.weight))
+            for i in range(min(len(self.weight), _ROWS))
         ]
+        more = len(self.weight) - len(rows)
         return block(
             "Modes, and the share of every run in each",
             judgement("✗", "The reference", [(self.objection, "")]) if self.objection else "",
-            table(("mode", "log density", *columns), rows),
+            table(("mode", "log density", *columns), rows, f"And {more} more" if more else ""),
         )
 
 

@@ -14,7 +14,7 @@ from stanrovi.modes.found import SearchResult
 from stanrovi.modes.lattice import Lattice, find_lattice
 from stanrovi.modes.separateness import Separateness, separateness
 
-_SHOWN = 12  # coordinates in a table
+_ROWS, _SHOWN = 24, 12  # modes and coordinates in a table
 _PAIRED = 6  # heaviest modes, of which all pairs are told
 
 
@@ -86,7 +86,7 @@ class ModeReport:
         return f"<ModeReport: {self.model}, modes {weights}{bounds}>"
 
     def _repr_html_(self) -> str:
-        names = self.names[:_SHOWN]
+        names, modes = self.names[:_SHOWN], self.modes[:_ROWS]
         rows = [
             (
                 str(i),
@@ -94,11 +94,12 @@ class ModeReport:
                 f"{mode.weight:.1%}",
                 *(short(float(x)) for x in mode.position[: len(names)]),
             )
-            for i, mode in enumerate(self.modes, 1)
+            for i, mode in enumerate(modes, 1)
         ]
         more = len(self.names) - len(names)
+        first = f"The first {_ROWS} modes" if len(modes) < len(self.modes) else "Modes"
         caption = (
-            "Modes: log density, share of the local evidence, and where they are (unconstrained"
+            f"{first}: log density, share of the local evidence, and where they are (unconstrained"
             + (f"; {more:,} more coordinates)" if more else ")")
         )
         axes = {"original": self.original, "rotated": self.rotated}
