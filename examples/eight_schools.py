@@ -40,7 +40,7 @@ def picture(fit: sr.Fit, nuts: sr.NutsRun) -> Figure:
     errors = 1.64 * np.array(ERRORS)
     axis.errorbar(ESTIMATES, schools, xerr=errors, fmt="o", color="0.6", label="estimated alone")
     for name, run, shift in (("fit", fit, 0.2), ("NUTS", nuts, 0.4)):
-        theta = np.concatenate(run.draws.posterior["theta"])
+        theta = run.stan_variable("theta")
         low, middle, high = np.quantile(theta, [0.05, 0.5, 0.95], axis=0)
         reach = (middle - low, high - middle)
         axis.errorbar(middle, schools + shift, xerr=reach, fmt="o", label=name)

@@ -27,7 +27,7 @@ DATA = {"T": N, "t": TIME[:N], "y": PASSENGERS[:N] / TOP, **TREND, **YEAR}
 
 def forecast(run: sr.Fit | sr.NutsRun) -> np.ndarray:
     """Give quantiles (5%, 50%, 95%) of the passengers in every month, known or to come."""
-    draws = {name: np.concatenate(values) for name, values in run.draws.posterior.items()}
+    draws = run.stan_variables()
     k, m, sigma = (draws[name][:, None] for name in ("k", "m", "sigma_obs"))
     trend = k * TIME + m + draws["delta"] @ np.clip(TIME - BENDS[:, None], 0, None)
     noise = sigma * np.random.default_rng(1).normal(size=trend.shape)

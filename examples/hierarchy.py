@@ -43,8 +43,8 @@ def draw(fits: dict[str, sr.Fit], chains: dict[str, sr.NutsRun]) -> Figure:
     figure = Figure(figsize=(7, 3), layout="constrained")
     for axis, form in zip(figure.subplots(1, 2, sharey=True), fits, strict=True):
         style = {"bins": np.linspace(0, 0.7, 50), "density": True, "histtype": "step"}
-        axis.hist(chains[form].draws.posterior["tau"].T, color=["0.6"] * 4, label="NUTS", **style)
-        axis.hist(fits[form].draws.posterior["tau"][0], color="C0", label="fit", **style)
+        axis.hist(chains[form].draws_xr("tau").tau.T, color=["0.6"] * 4, label="NUTS", **style)
+        axis.hist(fits[form].stan_variable("tau"), color="C0", label="fit", **style)
         axis.set(xlabel="tau, spread between counties", yticks=[], title=form)
     return figure
 

@@ -42,7 +42,7 @@ def draw(fit: sr.Fit, relabelled) -> Figure:
     figure = Figure(figsize=(7, 3), layout="constrained")
     titles = ("as fitted: every mean is everywhere", "relabelled")
     for axis, run, title in zip(figure.subplots(1, 2), (fit, relabelled), titles, strict=True):
-        mu = np.concatenate(run.draws.posterior["mu"])
+        mu = run.stan_variable("mu")
         axis.hist(mu, bins=np.linspace(7, 36, 80), density=True, histtype="step", label="123")
         axis.plot(y, np.full(len(y), -0.03), "k|", label="galaxies")
         axis.set(xlabel="velocity, thousand km/s", yticks=[], title=title)

@@ -25,7 +25,7 @@ def main(output: Path | None = None) -> None:
         model = sr.Model("bimodal_gaussian", {"m": m, "w": WEIGHT})
         for axis, method in zip(column, ("mfvi", "rovi"), strict=True):
             fit = sr.fit(model, method=method, seed=1)
-            x = fit.draws.posterior["x"][0]
+            x = fit.stan_variable("x")
             # The density is normalised, so minus the ELBO is the divergence from fit to target.
             share, kl = (x.sum(axis=1) < 0).mean(), max(-fit.result.elbo, 0)
             print(f"{m:4g}  {method}    {share:11.2f}  {kl:8.3f}  {fit.verdict.name}")

@@ -43,7 +43,7 @@ def main(output: Path | None = None) -> None:
         figure = Figure(figsize=(7, 3), layout="constrained")
         axis = figure.subplots()
         for name, one in (("fit", fit), ("sample", run), ("NUTS", nuts)):
-            values = np.log(one.draws.posterior["tau"].ravel())
+            values = np.log(one.stan_variable("tau"))
             axis.hist(
                 values, bins=np.linspace(-6, 4, 60), density=True, histtype="step", label=name
             )
