@@ -9,25 +9,26 @@ import click
 
 from stanrovi.arguments import checked_seed
 from stanrovi_cli import console
+from stanrovi_cli.loading import NamedModel, model_options
 from stanrovi_cli.options import (
     NUTS_ENGINES,
     Name,
     file_options,
     json_option,
-    model_options,
     nuts_options,
     path_option,
     seed_option,
     strict_option,
 )
+from stanrovi_cli.parsing import Command
 
 if TYPE_CHECKING:
     from stanrovi.diagnostics.reference import ReferenceCheck
     from stanrovi.runs.nuts_run import NutsRun
 
 
-@click.command("nuts")
-@model_options
+@click.command("nuts", cls=Command)
+@model_options(engine=False)
 @click.option(
     "--engine",
     type=Name(NUTS_ENGINES),
@@ -46,8 +47,7 @@ if TYPE_CHECKING:
 @strict_option
 @json_option
 def command(
-    model: str,
-    data: Path | None,
+    model: NamedModel,
     engine: str,
     init_from: Path | None,
     seed: int | None,
@@ -70,14 +70,16 @@ def command(
         check_output(output, overwrite=overwrite)
     if init_from is not None:
         settings["init"] = read_draws(init_from)
-    run, name = run_nuts(model, data, checked_seed(seed), engine=engine, **settings)
+    seed = checked_seed(seed)
+    built = model.load(seed=seed)
+    run = run_nuts(built, seed, engine=engine, **settings)
     found = run.check
     if output is not None:
         write_netcdf(run.draws, output, overwrite=overwrite)
     if as_json:
-        console.print_json(_as_dict(run, found, name, output))
+        console.print_json(_as_dict(run, found, built.name, output))
     else:
-        _show(run, found, name, output)
+        _show(run, found, built.name, output)
     if strict and not found.trusted:
         click.get_current_context().exit(3)
 

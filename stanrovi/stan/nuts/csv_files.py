@@ -35,7 +35,7 @@ def csv_files(
         pattern = os.fspath(usable_path(item))
         found = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern), key=_natural)
         if not found:
-            raise UsageError(f"no CmdStan CSV file matches {pattern}")
+            raise UsageError(f"no CmdStan CSV file matches {pattern}; check folder and name")
         files += map(Path, found)
     return files
 
