@@ -69,7 +69,7 @@ def _meant(args: Sequence[str]) -> str:
     """Suggest a command for what is none."""
     if args[0].endswith(".stan") or args[0] in models.names():
         return f" Did you mean stanrovi fit {shlex.join(args)}?"
-    return suggestion(args[0], COMMANDS)
+    return suggestion(args[0], COMMANDS) or f" Commands: {', '.join(COMMANDS)}."
 
 
 def _exit_code(run: Callable[[], Any]) -> int:

@@ -13,6 +13,7 @@ from stanrovi_cli.loading import NamedModel, model_options
 from stanrovi_cli.options import (
     NUTS_ENGINES,
     Name,
+    csv_option,
     file_options,
     json_option,
     nuts_options,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 )
 @seed_option
 @file_options
+@csv_option
 @strict_option
 @json_option
 def command(
@@ -53,6 +55,7 @@ def command(
     seed: int | None,
     output: Path | None,
     overwrite: bool,
+    csv: Path | None,
     strict: bool,
     as_json: bool,
     **settings: Any,
@@ -62,12 +65,15 @@ def command(
     Prints a summary with R-hat and effective sample sizes. With --output the draws
     and the sampler's statistics are written as NetCDF, which ArviZ reads.
     """
-    from stanrovi.io.files import check_output
+    from stanrovi.io.files import check_output, check_output_folder
     from stanrovi.io.netcdf import read_draws, write_netcdf
+    from stanrovi.io.stan_csv import write_stan_csv
     from stanrovi_cli.running import run_nuts
 
     if output is not None:
         check_output(output, overwrite=overwrite)
+    if csv is not None:
+        check_output_folder(csv, overwrite=overwrite)
     if init_from is not None:
         settings["init"] = read_draws(init_from)
     seed = checked_seed(seed)
@@ -76,17 +82,19 @@ def command(
     found = run.check
     if output is not None:
         write_netcdf(run.draws, output, overwrite=overwrite)
+    if csv is not None:
+        write_stan_csv(run.draws, csv, overwrite=overwrite)
     if as_json:
-        console.print_json(_as_dict(run, found, built.name, output))
+        console.print_json(_as_dict(run, found, built.name) | {"output": output, "csv": csv})
     else:
-        _show(run, found, built.name, output)
+        _show(run, found, built.name)
+        if written := [path for path in (output, csv) if path is not None]:
+            console.wrote(*written)
     if strict and not found.trusted:
         click.get_current_context().exit(3)
 
 
-def _as_dict(
-    run: NutsRun, found: ReferenceCheck, model: str, output: Path | None
-) -> dict[str, Any]:
+def _as_dict(run: NutsRun, found: ReferenceCheck, model: str) -> dict[str, Any]:
     from stanrovi_cli.summary import moments
 
     return {
@@ -108,11 +116,10 @@ def _as_dict(
         "trusted": found.trusted,
         "reason": found.reason,
         "warnings": run.warnings,
-        "output": output,
     }
 
 
-def _show(run: NutsRun, found: ReferenceCheck, model: str, output: Path | None) -> None:
+def _show(run: NutsRun, found: ReferenceCheck, model: str) -> None:
     from stanrovi_cli.summary import print_summary
 
     console.warn(run.warnings)
@@ -127,5 +134,3 @@ def _show(run: NutsRun, found: ReferenceCheck, model: str, output: Path | None) 
         ]
     )
     print_summary(run.draws, chains=True)
-    if output is not None:
-        console.wrote(output)

@@ -80,6 +80,7 @@ class Names(click.ParamType):
 
     def __init__(self, choices: Iterable[str]) -> None:
         self._one = Name(list(choices))
+        self.choices = frozenset(self._one.choices)
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -87,7 +88,7 @@ class Names(click.ParamType):
         """Check each name; one named twice counts once."""
         if isinstance(value, tuple):
             return value
-        words = [word.strip() for word in value.split(",")]
+        words = [word.strip() for word in value.rstrip(" ,").split(",")]
         return tuple(dict.fromkeys(self._one.convert(word, param, ctx) for word in words))
 
 
@@ -181,7 +182,7 @@ json_option = click.option(
 strict_option = click.option(
     "--strict", is_flag=True, help="Exit with code 3 when the diagnostics fail."
 )
-csv_option = folder_option("--csv", help="Folder for the draws as CmdStan's CSV files.")
+csv_option = folder_option("--csv", help="Folder for the draws as CmdStan's CSV, which R reads.")
 file_options = together(
     path_option(
         "--output",

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from stanrovi_cli.options import Names
+
 # Endings of what people give as data; what they hold is told when it is read.
 _DATA = (".json", ".csv", ".gz", ".r", ".rds", ".tsv", ".txt", ".yaml", ".yml", ".zip")
 
@@ -79,6 +81,10 @@ class Command(click.Command):
             if data and programs:
                 line = shlex.join(["stanrovi", str(ctx.info_name), *programs, "--data", *data])
                 return f"Data are an option: {line}."
+        for item in self.params:
+            if isinstance(item.type, Names) and item.type.choices.issuperset(rest):
+                chosen = ",".join([*ctx.params[str(item.name)], *rest])
+                return f"Several are separated by commas: {item.opts[0]} {chosen}."
         if _all_end(words, ".stan"):
             return "A command takes one MODEL; stanrovi bench takes several."
         return f"{ctx.info_name} takes {'one MODEL' if model else 'no words'} beside its options."

@@ -42,6 +42,11 @@ def command(
 
     if len(files) < 2:
         raise UsageError(f"A fit and a reference are needed, but {files[0]} is the only file.")
+    if any(file.suffix == ".csv" for file in files):
+        raise UsageError(
+            "CSV files of CmdStan do not tell what the parameters are; give them to "
+            "stanrovi compare MODEL --reference."
+        )
     draws = list(output.glob("*.nc")) if output.is_dir() else []  # of a comparison, perhaps read
     with (
         filled_folder(output, overwrite=overwrite, keep=draws) as folder,

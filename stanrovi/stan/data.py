@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import stanio
 
-from stanrovi.arguments import nearest
+from stanrovi.arguments import nearest, suggestion
 from stanrovi.errors import DataError, UsageError
 from stanrovi.io.files import usable_path
 from stanrovi.stan.program import Declaration
@@ -236,7 +236,10 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise UsageError(f"no such data file: {path}; check the path of the JSON data") from None
+        near = suggestion(path.name, (file.name for file in path.parent.glob("*.json")))
+        raise UsageError(
+            f"no such data file: {path}; check the path of the JSON data.{near}"
+        ) from None
     except OSError as error:
         raise UsageError(f"cannot read the data file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -28,6 +28,10 @@ MEAN = "data { int N; } parameters { real x; } model { x ~ normal(N, 1); }"
         ("models what", "models takes no words beside its options."),
         ("compare fit.nc nuts.nc", "stanrovi report fit.nc nuts.nc --output DIR."),
         ("compare my.stan out_1.csv out_2.csv", "--reference out_1.csv out_2.csv."),
+        ("compare my.stan --methods rovi mfvi", "--methods rovi,mfvi."),
+        ("compare my.stan --methods rovi, mfvi", "--methods rovi,mfvi."),
+        ("report fit.csv nuts.csv --output DIR", "does not exist"),
+        ("run my.stan", "Commands: models, check"),
         ("my.stan --seed 1", "Did you mean stanrovi fit my.stan --seed 1?"),
         ("eight_schools", "Did you mean stanrovi fit eight_schools?"),
         ("--seed 1 fit my.stan", "stanrovi COMMAND MODEL [OPTIONS]"),
@@ -101,7 +105,7 @@ def chains(tmp_path_factory) -> list[str]:
     """CSV files of four chains of eight schools."""
     folder = tmp_path_factory.mktemp("csv with space")
     result = CliRunner().invoke(
-        cli, ["sample", "eight_schools", "--seed", "1", "--csv", str(folder), "--overwrite"]
+        cli, ["nuts", "eight_schools", "--seed", "1", "--csv", str(folder), "--overwrite"]
     )
     assert result.exit_code == 0, result.output
     return sorted(map(str, folder.glob("*.csv")))
@@ -144,3 +148,8 @@ def test_one_file_of_a_reference_that_is_not_csv(chains, tmp_path):
         (tmp_path / name).touch()
     text = fails("compare", "eight_schools", "--reference", tmp_path / "*.nc", code=2)
     assert "give one" in text
+
+
+def test_a_report_wants_files_that_tell_their_parameters(chains, tmp_path):
+    text = fails("report", *chains[:2], "--output", tmp_path / "out", code=2)
+    assert "stanrovi compare MODEL --reference" in text
