@@ -13,7 +13,6 @@ from stanrovi_cli import console
 from stanrovi_cli.loading import NamedModel, model_options
 from stanrovi_cli.options import (
     budget_options,
-    csv_option,
     draws_option,
     file_options,
     folder_option,
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
 @relabel_option
 @folder_option("--inits", help="Folder for starts and metric as the JSON files that CmdStan reads.")
 @file_options
-@csv_option
 @strict_option
 @json_option
 def command(

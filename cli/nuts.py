@@ -13,7 +13,6 @@ from stanrovi_cli.loading import NamedModel, model_options
 from stanrovi_cli.options import (
     NUTS_ENGINES,
     Name,
-    csv_option,
     file_options,
     json_option,
     nuts_options,
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
 )
 @seed_option
 @file_options
-@csv_option
 @strict_option
 @json_option
 def command(

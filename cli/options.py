@@ -182,13 +182,13 @@ json_option = click.option(
 strict_option = click.option(
     "--strict", is_flag=True, help="Exit with code 3 when the diagnostics fail."
 )
-csv_option = folder_option("--csv", help="Folder for the draws as CmdStan's CSV, which R reads.")
 file_options = together(
     path_option(
         "--output",
         help="NetCDF file (.nc) to write; nothing is written without it.",
         callback=_named_as_netcdf,
     ),
+    folder_option("--csv", help="Folder for the draws as CmdStan's CSV, which R reads."),
     overwrite_option,
 )
 chains_option = click.option("--chains", type=Whole(min=1), default=4, show_default=True)

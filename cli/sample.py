@@ -14,7 +14,6 @@ from stanrovi_cli.options import (
     Number,
     Whole,
     chains_option,
-    csv_option,
     file_options,
     json_option,
     seed_option,
@@ -55,7 +54,6 @@ if TYPE_CHECKING:
 )
 @click.option("--max-seconds", type=Number(min=0, min_open=True), help="Seconds to spend.")
 @file_options
-@csv_option
 @strict_option
 @json_option
 def command(

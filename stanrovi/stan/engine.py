@@ -125,7 +125,10 @@ def load_library(path: Path, data: str, seed: int) -> StanModel:
             )
         )
     except OSError as error:
-        raise ModelError(f"{path} cannot be loaded as a library: {error}") from error
+        raise ModelError(
+            f"{path} cannot be loaded as a library: {error}. Give one that BridgeStan has built "
+            "on this system, or the .stan file."
+        ) from error
     except AttributeError as error:
         raise ModelError(_wrong_library(path, error)) from error
     except RuntimeError as error:
