@@ -89,16 +89,7 @@ def command(
     left = None if max_seconds is None else max(began + max_seconds - time.perf_counter(), 0.0)
     corrected, refusal = _resampled(fit, built, left) if resample else (None, "")
     one, refused = relabelled(fit, built) if relabel else (None, "")
-    changed = corrected or one
-    kept = fit.draws if changed is None else changed.draws
-    if output is not None:
-        from stanrovi.io.netcdf import write_netcdf
-
-        write_netcdf(kept, output, overwrite=overwrite)
-    if csv is not None:
-        from stanrovi.io.stan_csv import write_stan_csv
-
-        write_stan_csv(kept, csv, overwrite=overwrite)
+    _write(fit, corrected or one, output, csv, overwrite=overwrite)
     if inits is not None:
         fit.write_warm_start(inits, overwrite=overwrite)
     if as_json:
@@ -115,6 +106,27 @@ def command(
             console.wrote(*written)
     if strict and (fit.verdict.name != "ok" or refusal or refused):
         click.get_current_context().exit(3)
+
+
+def _write(
+    fit: Fit,
+    changed: Resampled | Relabelled | None,
+    output: Path | None,
+    csv: Path | None,
+    *,
+    overwrite: bool,
+) -> None:
+    """Write the fit, or what has been made of its draws."""
+    from stanrovi.io.netcdf import write_netcdf
+    from stanrovi.io.stan_csv import write_stan_csv
+
+    if output is not None and changed is None:
+        fit.save(output, overwrite=overwrite)
+    elif output is not None:
+        assert changed is not None
+        write_netcdf(changed.draws, output, overwrite=overwrite)
+    if csv is not None:
+        write_stan_csv((changed or fit).draws, csv, overwrite=overwrite)
 
 
 def _resampled(fit: Fit, model: Model, max_seconds: float | None) -> tuple[Resampled | None, str]:
