@@ -68,7 +68,7 @@ def locate(
     if path.suffix == ".stan":
         if not os.path.lexists(path) and (near := _near(path)):
             raise UsageError(f"no such file: {path}.{near}")
-        source = read_program(path, tuple(os.fspath(folder) for folder in include_paths))
+        source = read_program(path, tuple(str(usable_path(folder)) for folder in include_paths))
         return source, _beside(path, source) if data is None else data
     if path.suffix in LIBRARY_SUFFIXES:
         return path, data
@@ -108,7 +108,8 @@ def _refusal(name: str, path: Path) -> str:
         found = sorted(file.name for file in path.glob("*.stan"))
         more = ", ..." if len(found) > _MOST else ""
         inside = f"such as {', '.join(found[:_MOST])}{more}" if found else "which holds none yet"
-        return f"{name} is a folder; give the path of a .stan file in it, {inside}"
+        near = _near(path) if Path(f"{path}.stan").is_file() else ""
+        return f"{name} is a folder; give the path of a .stan file in it, {inside}.{near}"
     if path.exists():
         kind = path.suffix.lower() or (".exe" if os.access(path, os.X_OK) else "")
         other = f"neither a .stan file nor a compiled library ({', '.join(LIBRARY_SUFFIXES)})"

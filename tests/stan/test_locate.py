@@ -39,10 +39,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("quite_another", "Bundled models: ar, bimodal_gaussian"),
         (".", r"is a folder; give the path of a \.stan file in it, such as my\.stan"),
         ("empty", "which holds none yet"),
+        ("both", r"which holds none yet\. Did you mean 'both\.stan'"),
     ],
 )
 def test_what_is_no_program_is_named_with_the_cure(here: Path, program: str, message: str) -> None:
-    (here / "empty").mkdir()
+    for folder in ("empty", "both"):
+        (here / folder).mkdir()
+    (here / "both.stan").write_text(NORMAL)
     with pytest.raises(UsageError, match=message):
         Model(program)
 
