@@ -125,14 +125,24 @@ def _reference(given: tuple[str, ...]) -> tuple[list[Path], Any]:
 
     if not given or given in (("nuts",), ("sample",)):
         return [], given[0] if given else "auto"
-    for word in given:
-        if not Path(word).exists() and not glob.has_magic(word):
-            raise click.BadParameter(
-                f"{word!r} is neither nuts nor sample, nor a file that exists."
-                f"{suggestion(word, ('nuts', 'sample'))}",
-                param_hint="'--reference'",
-            )
+    for reason in filter(None, map(_no_file, given)):
+        raise click.BadParameter(reason, param_hint="'--reference'")
     return csv_files(given), "auto"
+
+
+def _no_file(word: str) -> str:
+    """Why a word names no file, with the cure; empty where it may."""
+    from stanrovi.io.files import usable_path
+
+    path = usable_path(word)
+    if word in ("nuts", "sample"):
+        return f"{word} is a reference by itself; give it, or files."
+    if path.is_dir():
+        return f"{word} is a folder; name the files in it, such as {word}/*.csv."
+    if path.exists() or glob.has_magic(word):
+        return ""
+    near = suggestion(word, ("nuts", "sample"))
+    return f"{word!r} is neither nuts nor sample, nor a file that exists.{near}"
 
 
 def _stored_reference(model: Model, files: Sequence[Path], *, as_csv: bool) -> Draws:

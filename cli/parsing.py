@@ -59,7 +59,8 @@ class Command(click.Command):
             if not word.startswith("--") and f"-{word}" in self._options():
                 return f"{word} wants another dash: -{word}."
         if owners := _owners(name, ctx):
-            return f"{ctx.info_name} has no option {name}, which is one of {', '.join(owners)}."
+            where = ", ".join(owners)
+            return f"{name} is an option of {where}; {ctx.info_name} has none of that name."
         return error.format_message()
 
     def _instead(self, ctx: click.Context, rest: Sequence[str]) -> str:
@@ -72,8 +73,10 @@ class Command(click.Command):
         if _all_end(words, ".nc"):
             line = shlex.join(["stanrovi", "report", *words, "--output", "DIR"])
             return f"Draws in files are compared by {line}."
-        if _all_end(rest, ".nc", ".csv") and "--reference" in self._options():
-            return f"Draws to compare with are an option: --reference {shlex.join(rest)}."
+        draws, others = _split(words, (".nc", ".csv"))
+        if draws and len(others) == 1 and "--reference" in self._options():
+            line = shlex.join(["stanrovi", str(ctx.info_name), *others, "--reference", *draws])
+            return f"Draws to compare with are an option: {line}."
         if (given := ctx.params.get("data")) is not None and _all_end(rest, ".json"):
             return f"--data takes one file, and has {given}."
         if len(words) == 2 and "--data" in self._options():

@@ -37,7 +37,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("myy.stan", r"no such file: myy\.stan\. Did you mean 'my\.stan'"),
         ("eight_schols.stan", "Did you mean 'eight_schools'"),
         ("quite_another", "Bundled models: ar, bimodal_gaussian"),
-        (".", r"is a folder; give the path of a \.stan file in it, such as my\.stan"),
+        (".", r"is a folder; give the path of a \.stan file in it, such as both\.stan, my\.stan"),
         ("empty", "which holds none yet"),
         ("both", r"which holds none yet\. Did you mean 'both\.stan'"),
     ],
