@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from stanrovi_cli import console
-from stanrovi_cli.progress import fit_progress, nuts_progress, told_progress, working
+from stanrovi_cli.progress import stage, working
 
 _REFERENCE_ESS = 1000
 
@@ -23,24 +23,24 @@ def run_fit(model: Model, method: Any, seed: int, draws: int, **budget: Any) -> 
     """Fit with progress on standard error."""
     from stanrovi.runs.fit import fit
 
-    with fit_progress(method) as progress:
-        return fit(model, method=method, seed=seed, draws=draws, progress=progress, **budget)
+    with stage():
+        return fit(model, method=method, seed=seed, draws=draws, progress=True, **budget)
 
 
 def run_nuts(model: Model, seed: int, **settings: Any) -> NutsRun:
     """Sample with progress on standard error."""
     from stanrovi.runs.nuts import nuts
 
-    with nuts_progress(settings.get("chains", 4)) as progress:
-        return nuts(model, seed=seed, progress=progress, **settings)
+    with stage():
+        return nuts(model, seed=seed, progress=True, **settings)
 
 
 def run_sample(model: Model, seed: int, **settings: Any) -> SampleRun:
     """Sample until draws can be trusted, with progress on standard error."""
     from stanrovi.runs.sampling import sample
 
-    with told_progress("sampling") as progress:
-        return sample(model, seed=seed, progress=progress, **settings)
+    with stage():
+        return sample(model, seed=seed, progress=True, **settings)
 
 
 def run_comparison(

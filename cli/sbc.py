@@ -76,16 +76,16 @@ def command(
     from stanrovi.calibration.folder import write_calibration
     from stanrovi.calibration.sbc import sbc
     from stanrovi.io.folders import filled_folder
-    from stanrovi_cli.progress import steps_progress, working
+    from stanrovi_cli.progress import stage, working
 
     seed = checked_seed(seed)
     place = nullcontext() if output is None else filled_folder(output, overwrite=overwrite)
     with place as folder:
         built = model.load()
-        with steps_progress(f"{method}: simulations") as progress:
+        with stage():
             result = sbc(
                 built, method=method, simulations=simulations, draws=draws, seed=seed,
-                progress=progress,
+                progress=True,
             )  # fmt: skip
         found = result.to_dict() | {"output": output}
         if folder is not None:
