@@ -65,7 +65,6 @@ def command(
     """
     from stanrovi.io.files import check_output, check_output_folder
     from stanrovi.io.netcdf import read_draws, write_netcdf
-    from stanrovi.io.stan_csv import write_stan_csv
     from stanrovi_cli.running import run_nuts
 
     if output is not None:
@@ -81,7 +80,7 @@ def command(
     if output is not None:
         write_netcdf(run.draws, output, overwrite=overwrite)
     if csv is not None:
-        write_stan_csv(run.draws, csv, overwrite=overwrite)
+        run.save_csv(csv, overwrite=overwrite)
     if as_json:
         console.print_json(_as_dict(run, found, built.name) | {"output": output, "csv": csv})
     else:
