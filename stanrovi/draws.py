@@ -18,6 +18,9 @@ from stanrovi.errors import StanroviError, UsageError
 from stanrovi.scalars import element_names
 from stanrovi.vi.facts import FitFacts
 
+# Draws of a quantity: real numbers, or integers where the program declares them.
+Values = NDArray[np.float64 | np.int64]
+
 
 @dataclass(frozen=True, repr=False)
 class Draws:
@@ -30,7 +33,8 @@ class Draws:
     posterior : mapping of str to ndarray, shape (chain, draw, *shape)
         Constrained parameters, transformed parameters and generated
         quantities under their Stan names, in declaration order. Draws of a
-        variational fit form one chain, in random order.
+        variational fit form one chain, in random order. Integers (int64) where the program
+        declares them and every draw could be computed, else float64.
     parameters : tuple of str
         The names in ``posterior`` that stand in the program's parameters block.
         Comparisons grade these.
@@ -47,15 +51,19 @@ class Draws:
         The same draws on Stan's unconstrained space, where known.
     facts : FitFacts, optional
         What a variational fit knows of itself: modes, trace, axes, verdict, settings.
+    data : mapping of str to array_like
+        The program's data, as far as they are known: of draws from a file, those that it
+        holds as observed.
     """
 
     method: str
-    posterior: Mapping[str, NDArray[np.float64]]
+    posterior: Mapping[str, Values]
     parameters: tuple[str, ...]
     sample_stats: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
     attrs: Mapping[str, str | int | float] = field(default_factory=dict)
     unconstrained: NDArray[np.float64] | None = None
     facts: FitFacts | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         model = f" of {self.attrs['model']}" if self.attrs.get("model") else ""
@@ -118,12 +126,13 @@ class Draws:
         Returns
         -------
         dict of str to ndarray, shape (chain, draw)
-            Keys are Stan's own: ``tau``, ``theta[1]``, ``L[2,1]`` (indices from 1).
+            Keys are Stan's own: ``tau``, ``theta[1]``, ``L[2,1]`` (indices from 1). Integers
+            as floating-point numbers.
         """
         out: dict[str, NDArray[np.float64]] = {}
         for name in self.parameters if names is None else names:
             values = self.posterior[name]
-            flat = values.reshape(*values.shape[:2], -1)
+            flat = values.reshape(*values.shape[:2], -1).astype(np.float64, copy=False)
             for i, label in enumerate(element_names(name, values.shape[2:])):
                 out[label] = flat[..., i]
         return out
@@ -142,7 +151,12 @@ Run = Draws | HasDraws
 
 def is_container(data: Any) -> bool:
     """Whether data are ArviZ's: an InferenceData or an xarray.DataTree."""
-    return hasattr(data, "groups")
+    return hasattr(data, "groups") and hasattr(data, "to_netcdf")
+
+
+def is_cmdstan_run(data: Any) -> bool:
+    """Whether data are a run of NUTS by cmdstanpy, a CmdStanMCMC."""
+    return all(hasattr(data, name) for name in ("draws_xr", "method_variables", "metadata"))
 
 
 def as_draws(run: Any) -> Draws:
@@ -164,16 +178,21 @@ def as_draws(run: Any) -> Draws:
     draws = run if isinstance(run, Draws) else getattr(run, "draws", None)
     if isinstance(draws, Draws):
         return draws
+    raise no_draws(run)
+
+
+def no_draws(run: Any) -> UsageError:
+    """Tell that something carries no draws of ours, and what to do with it."""
     cure = "give what stanrovi.fit or stanrovi.nuts returns, or its draws"
     if isinstance(run, (str, os.PathLike)):
         cure = f"read the file first: stanrovi.read_draws({os.fspath(run)!r})"
-    elif is_container(run):
+    elif is_container(run) or is_cmdstan_run(run):
         cure = "convert it first: stanrovi.from_arviz(data)"
-    raise UsageError(f"What is given (of type {type(run).__name__}) carries no draws; {cure}.")
+    return UsageError(f"What is given (of type {type(run).__name__}) carries no draws; {cure}.")
 
 
 def require_finite(
-    values: Mapping[str, NDArray[np.float64]],
+    values: Mapping[str, Values],
     parameters: Sequence[str],
     error: type[StanroviError],
     origin: str,
@@ -206,6 +225,6 @@ def require_finite(
             )
 
 
-def nan_variables(values: Mapping[str, NDArray[np.float64]]) -> list[str]:
+def nan_variables(values: Mapping[str, Values]) -> list[str]:
     """Names of the variables that are NaN in some draw."""
     return [name for name, x in values.items() if np.isnan(x).any()]

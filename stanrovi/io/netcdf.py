@@ -5,23 +5,31 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stanrovi.draws import Draws, Run, as_draws
 from stanrovi.errors import DrawsError
-from stanrovi.io.arviz import as_tree, from_arviz
+from stanrovi.io.arviz import as_groups, as_tree, from_arviz
 from stanrovi.io.files import atomic_path, usable_path
+from stanrovi.io.groups import Names, ObservedData
 from stanrovi.io.posteriordb import read_posteriordb
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def write_netcdf(
     draws: Run,
     path: str | os.PathLike[str],
     *,
-    observed_data: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    observed_data: ObservedData | None = None,
+    log_likelihood: Names | None = None,
+    posterior_predictive: Names | None = None,
+    coords: Mapping[str, Any] | None = None,
+    dims: Mapping[str, str | Sequence[str]] | None = None,
 ) -> Path:
     """Write draws to a NetCDF file that both generations of ArviZ read.
 
@@ -31,10 +39,10 @@ def write_netcdf(
         Draws, or a run that carries them.
     path : path-like
         Destination.
-    observed_data : mapping of str to array, optional
-        See `to_arviz`.
     overwrite : bool
         Whether an existing file may be replaced.
+    observed_data, log_likelihood, posterior_predictive, coords, dims : optional
+        See `to_arviz`.
 
     Returns
     -------
@@ -44,21 +52,38 @@ def write_netcdf(
     Raises
     ------
     UsageError
-        ``draws`` carries none.
+        ``draws`` carries none, or a name is unknown or a length wrong.
     OutputError
         The path exists or cannot be written.
     """
     draws = as_draws(draws)
+    groups = as_groups(
+        draws,
+        observed_data=observed_data,
+        log_likelihood=log_likelihood,
+        posterior_predictive=posterior_predictive,
+        coords=coords,
+        dims=dims,
+    )
     with atomic_path(path, overwrite=overwrite) as temporary:
         # By way of memory: a disk that fills up would crash the HDF5 library, and Python with it.
         content = io.BytesIO()
-        tree = as_tree(draws, observed_data)
-        # Draws are digits that nothing makes shorter; statistics of a sampler are mostly counts.
-        stats = tree["sample_stats"].data_vars if "sample_stats" in tree.children else {}
-        packed = {"/sample_stats": {name: {"zlib": True, "complevel": 1} for name in stats}}
-        tree.to_netcdf(content, engine="h5netcdf", encoding=packed if stats else None)
+        as_tree(draws, groups).to_netcdf(content, engine="h5netcdf", encoding=_packed(groups))
         temporary.write_bytes(content.getvalue())
     return Path(path)
+
+
+def _packed(groups: Mapping[str, xr.Dataset]) -> dict[str, Any]:
+    """Pack integers, and the statistics of a sampler, mostly counts; nothing shortens digits."""
+    found = {
+        f"/{group}": {
+            str(name): {"zlib": True, "complevel": 1}
+            for name, variable in data.data_vars.items()
+            if group == "sample_stats" or variable.dtype.kind in "iub"
+        }
+        for group, data in groups.items()
+    }
+    return {group: packed for group, packed in found.items() if packed}
 
 
 def read_draws(path: str | os.PathLike[str]) -> Draws:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from stanrovi.arguments import check_choice, checked_seed
+from stanrovi.draws import Values
 from stanrovi.errors import ModelError, UsageError
 from stanrovi.scalars import Scalars, element_names
 from stanrovi.stan.batch import BatchEvaluator
-from stanrovi.stan.constrain import Constrainer, shape
+from stanrovi.stan.constrain import Constrainer, shape, with_integers
 from stanrovi.stan.data import DataSource, canonical, check_data, known_size, read_data, to_json
 from stanrovi.stan.engine import EngineChoice, EngineName, load_library, load_program, load_reduced
 from stanrovi.stan.locate import locate
@@ -216,7 +217,19 @@ class Model:
         """
         return self._evaluator.evaluate(x)
 
-    def constrain(self, x: Array, *, seed: int, until: float | None = None) -> dict[str, Array]:
+    @property
+    def integers(self) -> frozenset[str]:
+        """Generated quantities declared as integers; none where there is no source to tell."""
+        return self.source.integers if isinstance(self.source, Program) else frozenset()
+
+    def as_declared(self, values: Mapping[str, Values]) -> dict[str, Values]:
+        """Values of variables, any shape, with int64 where the program declares integers.
+
+        Those that hold NaN, since their computation threw, stay floating-point numbers.
+        """
+        return with_integers(values, self.integers)
+
+    def constrain(self, x: Array, *, seed: int, until: float | None = None) -> dict[str, Values]:
         """Stan's variables at unconstrained points.
 
         Parameters
@@ -232,10 +245,11 @@ class Model:
         -------
         dict of str to ndarray, shape (m, *shape)
             Parameters, transformed parameters and generated quantities in
-            declaration order. NaN where their computation threw, which is logged
-            with its count. Of all n points, or of the first that were done in time.
+            declaration order, integers as in `as_declared`. NaN where their computation
+            threw, which is logged with its count. Of all n points, or of the first that were
+            done in time.
         """
-        return self._constrainer.constrain(x, seed, until=until)
+        return self.as_declared(self._constrainer.constrain(x, seed, until=until))
 
     def constrain_parameters(self, x: Array) -> dict[str, Array]:
         """Parameters alone at unconstrained points x (n, dim), without what is computed of them."""
@@ -318,7 +332,7 @@ class Model:
         """
         return self._constrainer.unconstrain(values)
 
-    def unconstrain_draws(self, draws: Mapping[str, Array]) -> Array | None:
+    def unconstrain_draws(self, draws: Mapping[str, Values]) -> Array | None:
         """Unconstrained coordinates of many draws.
 
         Parameters

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from stanrovi.draws import Values
 from stanrovi.io.stan_csv import SAMPLER_COLUMNS
 from stanrovi.target import Array
 
@@ -75,7 +76,7 @@ class Chains:
         As the engine tells, summed over chains.
     """
 
-    variables: Mapping[str, Array]
+    variables: Mapping[str, Values]
     sampler: Mapping[str, Array]
     n_gradients: int
     includes_warmup: bool
