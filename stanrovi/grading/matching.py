@@ -4,24 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from stanrovi.draws import Draws, Run, as_draws, is_container, require_finite
+from stanrovi.draws import (
+    Draws,
+    Run,
+    as_draws,
+    is_cmdstan_run,
+    is_container,
+    require_finite,
+)
 from stanrovi.errors import DrawsError, UsageError
+from stanrovi.io.arviz import from_arviz
 from stanrovi.scalars import first_of_copies, varying
 from stanrovi.target import Array
 
 
 def reference_draws(run: Run) -> Draws:
     """Take the draws of a reference; a variational fit is refused (`UsageError`)."""
-    draws = as_draws(run)
+    draws = _drawn(run)
     if draws.is_variational:
         raise UsageError(
             f"The reference is a variational fit ({draws.method}), which can grade nothing; give "
             "the fits first and NUTS second: compare(fits, reference)."
         )
     return draws
+
+
+def _drawn(run: Any) -> Draws:
+    """Take the draws of a run, of a container of ArviZ's, or of a run by cmdstanpy."""
+    return from_arviz(run) if is_container(run) or is_cmdstan_run(run) else as_draws(run)
 
 
 def named_fits(fits: Run | Sequence[Run] | Mapping[str, Run], reference: Draws) -> dict[str, Draws]:
@@ -34,10 +48,10 @@ def named_fits(fits: Run | Sequence[Run] | Mapping[str, Run], reference: Draws) 
     """
     named: dict[str, Draws] = {}
     if isinstance(fits, Mapping) and not is_container(fits):
-        named = {name: as_draws(fit) for name, fit in fits.items()}
+        named = {name: _drawn(fit) for name, fit in fits.items()}
     else:
         for fit in map(
-            as_draws, fits if isinstance(fits, Sequence) and not isinstance(fits, str) else [fits]
+            _drawn, fits if isinstance(fits, Sequence) and not isinstance(fits, str) else [fits]
         ):
             named[_free_name(fit.method, {*named, reference.method})] = fit
     if not named:

@@ -19,6 +19,7 @@ from stanrovi.io.arviz import to_arviz
 from stanrovi.methods import METHODS, Method
 from stanrovi.modes.basins import Mode
 from stanrovi.runs.guard import guarded
+from stanrovi.runs.loo import loo
 from stanrovi.runs.plan import Plan, limited_to
 from stanrovi.runs.record import constrained_until, record
 from stanrovi.runs.resample import Resampled, resampled
@@ -124,6 +125,36 @@ class Fit:
         """
         built = None if model is None else as_model(model, data)
         return resampled(self.draws, draws, seed=seed, model=built)
+
+    def loo(
+        self,
+        var_name: str | None = None,
+        *,
+        model: ModelSource | None = None,
+        data: DataSource = None,
+    ) -> Any:
+        """Cross-validate by PSIS-LOO, corrected for the approximation.
+
+        Parameters
+        ----------
+        var_name : str, optional
+            The log likelihood of each observation; ``log_lik`` by default.
+        model, data : optional
+            Those of the fit: its log density is then evaluated at all draws, see `resample`.
+
+        Returns
+        -------
+        arviz.ELPDData
+            See `stanrovi.runs.loo.loo`.
+
+        Raises
+        ------
+        DrawsError
+            If the program computes no log likelihood; the message says what to add.
+        UsageError
+            For an unknown name, or another model.
+        """
+        return loo(self.draws, var_name, model=None if model is None else as_model(model, data))
 
     def inits(self, chains: int = 4, *, seed: int | None = None) -> list[dict[str, Any]]:
         """Give starts for chains, as cmdstanpy takes them (``inits=``).

@@ -123,7 +123,7 @@ def resampled(
     seed = checked_seed(int(draws.attrs.get("seed", 0)) if seed is None else seed)
     n_gradients = 0
     if model is not None:
-        draws, n_gradients = _completed(draws, model, max_seconds)
+        draws, n_gradients = completed(draws, model, max_seconds)
     ratios, known = draws.log_ratios, draws.evaluated
     if ratios is None:
         raise DrawsError(
@@ -152,8 +152,28 @@ def resampled(
     )
 
 
-def _completed(draws: Draws, model: Model, max_seconds: float | None) -> tuple[Draws, int]:
-    """Evaluate the log density where it is not known; gives how many evaluations that took."""
+def completed(draws: Draws, model: Model, max_seconds: float | None = None) -> tuple[Draws, int]:
+    """Evaluate the log density of a fit's draws where it is not known.
+
+    Parameters
+    ----------
+    draws : Draws
+    model : Model
+        That of the fit.
+    max_seconds : float, optional
+
+    Returns
+    -------
+    draws : Draws
+        With ``lp`` filled in, as far as the time suffices.
+    n_gradients : int
+        Evaluated for that.
+
+    Raises
+    ------
+    UsageError
+        For another model.
+    """
     if not is_of(model, draws.attrs):
         raise not_of(model, draws.attrs)
     if not draws.is_variational or "lp" not in draws.sample_stats or draws.unconstrained is None:

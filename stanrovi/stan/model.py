@@ -20,7 +20,7 @@ from stanrovi.stan.batch import BatchEvaluator
 from stanrovi.stan.constrain import Constrainer, shape, with_integers
 from stanrovi.stan.data import DataSource, canonical, check_data, known_size, read_data, to_json
 from stanrovi.stan.engine import EngineChoice, EngineName, load_library, load_program, load_reduced
-from stanrovi.stan.locate import locate
+from stanrovi.stan.locate import ProgramSource, locate
 from stanrovi.stan.program import Program
 from stanrovi.target import Array
 
@@ -41,10 +41,10 @@ class Model:
 
     Parameters
     ----------
-    program : path or str
+    program : path, str or cmdstanpy.CmdStanModel
         Path of a ``.stan`` file, path of a compiled BridgeStan library
-        (``.so``, ``.dylib``, ``.dll``), or the name of a bundled model, which
-        brings its data.
+        (``.so``, ``.dylib``, ``.dll``), the name of a bundled model, which
+        brings its data, or a CmdStanModel, whose ``.stan`` file is used.
     data : path, str, mapping or None
         Path of a JSON file, JSON text, or a mapping of names to values.
     engine : {"auto", "stanli", "bridgestan"}
@@ -88,7 +88,7 @@ class Model:
 
     def __init__(
         self,
-        program: str | os.PathLike[str],
+        program: ProgramSource,
         data: DataSource = None,
         *,
         engine: EngineChoice = "auto",
@@ -106,7 +106,7 @@ class Model:
         self.engine: EngineName
         if isinstance(source, Program):
             self.name = source.name
-            check_data(data, source.data_declarations, source.name)
+            check_data(data, source.data_declarations, source.name, may_be_nan=source.asks_for_nan)
             client, self.engine = load_program(source, self.data_json, engine, self.seed)
         elif engine == "stanli":
             raise UsageError(
@@ -348,7 +348,7 @@ class Model:
         return self._constrainer.unconstrain_draws(draws)
 
 
-ModelSource = Model | str | os.PathLike[str]
+ModelSource = Model | ProgramSource
 
 
 def as_model(model: ModelSource, data: DataSource) -> Model:
@@ -356,7 +356,7 @@ def as_model(model: ModelSource, data: DataSource) -> Model:
 
     Parameters
     ----------
-    model : Model, path or str
+    model : Model, path, str or cmdstanpy.CmdStanModel
         A model, or what `Model` takes.
     data : path, str, mapping or None
         Data, when ``model`` is not a `Model` yet.
