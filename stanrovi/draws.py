@@ -54,6 +54,8 @@ class Draws:
     data : mapping of str to array_like
         The program's data, as far as they are known: of draws from a file, those that it
         holds as observed.
+    parameters_assumed : bool
+        Whether nothing tells which variables are parameters, so that all count as such.
     """
 
     method: str
@@ -64,6 +66,7 @@ class Draws:
     unconstrained: NDArray[np.float64] | None = None
     facts: FitFacts | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
+    parameters_assumed: bool = False
 
     def __repr__(self) -> str:
         model = f" of {self.attrs['model']}" if self.attrs.get("model") else ""
@@ -181,12 +184,17 @@ def as_draws(run: Any) -> Draws:
     raise no_draws(run)
 
 
+def is_foreign(data: Any) -> bool:
+    """Whether draws are ArviZ's or cmdstanpy's, which `stanrovi.from_arviz` converts."""
+    return is_container(data) or is_cmdstan_run(data)
+
+
 def no_draws(run: Any) -> UsageError:
     """Tell that something carries no draws of ours, and what to do with it."""
     cure = "give what stanrovi.fit or stanrovi.nuts returns, or its draws"
     if isinstance(run, (str, os.PathLike)):
         cure = f"read the file first: stanrovi.read_draws({os.fspath(run)!r})"
-    elif is_container(run) or is_cmdstan_run(run):
+    elif is_foreign(run):
         cure = "convert it first: stanrovi.from_arviz(data)"
     return UsageError(f"What is given (of type {type(run).__name__}) carries no draws; {cure}.")
 

@@ -4,38 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from stanrovi.draws import (
-    Draws,
-    Run,
-    as_draws,
-    is_cmdstan_run,
-    is_container,
-    require_finite,
-)
+from stanrovi.draws import Draws, Run, as_draws, require_finite
 from stanrovi.errors import DrawsError, UsageError
-from stanrovi.io.arviz import from_arviz
 from stanrovi.scalars import first_of_copies, varying
 from stanrovi.target import Array
 
 
 def reference_draws(run: Run) -> Draws:
     """Take the draws of a reference; a variational fit is refused (`UsageError`)."""
-    draws = _drawn(run)
+    draws = as_draws(run)
     if draws.is_variational:
         raise UsageError(
             f"The reference is a variational fit ({draws.method}), which can grade nothing; give "
             "the fits first and NUTS second: compare(fits, reference)."
         )
     return draws
-
-
-def _drawn(run: Any) -> Draws:
-    """Take the draws of a run, of a container of ArviZ's, or of a run by cmdstanpy."""
-    return from_arviz(run) if is_container(run) or is_cmdstan_run(run) else as_draws(run)
 
 
 def named_fits(fits: Run | Sequence[Run] | Mapping[str, Run], reference: Draws) -> dict[str, Draws]:
@@ -47,11 +33,11 @@ def named_fits(fits: Run | Sequence[Run] | Mapping[str, Run], reference: Draws) 
         There are none, one carries no draws, or one has the name of the reference.
     """
     named: dict[str, Draws] = {}
-    if isinstance(fits, Mapping) and not is_container(fits):
-        named = {name: _drawn(fit) for name, fit in fits.items()}
+    if isinstance(fits, Mapping):
+        named = {name: as_draws(fit) for name, fit in fits.items()}
     else:
         for fit in map(
-            _drawn, fits if isinstance(fits, Sequence) and not isinstance(fits, str) else [fits]
+            as_draws, fits if isinstance(fits, Sequence) and not isinstance(fits, str) else [fits]
         ):
             named[_free_name(fit.method, {*named, reference.method})] = fit
     if not named:
@@ -141,7 +127,8 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 def _common_variables(runs: Mapping[str, Draws]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Variables to compare, and those that some run does not know."""
-    parameters = dict.fromkeys(key for run in runs.values() for key in run.parameters)
+    telling = [run for run in runs.values() if not run.parameters_assumed] or list(runs.values())
+    parameters = dict.fromkeys(key for run in telling for key in run.parameters)
     common = [key for key in parameters if all(key in run.posterior for run in runs.values())]
     if not common:
         told = "; ".join(f"{name} has {_listed(run.parameters)}" for name, run in runs.items())

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stanrovi.arguments import suggestion
 from stanrovi.draws import (
@@ -35,7 +36,6 @@ from stanrovi.io.groups import (
     log_likelihoods,
     replicated,
 )
-from stanrovi.target import Array
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -250,7 +250,7 @@ def from_arviz(data: Any, *, method: str | None = None, source: str = "The ArviZ
     posterior = _arrays(groups["posterior"], source)
     if not posterior:
         raise DrawsError(f"{source} has no numeric variables in its posterior group.")
-    stats = _floats(_arrays(groups["sample_stats"], source)) if "sample_stats" in groups else {}
+    stats = _numeric(groups["sample_stats"], source) if "sample_stats" in groups else {}
     stored = {
         str(name): variable.values.astype(np.float64)
         for name, variable in (groups[notes.GROUP].items() if notes.GROUP in groups else ())
@@ -271,8 +271,8 @@ def from_arviz(data: Any, *, method: str | None = None, source: str = "The ArviZ
     require_finite(posterior, parameters, DrawsError, source)
     unconstrained = None
     if UNCONSTRAINED_GROUP in groups and "unconstrained" in groups[UNCONSTRAINED_GROUP]:
-        whole = _floats(_arrays(groups[UNCONSTRAINED_GROUP], source))
-        unconstrained = whole["unconstrained"]
+        whole = _numeric(groups[UNCONSTRAINED_GROUP], source)
+        unconstrained = whole["unconstrained"].astype(np.float64)
     return Draws(
         method=str(attrs.get("method") or method or _guess_method(stats)),
         posterior=posterior,
@@ -282,6 +282,7 @@ def from_arviz(data: Any, *, method: str | None = None, source: str = "The ArviZ
         unconstrained=unconstrained,
         facts=told.facts,
         data=known,
+        parameters_assumed=not told.parameters,
     )
 
 
@@ -322,7 +323,15 @@ def _groups_of(data: Any) -> dict[str, xr.Dataset]:
 
 def _arrays(dataset: xr.Dataset, source: str) -> dict[str, Values]:
     """Numeric variables as float64 or int64 arrays of shape (chain, draw, *shape)."""
-    out: dict[str, Values] = {}
+    return {
+        name: values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
+        for name, values in _numeric(dataset, source).items()
+    }
+
+
+def _numeric(dataset: xr.Dataset, source: str) -> dict[str, NDArray[Any]]:
+    """Numeric variables, shape (chain, draw, *shape), as they are."""
+    out = {}
     for name, variable in dataset.data_vars.items():
         if variable.dtype.kind not in "fiub":
             _log.debug("%s: variable %s is not numeric, left out", source, name)
@@ -332,16 +341,11 @@ def _arrays(dataset: xr.Dataset, source: str) -> dict[str, Values]:
                 f"{source}: variable {name} has dimensions {tuple(map(str, variable.dims))}, "
                 "but draws need chain and draw; give the file of a fit or a NUTS run."
             )
-        values = variable.transpose(*SAMPLE_DIMS, ...).values
-        out[str(name)] = values.astype(np.int64 if values.dtype.kind in "iu" else np.float64)
+        out[str(name)] = variable.transpose(*SAMPLE_DIMS, ...).values
     return out
 
 
-def _floats(values: Mapping[str, Values]) -> dict[str, Array]:
-    return {name: x.astype(np.float64) for name, x in values.items()}
-
-
-def _guess_method(stats: Mapping[str, Array]) -> str:
+def _guess_method(stats: Mapping[str, Any]) -> str:
     return "vi" if "log_q" in stats else "nuts"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stanrovi.io.generations import SAMPLE_DIMS
-from stanrovi.io.stan_csv import SAMPLER_COLUMNS
+from stanrovi.io.sampler_columns import SAMPLER_COLUMNS
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -54,10 +54,9 @@ class Notes:
 
 def text(draws: Draws) -> dict[str, str]:
     """Attributes that hold text: names of parameters and variables, and facts of the fit."""
-    notes = {
-        "parameters": json.dumps(list(draws.parameters)),
-        "variables": json.dumps(list(draws.posterior)),
-    }
+    notes = {"variables": json.dumps(list(draws.posterior))}
+    if not draws.parameters_assumed:
+        notes["parameters"] = json.dumps(list(draws.parameters))
     facts = draws.facts
     if facts is None:
         return notes

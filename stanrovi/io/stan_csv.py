@@ -11,18 +11,8 @@ import numpy as np
 from stanrovi.draws import Draws
 from stanrovi.errors import OutputError
 from stanrovi.io.files import output_folder, write_text
+from stanrovi.io.sampler_columns import SAMPLER_COLUMNS
 from stanrovi.target import Array
-
-# Stan's columns of the sampler, in its order: ArviZ's names, and what they hold.
-SAMPLER_COLUMNS: dict[str, tuple[str, type]] = {
-    "lp__": ("lp", float),
-    "accept_stat__": ("acceptance_rate", float),
-    "stepsize__": ("step_size", float),
-    "treedepth__": ("tree_depth", int),
-    "n_leapfrog__": ("n_steps", int),
-    "divergent__": ("diverging", bool),
-    "energy__": ("energy", float),
-}
 
 
 def write_stan_csv(

@@ -13,7 +13,7 @@ from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError, UsageError
 from stanrovi.io.arviz import to_arviz
 from stanrovi.io.groups import log_likelihoods
-from stanrovi.runs.resample import completed
+from stanrovi.runs.completing import completed
 from stanrovi.stan.model import Model
 
 

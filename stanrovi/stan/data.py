@@ -221,7 +221,7 @@ def known_size(text: str, data: Mapping[str, Any]) -> int | None:
 
 
 def _refuse_nan(name: str, array: np.ndarray, where: str) -> None:
-    if array.dtype.kind != "f" or not (found := np.argwhere(np.isnan(array))).size:
+    if array.dtype.kind != "f" or not len(found := np.argwhere(np.isnan(array))):
         return
     entry = name + (f"[{','.join(str(i + 1) for i in found[0])}]" if array.ndim else "")
     more = f", and {len(found) - 1} more entries" if len(found) > 1 else ""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stanrovi.draws import Values
-from stanrovi.io.stan_csv import SAMPLER_COLUMNS
+from stanrovi.io.sampler_columns import SAMPLER_COLUMNS
 from stanrovi.target import Array
 
 ChainListener = Callable[[int, int, int], None]
