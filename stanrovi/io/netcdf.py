@@ -65,25 +65,23 @@ def write_netcdf(
         coords=coords,
         dims=dims,
     )
+    return write_tree(as_tree(draws, groups), path, overwrite=overwrite)
+
+
+def write_tree(tree: xr.DataTree, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write a tree of draws; see `write_netcdf`."""
     with atomic_path(path, overwrite=overwrite) as temporary:
         # By way of memory: a disk that fills up would crash the HDF5 library, and Python with it.
         content = io.BytesIO()
-        as_tree(draws, groups).to_netcdf(content, engine="h5netcdf", encoding=_packed(groups))
+        # Draws are digits that nothing makes shorter; integers, counts of a sampler, text are not.
+        packed: dict[str, dict[str, Any]] = {}
+        for group in tree.subtree:
+            for name, variable in group.data_vars.items():
+                if group.name == "sample_stats" or variable.dtype.kind in "iub":
+                    packed.setdefault(group.path, {})[str(name)] = {"zlib": True, "complevel": 1}
+        tree.to_netcdf(content, engine="h5netcdf", encoding=packed or None)
         temporary.write_bytes(content.getvalue())
     return Path(path)
-
-
-def _packed(groups: Mapping[str, xr.Dataset]) -> dict[str, Any]:
-    """Pack integers, and the statistics of a sampler, mostly counts; nothing shortens digits."""
-    found = {
-        f"/{group}": {
-            str(name): {"zlib": True, "complevel": 1}
-            for name, variable in data.data_vars.items()
-            if group == "sample_stats" or variable.dtype.kind in "iub"
-        }
-        for group, data in groups.items()
-    }
-    return {group: packed for group, packed in found.items() if packed}
 
 
 def read_draws(path: str | os.PathLike[str]) -> Draws:
@@ -108,6 +106,14 @@ def read_draws(path: str | os.PathLike[str]) -> Draws:
         The file is missing, no NetCDF, without a posterior group, or its
         parameters hold NaN or infinite draws.
     """
+    source = usable_path(path)
+    if source.name.endswith((".json.zip", ".json")) and source.is_file():
+        return read_posteriordb(source)
+    return from_arviz(read_tree(path), source=str(path))
+
+
+def read_tree(path: str | os.PathLike[str]) -> xr.DataTree:
+    """Read the groups of a NetCDF file; see `read_draws`."""
     import xarray as xr
 
     source = usable_path(path)
@@ -115,8 +121,6 @@ def read_draws(path: str | os.PathLike[str]) -> Draws:
         raise DrawsError(f"{path} is a folder; name a NetCDF file of draws inside it.")
     if not source.exists():
         raise DrawsError(f"There is no file {path}; check the path.")
-    if source.name.endswith((".json.zip", ".json")):
-        return read_posteriordb(source)
     try:
         with warnings.catch_warnings():
             # A foreign file that xarray warns about is refused below, or reads well.
@@ -125,10 +129,9 @@ def read_draws(path: str | os.PathLike[str]) -> Draws:
             # again when another file stands under the name.
             content = io.BytesIO(source.read_bytes())
             with xr.open_datatree(content, engine="h5netcdf") as tree:
-                tree = tree.load()
+                return tree.load()
     except Exception as error:  # whatever h5py, h5netcdf and xarray raise for a foreign file
         raise DrawsError(
             f"{path} cannot be read as NetCDF ({type(error).__name__}: {error}); "
             "give a file written by `stanrovi fit`, `stanrovi nuts` or ArviZ's to_netcdf."
         ) from error
-    return from_arviz(tree, source=str(path))
