@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +48,7 @@ def loo(draws: Draws, var_name: str | None = None, *, model: Model | None = None
     name = _name(draws, var_name)
     if not draws.is_variational:
         _require_numbers(name, draws.posterior[name])
-        return psis_loo(_container(draws, name), name)
+        return psis_loo(_container(draws, name, slice(None)), name)
     if model is not None:
         draws, _ = completed(draws, model)
     rows, ratios = draws.evaluated, draws.log_ratios
@@ -59,16 +58,17 @@ def loo(draws: Draws, var_name: str | None = None, *, model: Model | None = None
             "for the approximation; give the model."
         )
     rows = rows[np.isfinite(ratios)]  # others have no weight
-    kept = {key: draws.posterior[key] for key in (*draws.parameters, name)}
-    taken = {key: x.reshape(1, -1, *x.shape[2:])[:, rows] for key, x in kept.items()}
-    _require_numbers(name, taken[name])
-    data = _container(Draws(draws.method, taken, draws.parameters), name)
+    _require_numbers(name, draws.posterior[name][:, rows])
+    data = _container(draws, name, rows)
     lp, log_q = (np.ravel(draws.sample_stats[key])[rows] for key in ("lp", "log_q"))
     return psis_loo(data, name, lp.astype(np.float64), log_q.astype(np.float64))
 
 
-def _container(draws: Draws, name: str) -> Any:
-    return to_arviz(replace(draws, data={}), log_likelihood=name, posterior_predictive=())
+def _container(draws: Draws, name: str, rows: Any) -> Any:
+    """Make a container of parameters and log likelihood, at some draws of each chain."""
+    kept = {key: draws.posterior[key][:, rows] for key in (*draws.parameters, name)}
+    bare = Draws(draws.method, kept, draws.parameters)
+    return to_arviz(bare, log_likelihood=name, posterior_predictive=())
 
 
 def _name(draws: Draws, var_name: str | None) -> str:

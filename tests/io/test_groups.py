@@ -111,7 +111,9 @@ def test_loo_and_predictive_checks_need_no_further_steps(model):
         assert az.loo(renamed).n_data_points == 30
         if is_legacy():
             data = to_arviz(fit)
-            az.plot_ppc(data, data_pairs={"y": "y_rep"}, num_pp_samples=10, random_seed=1)
+            az.plot_ppc(
+                data, data_pairs={"y": "y_rep", "won": "won_rep"}, num_pp_samples=10, random_seed=1
+            )
             az.plot_ppc(renamed, num_pp_samples=10, random_seed=1)
         else:
             az.plot_ppc_dist(renamed, num_samples=10)

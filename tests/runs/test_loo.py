@@ -1,11 +1,14 @@
 """LOO of fits against that of NUTS."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import stanrovi as sr
 from stanrovi.diagnostics.statistics import psis_loo
 from stanrovi.errors import DrawsError, UsageError
+from stanrovi.io.arviz import to_arviz
 from stanrovi.io.generations import import_arviz, is_legacy
 from stanrovi.runs.loo import loo
 
@@ -19,7 +22,7 @@ model {
 generated quantities {
   vector[N] log_lik;
   for (n in 1:N) log_lik[n] = normal_lpdf(kid_score[n] | beta[1] + beta[2] * mom_iq[n], sigma);
-  vector[2] other = [0, negative_infinity()]';
+  vector[2] other = [0, negative_infinity()]';  // no likelihood
 }
 """
 SCHOOLS = """
@@ -39,6 +42,11 @@ def estimate(found):
     if is_legacy():
         return found.elpd_loo, found.p_loo, found.loo_i.values
     return found.elpd, found.p, found.elpd_i.values
+
+
+def without_infinity(posterior):
+    """Variables that ArviZ takes without a warning."""
+    return {name: values for name, values in posterior.items() if np.isfinite(values).all()}
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +71,9 @@ def schools(tmp_path_factory):
 @pytest.mark.parametrize("case", ["regression", "schools"])
 def test_loo_of_fits_agrees_with_that_of_nuts(case, request):
     model, nuts = request.getfixturevalue(case)
-    elpd, p, pointwise = estimate(import_arviz().loo(nuts.to_arviz(), pointwise=True))
-    assert estimate(loo(nuts.draws))[0] == pytest.approx(elpd)
+    groups = to_arviz(replace(nuts.draws, posterior=without_infinity(nuts.draws.posterior)))
+    elpd, p, pointwise = estimate(import_arviz().loo(groups, pointwise=True))
+    assert estimate(loo(nuts.draws))[0] == pytest.approx(elpd, abs=0.01)
     for seed in range(3):
         found = estimate(sr.fit(model, seed=seed).loo())
         assert found[0] == pytest.approx(elpd, abs=0.15)
@@ -72,41 +81,33 @@ def test_loo_of_fits_agrees_with_that_of_nuts(case, request):
         np.testing.assert_allclose(found[2], pointwise, atol=0.1)
 
 
-def test_the_correction_takes_out_the_error_of_a_poor_family(regression):
-    model, nuts = regression
-    exact = estimate(loo(nuts.draws))
-    fit = sr.fit(model, method="mfvi", seed=1)
-    # Mean field in coordinates that are strongly correlated: the slope with its intercept.
-    off = fit.draws.posterior["beta"].std(axis=(0, 1)) / nuts.draws.posterior["beta"].std((0, 1))
-    corrected = estimate(fit.loo())
-    plain = estimate(psis_loo(fit.to_arviz(), "log_lik"))
-    if off.min() < 0.8:
-        assert abs(corrected[1] - exact[1]) < abs(plain[1] - exact[1])
-    assert corrected[0] == pytest.approx(exact[0], abs=0.3)
-
-
-def test_a_fit_far_from_the_posterior_has_high_khat(caplog, tmp_path):
-    path = tmp_path / "two.stan"
-    path.write_text(
-        "data { int N; array[N] real y; } parameters { vector[6] x; }"
-        "model { x ~ student_t(2, 0, 1); sum(x) ~ normal(0, 0.01); y ~ normal(x[1], 1); }"
-        "generated quantities { vector[N] log_lik;"
-        " for (n in 1:N) log_lik[n] = normal_lpdf(y[n] | x[1], 1); }"
+def test_the_correction_takes_out_the_error_of_mean_field(regression):
+    rng = np.random.default_rng(4)
+    x = rng.normal(0.5, 1, 30)
+    model = regression[0].rebuild(
+        seed=0, data={"N": 30, "mom_iq": x, "kid_score": 1 + x + rng.normal(size=30)}
     )
-    fit = sr.fit(path, {"N": 3, "y": [0.1, -0.4, 0.2]}, method="mfvi", seed=1)
-    found = fit.loo()
+    exact = estimate(loo(sr.nuts(model, engine="stanli", seed=1, iter_sampling=2000).draws))
+    for seed in range(2):
+        fit = sr.fit(model, method="mfvi", seed=seed)
+        corrected, plain = estimate(fit.loo()), estimate(psis_loo(to_arviz(fit), "log_lik"))
+        assert abs(corrected[0] - exact[0]) < 0.06 < abs(plain[0] - exact[0])
+        assert np.abs(corrected[2] - exact[2]).max() < 0.03 < np.abs(plain[2] - exact[2]).max()
+
+
+def test_a_fit_far_from_the_posterior_has_high_khat(regression, caplog):
+    found = sr.fit(regression[0], method="mfvi", seed=1).loo()  # slope and intercept as one
     assert (found.pareto_k > 0.7).all()
     assert found.warning
-    assert "above 0.70 at 3 of 3 observations" in caplog.text
+    assert "above 0.70 at 60 of 60 observations" in caplog.text
 
 
-def test_both_generations_compute_the_same(regression, monkeypatch):
+def test_both_generations_compute_the_same(regression):
     az = import_arviz()
     fit = sr.fit(regression[0], seed=1)
     theirs = estimate(fit.loo())
     if hasattr(az, "loo_approximate_posterior"):
-        assert theirs[0] == pytest.approx(estimate(import_arviz().loo(regression[1].to_arviz()))[0],
-                                          abs=0.15)  # fmt: skip
+        assert theirs[0] == pytest.approx(estimate(loo(regression[1].draws))[0], abs=0.15)
         return
     # As in Magnusson et al.: weights p / (q * likelihood), smoothed, over the likelihood.
     draws = fit.draws
@@ -131,7 +132,7 @@ def test_what_lacks_a_log_likelihood_says_what_to_add(regression, eight_schools)
     with pytest.raises(DrawsError, match=r"no log_lik\. Compute it.*\n.*vector\[N\] log_lik"):
         sr.fit(eight_schools, seed=1, draws=200).loo()
     fit = sr.fit(regression[0], seed=1, draws=200)
-    with pytest.raises(UsageError, match="var_name is 'loglik'.*Did you mean 'log_lik'"):
+    with pytest.raises(UsageError, match=r"var_name is 'loglik'.*Did you mean 'log_lik'"):
         fit.loo("loglik")
     with pytest.raises(DrawsError, match="200 of 400 values of other are NaN or infinite"):
         fit.loo("other")
