@@ -10,6 +10,7 @@ from stanrovi.errors import UsageError
 from stanrovi.io.arviz import from_arviz, to_arviz
 from stanrovi.io.generations import import_arviz, is_legacy
 from stanrovi.io.netcdf import read_draws, write_netcdf
+from stanrovi.io.stan_csv import write_stan_csv
 
 PROGRAM = """
 data { int<lower=0> N; vector[N] x; vector[N] y; array[N] int<lower=0, upper=1> won; }
@@ -69,6 +70,16 @@ def test_what_the_program_declares_as_integers_is_drawn_as_integers(model, fit):
         fit.draws.posterior["won_rep"].sum(axis=-1), fit.draws.posterior["n_won"]
     )
     assert model.constrain(np.zeros((2, 3)), seed=1)["n_all"].tolist() == [30, 30]
+
+
+def test_files_of_cmdstan_hold_integers_as_such(model, tmp_path):
+    draws = sr.sample(model, ess=50, seed=1).draws
+    paths = write_stan_csv(draws, tmp_path / "csv")
+    lines = [line.split(",") for line in paths[0].read_text().splitlines() if line[0] != "#"]
+    at = lines[0].index("n_won")
+    assert [row[at] for row in lines[1:]] == [str(n) for n in draws.posterior["n_won"][0]]
+    back = sr.nuts_from_csv(paths, model).draws
+    assert {name for name, x in back.posterior.items() if x.dtype == np.int64} == model.integers
 
 
 def test_integers_whose_computation_threw_stay_real(tmp_path):
