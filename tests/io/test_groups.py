@@ -127,7 +127,7 @@ def test_loo_and_predictive_checks_need_no_further_steps(model):
             )
             az.plot_ppc(renamed, num_pp_samples=10, random_seed=1)
         else:
-            az.plot_ppc_dist(renamed, num_samples=10)
+            az.plot_ppc_dist(renamed, var_names=["y"], num_samples=10)
 
 
 def test_draws_are_the_same_when_they_come_back(fit, tmp_path):
