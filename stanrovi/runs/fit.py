@@ -108,7 +108,7 @@ class Fit:
         """
         return summary_frame(self.draws, self.result.errors)
 
-    def sample(self, n: int = 4000, *, seed: int | None = None) -> Draws:
+    def sample(self, n: int = 4000, seed: int | None = None) -> Draws:
         """Draw anew from the fitted distribution.
 
         Parameters
