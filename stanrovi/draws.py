@@ -18,6 +18,16 @@ from stanrovi.errors import StanroviError, UsageError
 from stanrovi.scalars import element_names
 from stanrovi.vi.facts import FitFacts
 
+# Stan's columns of the sampler, in its order: ArviZ's names, and what they hold.
+SAMPLER_COLUMNS: dict[str, tuple[str, type]] = {
+    "lp__": ("lp", float),
+    "accept_stat__": ("acceptance_rate", float),
+    "stepsize__": ("step_size", float),
+    "treedepth__": ("tree_depth", int),
+    "n_leapfrog__": ("n_steps", int),
+    "divergent__": ("diverging", bool),
+    "energy__": ("energy", float),
+}
 # Draws of a quantity: real numbers, or integers where the program declares them.
 Values = NDArray[np.float64 | np.int64]
 

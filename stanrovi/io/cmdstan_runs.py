@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stanrovi.draws import SAMPLER_COLUMNS
 from stanrovi.io.generations import SAMPLE_DIMS
-from stanrovi.io.sampler_columns import SAMPLER_COLUMNS
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from stanrovi.draws import Draws
+from stanrovi.draws import SAMPLER_COLUMNS, Draws
 from stanrovi.errors import OutputError
 from stanrovi.io.files import output_folder, write_text
-from stanrovi.io.sampler_columns import SAMPLER_COLUMNS
 from stanrovi.target import Array
 
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _TALLEST = 4.0
-_MOST_BARS = 60
 _DPI = 200
 
 
@@ -55,9 +54,6 @@ def density_panel(axis: Axes, looks: Looks, runs: dict[str, Array]) -> None:
     """
     from matplotlib.collections import PolyCollection
 
-    if all((values == np.rint(values)).all() for values in runs.values()):
-        _count_panel(axis, looks, runs)
-        return
     low, high = limits(list(runs.values()))
     tallest = np.inf
     for name, values in runs.items():
@@ -80,26 +76,6 @@ def density_panel(axis: Axes, looks: Looks, runs: dict[str, Array]) -> None:
         else:
             shown = density * min(1.0, tallest / density.max())
             axis.plot(grid, shown, **looks.line(name))
-    _finish_panel(axis, low, high)
-
-
-def _count_panel(axis: Axes, looks: Looks, runs: dict[str, Array]) -> None:
-    """Draw how often a whole number takes each value: the reference filled, the fits as lines."""
-    ends = np.array([(values.min(), values.max()) for values in runs.values()])
-    low, high = ends[:, 0].min() - 0.5, ends[:, 1].max() + 0.5
-    width = np.ceil((high - low) / _MOST_BARS)
-    edges = np.arange(low, high + width, width)
-    for name, values in runs.items():
-        share = np.histogram(values, edges)[0] / values.size
-        if name == looks.reference:
-            axis.stairs(share, edges, fill=True, color=REFERENCE_FILL)
-            axis.stairs(share, edges, color=REFERENCE_LINE, linewidth=0.8)
-        else:
-            axis.stairs(share, edges, **looks.line(name))
-    _finish_panel(axis, float(edges[0]), float(edges[-1]))
-
-
-def _finish_panel(axis: Axes, low: float, high: float) -> None:
     axis.set_xlim(low, high)
     axis.set_ylim(bottom=0)
     axis.yaxis.set_visible(False)

@@ -23,14 +23,13 @@ from stanrovi.comparison.comparison import compare
 from stanrovi.diagnostics.statistics import pareto_tail
 from stanrovi.errors import OutputError
 from stanrovi.io.generations import import_arviz, is_legacy
-from stanrovi.plots.figure import density_panel, new_figure, save_plots
+from stanrovi.plots.figure import save_plots
 from stanrovi.plots.fits import plot_axes, plot_khat, plot_trace
 from stanrovi.plots.forest import plot_forest, shortest_interval
 from stanrovi.plots.gallery import all_plots
 from stanrovi.plots.marginals import plot_marginals
 from stanrovi.plots.modes import plot_modes
 from stanrovi.plots.pairs import _smoothing, contour_grid, plot_pairs
-from stanrovi.plots.style import Looks
 
 AXES = json.dumps({"center": [0, 0], "matrix": [[1, -1], [1, 1]]})
 
@@ -363,18 +362,3 @@ print(sorted(changed), plt.get_fignums())
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[] []"
-
-
-def test_counts_are_drawn_as_bars():
-    rng = np.random.default_rng(1)
-    runs = {"nuts": rng.binomial(1, 0.3, 500), "rovi": rng.binomial(1, 0.4, 500)}
-    with new_figure(3, 2) as figure:
-        axis = figure.subplots()
-        density_panel(axis, Looks(("nuts", "rovi")), runs)
-        heights = [patch.get_data().values for patch in axis.patches]
-        assert all(len(found) == 2 for found in heights)
-        np.testing.assert_allclose(heights[-1], [(runs["rovi"] == k).mean() for k in (0, 1)])
-        assert not axis.lines
-        wide = figure.subplots()
-        density_panel(wide, Looks(("nuts", "rovi")), {k: 1000 * x for k, x in runs.items()})
-        assert len(wide.patches[0].get_data().values) <= 60

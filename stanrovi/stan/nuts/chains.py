@@ -9,8 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stanrovi.draws import Values
-from stanrovi.io.sampler_columns import SAMPLER_COLUMNS
+from stanrovi.draws import SAMPLER_COLUMNS, Values
 from stanrovi.target import Array
 
 ChainListener = Callable[[int, int, int], None]
