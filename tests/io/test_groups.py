@@ -66,6 +66,8 @@ def test_what_the_program_declares_as_integers_is_drawn_as_integers(model, fit):
         assert {name for name, kind in kinds.items() if kind == "i"} == model.integers
         assert {values.dtype.itemsize for values in run.draws.posterior.values()} == {8}
         assert run.draws.scalars(("n_won",))["n_won"].dtype == np.float64
+        assert run.draws_pd("won_rep").dtypes.eq(np.int64).all()
+        assert run.stan_variable("n_won").dtype == run.draws_xr()["n_won"].dtype == np.int64
     np.testing.assert_array_equal(
         fit.draws.posterior["won_rep"].sum(axis=-1), fit.draws.posterior["n_won"]
     )
@@ -152,14 +154,14 @@ def test_draws_are_the_same_when_they_come_back(fit, tmp_path):
 
 
 def test_names_that_are_given_count_instead(fit):
-    data = to_arviz(fit, log_likelihood=[], posterior_predictive="y_pred", observed_data=["x"])
+    data = fit.to_arviz(log_likelihood=[], posterior_predictive="y_pred", observed_data=["x"])
     assert "log_likelihood" not in (
         data.groups() if is_legacy() else [name.strip("/") for name in data.groups]
     )
     assert names(data["posterior_predictive"]) == ["y_pred"]
     assert "y_rep" in data["posterior"]
     assert names(data["observed_data"]) == ["x"]
-    own = to_arviz(fit, observed_data={"seen": "y", "more": [1, 2]})
+    own = fit.to_arviz(observed_data={"seen": "y", "more": [1, 2]})
     np.testing.assert_array_equal(own["observed_data"]["seen"], fit.draws.data["y"])
     assert own["observed_data"]["more"].values.tolist() == [1, 2]
 
@@ -229,7 +231,7 @@ def test_dims_and_coords_name_what_they_count(fit):
 )
 def test_wrong_names_and_lengths_are_told(fit, keywords, message):
     with pytest.raises(UsageError, match=message):
-        to_arviz(fit, **keywords)
+        fit.to_arviz(**keywords)
 
 
 def test_draws_that_know_no_data_say_so(fit):
@@ -262,3 +264,12 @@ def test_a_foreign_container_keeps_its_variables_apart():
     assert back.parameters_assumed
     assert [back.posterior[name].dtype for name in ("n", "flag")] == [np.int64, np.int64]
     assert names(to_arviz(back)["posterior_predictive"]) == ["y_rep"]
+
+
+def test_a_saved_fit_has_its_groups_and_knows_all_of_its_data(fit, tmp_path):
+    path = fit.save(tmp_path / "fit.nc")
+    assert names(import_arviz().from_netcdf(str(path))["log_likelihood"]) == ["log_lik"]
+    back = sr.load_fit(path).draws
+    assert list(back.posterior) == list(fit.draws.posterior)
+    assert back.posterior["won_rep"].dtype == np.int64
+    assert names(to_arviz(back, observed_data="x")["observed_data"]) == ["x"]

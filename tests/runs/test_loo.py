@@ -73,7 +73,8 @@ def test_loo_of_fits_agrees_with_that_of_nuts(case, request):
     model, nuts = request.getfixturevalue(case)
     groups = to_arviz(replace(nuts.draws, posterior=without_infinity(nuts.draws.posterior)))
     elpd, p, pointwise = estimate(import_arviz().loo(groups, pointwise=True))
-    assert estimate(loo(nuts.draws))[0] == pytest.approx(elpd, abs=0.01)
+    assert estimate(nuts.loo())[0] == pytest.approx(elpd, abs=0.01)
+    assert estimate(sr.sample(model, seed=1).loo())[0] == pytest.approx(elpd, abs=0.15)
     for seed in range(3):
         found = estimate(sr.fit(model, seed=seed).loo())
         assert found[0] == pytest.approx(elpd, abs=0.15)
@@ -137,4 +138,4 @@ def test_what_lacks_a_log_likelihood_says_what_to_add(regression, eight_schools)
     with pytest.raises(DrawsError, match="200 of 400 values of other are NaN or infinite"):
         fit.loo("other")
     with pytest.raises(DrawsError, match="4000 of 8000 values of other"):
-        loo(regression[1].draws, "other")
+        regression[1].loo("other")
