@@ -74,7 +74,7 @@ def test_loo_of_fits_agrees_with_that_of_nuts(case, request):
     groups = to_arviz(replace(nuts.draws, posterior=without_infinity(nuts.draws.posterior)))
     elpd, p, pointwise = estimate(import_arviz().loo(groups, pointwise=True))
     assert estimate(nuts.loo())[0] == pytest.approx(elpd, abs=0.01)
-    assert estimate(sr.sample(model, seed=1).loo())[0] == pytest.approx(elpd, abs=0.15)
+    assert estimate(sr.sample(model, ess=2000, seed=1).loo())[0] == pytest.approx(elpd, abs=0.15)
     for seed in range(3):
         found = estimate(sr.fit(model, seed=seed).loo())
         assert found[0] == pytest.approx(elpd, abs=0.15)
