@@ -113,7 +113,7 @@ class Draws:
         Parameters
         ----------
         names : tuple of str, optional
-            Variables to flatten; `parameters` by default.
+            Variables to flatten; ``parameters`` by default.
 
         Returns
         -------

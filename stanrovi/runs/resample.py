@@ -70,7 +70,7 @@ class Resampled:
         return to_arviz(self.draws)
 
     def summary(self) -> pd.DataFrame:
-        """Mean, sd and quantiles of every scalar parameter; see `stanrovi.runs.fit.Fit.summary`."""
+        """Mean, sd and quantiles of every scalar parameter; see `stanrovi.Fit.summary`."""
         return summary_frame(self.draws)
 
     def __repr__(self) -> str:
