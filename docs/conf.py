@@ -25,15 +25,19 @@ exclude_patterns = ["_build"]
 # What docstrings put between single backticks are Python names of ours.
 default_role = "py:obj"
 
+# --json is --json.
+smartquotes = False
+
 # Anchors as the repository's own pages have them.
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence", "attrs_inline"]
 
-# Notebooks are text, and run whenever the site is built.
+# Notebooks are text, and run when they or the site are new; one that fails is a warning.
 nb_execution_mode = "cache"
 nb_execution_timeout = 300
-nb_execution_raise_on_error = True
-nb_merge_streams = True
+nb_execution_in_temp = True
+nb_execution_show_tb = True
+nb_output_stderr = "warn"
 
 # Docstrings tell the types, with shapes and spaces.
 autodoc_typehints = "none"

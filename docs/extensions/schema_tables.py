@@ -87,8 +87,9 @@ def _table(rows: list[tuple[str, str, str]]) -> nodes.table:
 
 
 def _row(*cells: nodes.Node) -> nodes.row:
-    """Build a row of one paragraph a cell."""
-    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells))
+    """Build a row of one paragraph a cell; a cell without text stays empty."""
+    filled = ([nodes.paragraph("", "", cell)] if cell.astext() else [] for cell in cells)
+    return nodes.row("", *(nodes.entry("", *content) for content in filled))
 
 
 def _raw(name: str) -> nodes.paragraph:

@@ -6,9 +6,11 @@ import logging
 import os
 import re
 import subprocess
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from stanrovi.errors import ModelError, UsageError
@@ -28,12 +30,18 @@ _NO_REASON = re.compile(
 )
 
 
+def load_cmdstanpy() -> ModuleType:
+    """Import cmdstanpy, without a warning in Jupyter that its progress bars could look better."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")
+        import cmdstanpy
+    return cmdstanpy
+
+
 def cmdstan_folder() -> Path | None:
     """Folder of the CmdStan install that cmdstanpy finds, if any."""
-    import cmdstanpy
-
     try:
-        return Path(cmdstanpy.cmdstan_path())
+        return Path(load_cmdstanpy().cmdstan_path())
     except ValueError:
         return None
 
@@ -46,8 +54,6 @@ def compile_cmdstan(program: Program) -> Path:
     ModelError
         If there is no CmdStan, or it cannot compile the program.
     """
-    import cmdstanpy
-
     folder = cmdstan_folder()
     if folder is None:
         raise ModelError(
@@ -57,7 +63,7 @@ def compile_cmdstan(program: Program) -> Path:
 
     def build(source: Path) -> Path:
         logger.info("compiling %s with CmdStan in %s", program.name, folder)
-        return Path(str(cmdstanpy.CmdStanModel(stan_file=source).exe_file))
+        return Path(str(load_cmdstanpy().CmdStanModel(stan_file=source).exe_file))
 
     suffix = ".exe" if os.name == "nt" else ".bin"
     with own_logging():
@@ -75,14 +81,12 @@ def open_executable(exe: Path) -> CmdStanModel:
     UsageError
         If it is no CmdStan executable.
     """
-    import cmdstanpy
-
     if not exe.is_file():
         raise UsageError(f"no such CmdStan executable: {exe}")
     if not os.access(exe, os.X_OK):
         raise UsageError(f"{exe} is not executable; give a compiled CmdStan program")
     try:
-        model = cmdstanpy.CmdStanModel(exe_file=exe)
+        model: CmdStanModel = load_cmdstanpy().CmdStanModel(exe_file=exe)
         info = model.exe_info()  # empty where the executable does not start
     except (ValueError, RuntimeError, OSError) as error:
         raise UsageError(f"{exe} is not a CmdStan executable: {error}") from error

@@ -58,16 +58,6 @@ def test_nothing_else_at_the_top():
     assert {line.split("/")[0] for line in listed.stdout.splitlines()} <= TOP
 
 
-@pytest.mark.parametrize(
-    "document", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]), ids=lambda p: p.name
-)
-def test_links_of_documents_lead_somewhere(document):
-    text = document.read_text(encoding="utf-8")
-    for link in re.findall(r"\]\(([^)#]+)", text):
-        if not link.startswith("https://"):
-            assert (document.parent / link).exists(), link
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
     """A wheel built from a copy of what the wheel needs."""
