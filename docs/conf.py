@@ -17,6 +17,7 @@ extensions = [
     "numpydoc",
     "sphinx_click",
     "sphinx_copybutton",
+    "offline",
     "plain_text",
     "repository_links",
     "schema_tables",

@@ -10,6 +10,7 @@ from documents import Reader, anchors, blocks, commands, compare, links, masked,
 from places import ROOT
 
 import stanrovi
+from stanrovi_cli.app import COMMANDS
 
 PAGES = sorted(
     path
@@ -67,6 +68,12 @@ def test_every_public_name_stands_in_the_reference():
     text = "".join(page.read_text(encoding="utf-8") for page in pages)
     shown = re.findall(r"^\.\. auto\w+:: stanrovi\.(\w+)$", text, re.MULTILINE)
     assert sorted(shown) == sorted(stanrovi.__all__)
+
+
+def test_every_command_has_its_options_in_the_reference():
+    text = (ROOT / "docs" / "reference" / "options.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\.\. click:: stanrovi_cli\.(\w+):command$", text, re.MULTILINE)
+    assert tuple(shown) == COMMANDS
 
 
 PAGE = """# A [title](x.md)
