@@ -39,10 +39,11 @@ lint: $(VENV)/installed-dev
 	ln -sfn $(CURDIR)/stan_models $(VENV)/types/stanrovi_stan_models
 	MYPYPATH=$(VENV)/types $(BIN)/mypy
 
-# The site, for docs/_build/html/index.html in a browser; the notebooks run. Warnings are errors.
+# The site, for docs/_build/html/index.html in a browser. Warnings are errors; every page is made
+# anew, since a page that was read before warns no more. Notebooks run where they have changed.
 docs: $(VENV)/installed-docs
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m sphinx --jobs $(WORKERS) --nitpicky --fail-on-warning \
-	  --keep-going --builder html --quiet -d docs/_build/doctrees docs docs/_build/html
+	  --keep-going --fresh-env --write-all --quiet -d docs/_build/doctrees docs docs/_build/html
 
 clean:
 	rm -rf $(VENV) $(LOWEST) stanrovi-demo build dist docs/_build

@@ -48,6 +48,7 @@ numpydoc_show_class_members = False
 
 # Commands are typed as shown, without the prompt and what they print.
 copybutton_prompt_text = "$ "
+copybutton_line_continuation_character = "\\"
 
 html_theme = "furo"
 html_title = f"stanrovi {release}"

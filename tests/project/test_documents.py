@@ -85,6 +85,7 @@ false
 
 ```sh
 echo 3 > three
+true
 ```
 
 ## A title
@@ -103,7 +104,7 @@ $ cat three \\
   three
 3
 3
-$ echo it; exit 3
+$ false; echo it; exit 3
 it
 ```
 """
@@ -121,7 +122,13 @@ def test_a_page_is_followed(tmp_path):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("x is 3", "x was 3"), ("3\n3\n", "3\n"), ("\nit\n", "\nIt\n"), ("> three", "> four")],
+    [
+        ("x is 3", "x was 3"),
+        ("3\n3\n", "3\n"),
+        ("\nit\n", "\nIt\n"),
+        ("> three", "> four"),
+        ("\ntrue", "\nfalse\ntrue"),
+    ],
 )
 def test_a_page_that_is_wrong_is_found(old, new, tmp_path):
     with pytest.raises((AssertionError, FileNotFoundError)):

@@ -88,7 +88,7 @@ class Reader:
                 for command, shown in commands(block.text):
                     compare(shown, self._shell(command).stdout, f"{where}: {command}")
             else:
-                done = self._shell(block.text)
+                done = self._shell("set -e\n" + block.text)
                 assert done.returncode == 0, f"{where}\n{done.stdout}"
 
     def _python(self, block: Block, where: str) -> str:
@@ -107,7 +107,7 @@ class Reader:
     def _shell(self, command: str) -> subprocess.CompletedProcess[str]:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         return subprocess.run(
-            ["bash", "-ec", command],
+            ["bash", "-c", command],
             cwd=self.folder,
             env={**os.environ, "PATH": path, "COLUMNS": "80", "OPENBLAS_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,
