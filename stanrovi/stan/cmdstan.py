@@ -9,9 +9,9 @@ import subprocess
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from stanrovi.errors import ModelError, UsageError
 from stanrovi.stan.cache import compiled
@@ -30,18 +30,21 @@ _NO_REASON = re.compile(
 )
 
 
-def load_cmdstanpy() -> ModuleType:
-    """Import cmdstanpy, without a warning in Jupyter that its progress bars could look better."""
+@cache
+def import_cmdstanpy() -> Any:
+    """Import cmdstanpy, whose bars of progress warn in a notebook without widgets."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "IProgress not found")
+        warnings.simplefilter("ignore")
         import cmdstanpy
+
     return cmdstanpy
 
 
 def cmdstan_folder() -> Path | None:
     """Folder of the CmdStan install that cmdstanpy finds, if any."""
+    cmdstanpy = import_cmdstanpy()
     try:
-        return Path(load_cmdstanpy().cmdstan_path())
+        return Path(cmdstanpy.cmdstan_path())
     except ValueError:
         return None
 
@@ -54,6 +57,7 @@ def compile_cmdstan(program: Program) -> Path:
     ModelError
         If there is no CmdStan, or it cannot compile the program.
     """
+    cmdstanpy = import_cmdstanpy()
     folder = cmdstan_folder()
     if folder is None:
         raise ModelError(
@@ -63,7 +67,7 @@ def compile_cmdstan(program: Program) -> Path:
 
     def build(source: Path) -> Path:
         logger.info("compiling %s with CmdStan in %s", program.name, folder)
-        return Path(str(load_cmdstanpy().CmdStanModel(stan_file=source).exe_file))
+        return Path(str(cmdstanpy.CmdStanModel(stan_file=source).exe_file))
 
     suffix = ".exe" if os.name == "nt" else ".bin"
     with own_logging():
@@ -81,18 +85,19 @@ def open_executable(exe: Path) -> CmdStanModel:
     UsageError
         If it is no CmdStan executable.
     """
+    cmdstanpy = import_cmdstanpy()
     if not exe.is_file():
         raise UsageError(f"no such CmdStan executable: {exe}")
     if not os.access(exe, os.X_OK):
         raise UsageError(f"{exe} is not executable; give a compiled CmdStan program")
     try:
-        model: CmdStanModel = load_cmdstanpy().CmdStanModel(exe_file=exe)
+        model = cmdstanpy.CmdStanModel(exe_file=exe)
         info = model.exe_info()  # empty where the executable does not start
     except (ValueError, RuntimeError, OSError) as error:
         raise UsageError(f"{exe} is not a CmdStan executable: {error}") from error
     if not info:
         raise UsageError(f"{exe} does not run as a CmdStan executable: {_complaint(exe)}")
-    return model
+    return cast("CmdStanModel", model)
 
 
 def _complaint(exe: Path) -> str:

@@ -42,9 +42,9 @@ def test_every_import_is_a_declared_dependency():
         for path in (ROOT / folder).rglob("*.py"):
             text = path.read_text(encoding="utf-8")
             imported |= set(re.findall(r"^ *(?:from|import) (\w+)", text, re.MULTILINE))
-    # These come with arviz, whose containers and tables they are.
-    with_arviz = {"xarray", "pandas", "arviz_stats"}
-    third_party = imported & (set(metadata.packages_distributions()) - with_arviz)
+    # These come with arviz, whose containers and tables they are, and with Jupyter.
+    with_others = {"xarray", "pandas", "arviz_stats", "IPython"}
+    third_party = imported & (set(metadata.packages_distributions()) - with_others)
     third_party -= {*sys.stdlib_module_names, *FOLDERS}
     assert third_party <= declared
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from stanrovi.errors import DrawsError, UsageError
 from stanrovi.io.files import usable_path
-from stanrovi.stan.cmdstan import load_cmdstanpy, own_logging
+from stanrovi.stan.cmdstan import import_cmdstanpy, own_logging
 
 if TYPE_CHECKING:
     from cmdstanpy import CmdStanMCMC
@@ -76,9 +76,10 @@ def read_cmdstan(files: Sequence[Path]) -> CmdStanMCMC:
     DrawsError
         If they are damaged or of different runs.
     """
+    cmdstanpy = import_cmdstanpy()
     with own_logging():
         try:
-            fit = load_cmdstanpy().from_csv([str(file) for file in files])
+            fit = cmdstanpy.from_csv([str(file) for file in files])
         except (ValueError, RuntimeError, OSError, KeyError, IndexError) as error:
             reason = error.__cause__ or error
             raise DrawsError(f"{files[0]} and its fellows cannot be read: {reason}") from error
