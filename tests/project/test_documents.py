@@ -25,7 +25,12 @@ PAGES = sorted(
     if "_build" not in path.parts
 )
 # Pages that take more than about ten seconds.
-SLOW: set[str] = set()
+SLOW = {
+    "README.md",
+    "docs/guide/many-models.md",
+    "docs/guide/several-modes.md",
+    "docs/guide/suspect.md",
+}
 
 
 def name(page: Path) -> str:
