@@ -257,7 +257,9 @@ class Fit(Answers):
     def loo(self, var_name: str | None = None) -> Any:
         """Cross-validate by PSIS-LOO, corrected for the approximation.
 
-        The log density of the model is evaluated at all draws at which it is not known yet.
+        Draws are weighted by p / q besides (Magnusson, Andersen, Jonasson and Vehtari 2019,
+        Bayesian leave-one-out cross-validation for large data). The log density of the model is
+        evaluated at all draws at which it is not known yet.
 
         Parameters
         ----------
@@ -268,7 +270,7 @@ class Fit(Answers):
         Returns
         -------
         arviz.ELPDData
-            See `stanrovi.runs.loo.loo`.
+            With pointwise values and the Pareto k-hat of each.
 
         Raises
         ------

@@ -65,7 +65,7 @@ class Resampled(Answers):
         )
 
     def summary(self, vars: str | Iterable[str] | None = None) -> pd.DataFrame:
-        """Mean, sd and quantiles of every scalar parameter; see `stanrovi.runs.fit.Fit.summary`."""
+        """Mean, sd and quantiles of every scalar quantity; see `stanrovi.Fit.summary`."""
         return summary_frame(self.draws, names=vars)
 
     def __repr__(self) -> str:
