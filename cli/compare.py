@@ -99,7 +99,10 @@ def command(
         comparison = run_comparison(loaded, methods, seed, draws, stored, sampler, **nuts_settings)
         if folder is not None:
             with working("drawing plots"):
-                write_comparison(comparison, folder, commands=[_this_command(seed)])
+                program = shlex.join([model, *(["--data", str(data)] if data else [])])
+                write_comparison(
+                    comparison, folder, commands=[_this_command(seed)], program=program
+                )
     if as_json:
         console.print_json(comparison.to_dict())
     else:

@@ -155,7 +155,7 @@ def _smoothed(
     nowhere more than that for a Gaussian with the entropy of all of them: narrow necks and
     thin, curved ridges have less of it than their covariance tells.
     """
-    edges = [np.linspace(*ends, _BINS + 1) for ends in window]
+    edges = [np.linspace(low, high, _BINS + 1) for low, high in window]
     width = np.array([part[1] - part[0] for part in edges])
     place = np.column_stack(
         [np.searchsorted(part, values) - 1 for part, values in zip(edges, white.T, strict=True)]
