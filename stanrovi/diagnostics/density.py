@@ -28,6 +28,7 @@ _POWERS = {s: _SQUARES**s for s in range(2, 8)}
 _VALLEY = 0.1  # of the lower peak beside it, up to which two modes lie apart
 _LEAST_PEAK = 12.0  # draws within the reach of a kernel; the peaks of fewer are chance
 _LEAST_MODE = 25  # draws
+_CROWD = 12  # draws within a bandwidth of the outermost; beyond a tail there are a few
 
 
 def kde(values: Array) -> tuple[Array, Array]:
@@ -57,16 +58,17 @@ def kde_by_mode(values: Array) -> tuple[Array, Array]:
     Returns
     -------
     grid, density : ndarray, shape (m,)
-        As `kde` gives them, but with a finer grid where a mode is narrow.
+        From the least to the largest of the draws and, where these do not crowd at a bound, on to
+        where density has vanished. The grid is finer where a mode is narrow.
     """
     binned = _Binned.of(values)
     at = np.digitize(binned.draws, _cuts(binned))
     modes = [_Binned.of(binned.draws[at == i]) for i in range(at.max() + 1)] if at.any() else []
     if not modes or not all(mode.width for mode in modes):
-        return _kde(binned)
-    parts = [
-        _kde(mode, (i == 0, i == len(modes) - 1)) for i, mode in enumerate(modes)
-    ]  # beyond the inner ends of modes there is no bound at which density is reflected
+        return _kde(binned, _at_bounds(binned))
+    first, last = (_at_bounds(mode)[i] for mode, i in ((modes[0], 0), (modes[-1], 1)))
+    ends = [(first and mode is modes[0], last and mode is modes[-1]) for mode in modes]
+    parts = [_kde(mode, end) for mode, end in zip(modes, ends, strict=True)]
     grid = np.sort(np.concatenate([part for part, _ in parts]))
     density = np.zeros_like(grid)
     for mode, (own, height) in zip(modes, parts, strict=True):
@@ -110,9 +112,20 @@ class _Binned(NamedTuple):
         )
 
 
+def _at_bounds(binned: _Binned) -> tuple[bool, bool]:
+    """Whether draws crowd at the least and at the largest of them."""
+    near = math.ceil(_bandwidth(binned))
+    counts = binned.counts
+    return counts[:near].sum() >= _CROWD, counts[-near:].sum() >= _CROWD
+
+
+def _bandwidth(binned: _Binned) -> float:
+    return (_silverman(binned.draws) / binned.width + binned.fine) / 2
+
+
 def _kde(binned: _Binned, reflected: tuple[bool, bool] = (True, True)) -> tuple[Array, Array]:
     """Density from the least to the largest of the draws, and on where it is not reflected."""
-    bandwidth = (_silverman(binned.draws) / binned.width + binned.fine) / 2
+    bandwidth = _bandwidth(binned)
     before, after = (0 if at_end else math.ceil(4 * bandwidth) for at_end in reflected)
     counts = np.pad(binned.counts, (before, after)) / binned.width / binned.draws.size
     density = _smoothed(counts, bandwidth)

@@ -12,13 +12,14 @@ from stanrovi.diagnostics.density import valleys
 from stanrovi.plots.figure import limits
 from stanrovi.target import Array
 
-_BINS = 128
-_PADDED = 160  # bins with an empty margin, so that what leaves on one side enters on no other
+_BINS = 100
+_PADDED = 128  # bins with an empty margin, so that what leaves on one side enters on no other
 _LEAST_MODE = 25  # draws
 _STRAY = 0.02  # of the draws, up to which those between modes are left out
 _STEP = np.sqrt(2)  # between two bandwidths
 _BANDWIDTHS = 8
 _ROUNDS = 4
+_SETTLED = 0.95  # of the points keep their bandwidths: these are those of the density
 _REACH = 3.0  # bandwidths from a bound within which points are mirrored
 
 
@@ -168,7 +169,10 @@ def _smoothed(
         area = np.exp(-np.log(local).mean()) / (2 * np.pi * np.e)  # that of a Gaussian: one
         square = np.minimum(area, 1 / (4 * np.pi * local))
         step = np.rint(-np.log(square) / 2 / np.log(_STEP)).astype(np.intp)
-        level = np.clip(step, 0, _BANDWIDTHS - 1)
+        step = np.clip(step, 0, _BANDWIDTHS - 1)
+        if (step == level).mean() > _SETTLED:
+            break
+        level = step
     return density, edges
 
 
