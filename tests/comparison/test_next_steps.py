@@ -1,6 +1,7 @@
 """What the report advises, from verdicts and cures."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import click
 import numpy as np
@@ -11,6 +12,7 @@ from stanrovi.comparison.comparison import compare
 from stanrovi.comparison.next_steps import next_steps
 from stanrovi.stan.model import Model
 from stanrovi_cli.app import cli
+from stanrovi_cli.loading import NamedModel
 
 FILES = {"rovi": "rovi.nc", "mfvi": "mfvi.nc", "nuts": "nuts.nc"}
 
@@ -106,3 +108,9 @@ def test_the_commands_are_those_of_the_command_line(both):
         command = cli.get_command(click.Context(cli), name)
         context = command.make_context(name, words)
         assert Model(context.params["model"]).name == "bimodal_gaussian"
+
+
+def test_the_model_is_named_with_its_options():
+    model = NamedModel("my m.stan", Path("d.json"), (Path("inc"),), "bridgestan")
+    assert model.words == "'my m.stan' --data d.json --include-path inc --engine bridgestan"
+    assert NamedModel("eight_schools", None, (), "auto").words == "eight_schools"
