@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from stanrovi.arguments import check_choice, checked_count, checked_seed
+from stanrovi.determinism import one_blas_thread
 from stanrovi.diagnostics.statistics import psis_khat
 from stanrovi.draws import Draws, require_finite
 from stanrovi.errors import DensityError, UsageError
@@ -20,8 +22,9 @@ from stanrovi.methods import METHODS, Method
 from stanrovi.modes.basins import Mode
 from stanrovi.runs.guard import guarded
 from stanrovi.runs.plan import Plan, limited_to
-from stanrovi.runs.record import constrained_until, record
+from stanrovi.runs.record import constrained, constrained_until, record
 from stanrovi.runs.resample import Resampled, resampled
+from stanrovi.runs.saved import StoredModel, read_fit, write_fit
 from stanrovi.runs.summary import summary_frame
 from stanrovi.runs.warm_start import WarmStart, warm_start, write_warm_start
 from stanrovi.stan.data import DataSource
@@ -56,12 +59,27 @@ class Fit:
         Constrained draws with transformed parameters and generated quantities.
     model_name, engine : str
         The model, and the engine that evaluated its log density.
+    origin : Model or StoredModel
+        What was fitted; of a fit from a file, what that can be built of again.
     """
 
     result: FitResult
     draws: Draws
     model_name: str
     engine: str
+    origin: Model | StoredModel = field(repr=False)
+
+    @cached_property
+    def model(self) -> Model:
+        """The model that was fitted, built again where the fit comes from a file.
+
+        Raises
+        ------
+        ModelError, UsageError
+            If it cannot be built here.
+        """
+        origin = self.origin
+        return origin.build(self.draws) if isinstance(origin, StoredModel) else origin
 
     @property
     def verdict(self) -> Verdict:
@@ -88,6 +106,98 @@ class Fit:
             the posterior in sds and its Monte Carlo error, estimated without a reference.
         """
         return summary_frame(self.draws, self.result.errors)
+
+    def sample(self, n: int = 4000, *, seed: int | None = None) -> Draws:
+        """Draw anew from the fitted distribution.
+
+        Parameters
+        ----------
+        n : int
+        seed : int, optional
+            Drawn from the system when not given; recorded in the draws.
+
+        Returns
+        -------
+        Draws
+            One chain, quasi-random and in random order, with transformed parameters and
+            generated quantities. The log density of the model is not evaluated (``lp`` is NaN).
+
+        Raises
+        ------
+        UsageError
+            For a number of draws or a seed that is none.
+        DensityError
+            If draws of a parameter leave the range of floating-point numbers.
+        ModelError
+            Of a fit from a file: if its model cannot be built here.
+        """
+        n, seed = checked_count("n", n, 1, _MAX_DRAWS), checked_seed(seed)
+        none = np.empty(0)
+        with one_blas_thread():
+            x = self.result.family.sample(n, np.random.default_rng(seed))
+            anew = replace(self.result, draws=x, log_p=none, log_q=none, seed=seed)
+            values = constrained(self.model, x[None], seed=seed)
+            require_finite(
+                values, self.model.parameters, DensityError, f"the fit of {self.model_name}"
+            )
+            return _recorded(self.model, anew, values)
+
+    def log_density(self, x: Array) -> Array:
+        """Log density of the fitted distribution, normalised.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n, dim) or (dim,)
+            Points on Stan's unconstrained space.
+
+        Returns
+        -------
+        ndarray, shape (n,), or float for one point
+            In nats; -inf where it is beyond floating-point numbers.
+
+        Raises
+        ------
+        UsageError
+            If the points have another dimension.
+        """
+        dim = self.result.dim
+        try:
+            points = np.asarray(x, dtype=np.float64)
+        except (TypeError, ValueError):
+            points = np.empty(())
+        if points.ndim not in (1, 2) or points.shape[-1] != dim:
+            raise UsageError(
+                f"x must hold numbers, of shape (n, {dim}) or ({dim},): one for each unconstrained "
+                "parameter. fit.model.unconstrain makes such points."
+            )
+        values = in_blocks(self.result.family.log_density, np.atleast_2d(points))
+        return values if points.ndim == 2 else values[0]
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the fit as NetCDF, whole, for `stanrovi.load_fit` and for ArviZ.
+
+        Parameters
+        ----------
+        path : path-like
+            Gets the draws, what the fit knows of itself, the distribution, and the program with
+            its data (a compiled library: its path).
+        overwrite : bool
+            Whether an existing file may be replaced.
+
+        Returns
+        -------
+        Path
+            ``path``.
+
+        Raises
+        ------
+        OutputError
+            The path exists or cannot be written.
+        """
+        origin = self.origin
+        if isinstance(origin, Model):
+            origin = StoredModel.of(origin)
+        return write_fit(self.draws, self.result, origin, path, overwrite=overwrite)
 
     def resample(
         self,
@@ -307,10 +417,15 @@ def _with_draws(model: Model, result: FitResult, until: float | None) -> Fit:
             log_q=result.log_q[:n],
             warnings=(*result.warnings, note),
         )
+    return Fit(result, _recorded(model, result, values), model.name, model.engine, model)
+
+
+def _recorded(model: Model, result: FitResult, values: Mapping[str, Array]) -> Draws:
+    """Make the draws of a fit, of which those that it evaluated come first."""
     lp = np.full(len(result.draws), np.nan)
     lp[: len(result.log_p)] = result.log_p
     further = in_blocks(result.family.log_density, result.draws[len(result.log_q) :])
-    draws = record(
+    return record(
         model,
         result.method,
         values,
@@ -321,7 +436,27 @@ def _with_draws(model: Model, result: FitResult, until: float | None) -> Fit:
         attrs={name: getattr(result, name) for name in _NUMBERS},
         facts=result.facts,
     )
-    return Fit(result, draws, model.name, model.engine)
+
+
+def load_fit(path: str | os.PathLike[str]) -> Fit:
+    """Read a fit that `Fit.save` or ``stanrovi fit --output`` has written.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Fit
+        As it was: it tells its density and draws anew, its model being built when that is needed.
+
+    Raises
+    ------
+    DrawsError
+        The file is missing, holds no fit, or is damaged.
+    """
+    draws, result, origin = read_fit(path)
+    return Fit(result, draws, str(draws.attrs["model"]), str(draws.attrs["engine"]), origin)
 
 
 def _require_resolution(model: Model, result: FitResult) -> None:
