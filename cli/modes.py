@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from stanrovi.arguments import checked_seed
 from stanrovi_cli import console
-from stanrovi_cli.options import engine_option, json_option, model_options, seed_option
+from stanrovi_cli.loading import NamedModel, model_options
+from stanrovi_cli.options import json_option, seed_option
+from stanrovi_cli.parsing import Command
 
 if TYPE_CHECKING:
     from stanrovi.modes.report import ModeReport
     from stanrovi.modes.separateness import Separateness
 
 _MAX_MODES, _MAX_COORDINATES = 6, 30
-_NOTHING = 0.5  # a bound that says nothing
 
 
-@click.command("modes")
-@model_options
+@click.command("modes", cls=Command)
+@model_options(engine=True)
 @seed_option
-@engine_option
 @json_option
-def command(model: str, data: Path | None, seed: int | None, engine: str, as_json: bool) -> None:
+def command(model: NamedModel, seed: int | None, as_json: bool) -> None:
     """Search for modes, and tell whether mean field would lose some.
 
     Shows each mode with its share of the local evidence; how well coordinates, original
@@ -32,12 +31,11 @@ def command(model: str, data: Path | None, seed: int | None, engine: str, as_jso
     measure on those coordinates can leave to the smaller one.
     """
     from stanrovi.runs.find_modes import find_modes
-    from stanrovi.stan.model import Model
     from stanrovi_cli.progress import working
 
     seed = checked_seed(seed)
-    with working(f"searching for modes of {model}"):
-        loaded = Model(model, data, engine=engine, seed=seed)  # type: ignore[arg-type]
+    loaded = model.load(seed=seed)
+    with working(f"searching for modes of {model.name}"):
         report = find_modes(loaded, seed=seed)
     if as_json:
         console.print_json(report.to_dict() | {"engine": loaded.engine, "seed": seed})
@@ -67,7 +65,7 @@ def _show(report: ModeReport, seed: int) -> None:
         ],
         "Modes: share of the local evidence; those of one orbit are images by a symmetry",
     )
-    if any(pair.separateness.bound < _NOTHING for pair in report.pairs):
+    if any(pair.separateness.is_bounded for pair in report.pairs):
         _show_pairs(report)
     _show_positions(report)
 
@@ -83,7 +81,7 @@ def _show_pairs(report: ModeReport) -> None:
                 f"{pair.separateness.bound:.2%}",
             )
             for pair in report.pairs
-            if pair.separateness.bound < _NOTHING
+            if pair.separateness.is_bounded
         ],
         "Pairs: what a product on the original coordinates can leave the lighter of their corners",
     )
@@ -104,12 +102,4 @@ def _show_positions(report: ModeReport) -> None:
 
 
 def _separated(found: Separateness | None) -> str:
-    if found is None:
-        return "one mode, nothing to lose"
-    pair = " and ".join(found.coordinates)
-    if found.bound >= _NOTHING:
-        return f"coordinates {pair}: no bound on the smaller mode (epsilon {found.epsilon:.2g})"
-    return (
-        f"coordinates {pair} separate the modes up to epsilon {found.epsilon:.2g}: a product on "
-        f"them that beats a single mode leaves the smaller one at most {found.bound:.2%}"
-    )
+    return "one mode, nothing to lose" if found is None else found.told

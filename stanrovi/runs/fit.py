@@ -17,11 +17,13 @@ from stanrovi.diagnostics.statistics import psis_khat
 from stanrovi.draws import Draws, require_finite
 from stanrovi.errors import DensityError, UsageError
 from stanrovi.families.base import in_blocks
-from stanrovi.io.arviz import to_arviz
 from stanrovi.methods import METHODS, Method
 from stanrovi.modes.basins import Mode
+from stanrovi.runs.answers import Answers
+from stanrovi.runs.as_html import run_html, verdict_html
 from stanrovi.runs.guard import guarded
 from stanrovi.runs.plan import Plan, limited_to
+from stanrovi.runs.progress import of_fit
 from stanrovi.runs.record import constrained, constrained_until, record
 from stanrovi.runs.resample import Resampled, resampled
 from stanrovi.runs.saved import StoredModel, read_fit, write_fit
@@ -48,7 +50,7 @@ _NUMBERS = (
 
 
 @dataclass(frozen=True, repr=False)
-class Fit:
+class Fit(Answers):
     """A variational fit of a Stan model.
 
     Attributes
@@ -96,6 +98,11 @@ class Fit:
         """Pareto shape of the importance weights of its draws."""
         return self.result.khat
 
+    @property
+    def message(self) -> str:
+        """How the fit ended, in a sentence."""
+        return self.result.message
+
     def summary(self) -> pd.DataFrame:
         """Summarise every scalar parameter, with the estimated error of its marginal.
 
@@ -107,7 +114,7 @@ class Fit:
         """
         return summary_frame(self.draws, self.result.errors)
 
-    def sample(self, n: int = 4000, *, seed: int | None = None) -> Draws:
+    def sample(self, n: int = 4000, seed: int | None = None) -> Draws:
         """Draw anew from the fitted distribution.
 
         Parameters
@@ -297,9 +304,23 @@ class Fit:
     def _warm_start(self, chains: int, seed: int | None) -> WarmStart:
         return warm_start(self.draws, chains, seed=self.result.seed if seed is None else seed)
 
-    def to_arviz(self) -> Any:
-        """Convert to ArviZ's container (InferenceData or DataTree)."""
-        return to_arviz(self.draws)
+    def _repr_html_(self) -> str:
+        r, n = self.result, self.draws.n_draws
+        facts = (
+            f"ELBO {r.elbo:.3f} ± {r.elbo_se:.3f}",
+            f"k-hat {r.khat:.2f}",
+            f"{r.n_gradients:,} gradients, {r.seconds:.2f} s",
+            f"{n:,} draws",
+            f"seed {r.seed}, engine {self.engine}",
+        )
+        return run_html(
+            f"Fit of {self.model_name} by {r.method}",
+            verdict_html(r.verdict),
+            (*facts, f"{r.status}: {r.message}"),
+            r.warnings,
+            self.draws,
+            r.errors,
+        )
 
     def __repr__(self) -> str:
         r = self.result
@@ -322,7 +343,7 @@ def fit(
     updates: Literal["joint", "alternating"] = "joint",
     max_gradients: int | None = None,
     max_seconds: float | None = None,
-    progress: TraceListener | None = None,
+    progress: bool | TraceListener | None = None,
 ) -> Fit:
     """Fit a Stan model by variational inference.
 
@@ -351,8 +372,9 @@ def fit(
         counted in ``n_gradients``). Seconds hold for everything once the model is loaded,
         within a tenth and the time of 16 gradients; fewer draws are evaluated where they end
         early. A program that loops for ever is given up.
-    progress : callable, optional
-        Called with each `stanrovi.vi.facts.TracePoint`.
+    progress : bool or callable, optional
+        True shows a line that tells it, on a terminal or below a notebook's cell. A
+        callable is called with each `stanrovi.vi.facts.TracePoint`.
 
     Returns
     -------
@@ -376,25 +398,26 @@ def fit(
         max_gradients = checked_count("max_gradients", max_gradients, 1)
     if max_seconds is not None and not max_seconds > 0:
         raise UsageError(f"max_seconds must be positive, not {max_seconds}.")
-    with limited_to(max_seconds):
-        built = as_model(model, data)
-    plan = Plan.of(built, max_seconds)
-    run = partial(
-        fit_density,
-        built,
-        method,
-        seed=seed,
-        n_draws=draws,
-        settings=settings,
-        max_gradients=max_gradients,
-        max_seconds=plan.left(),
-        seconds_per_draw=plan.seconds_per_draw,
-        pareto_k=psis_khat,
-        progress=progress,
-        names=built.unconstrained_names,
-        scalars=built.scalars,
-    )
-    return _with_draws(built, guarded(built, run), plan.until)
+    with of_fit(progress, method) as heard:
+        with limited_to(max_seconds):
+            built = as_model(model, data)
+        plan = Plan.of(built, max_seconds)
+        run = partial(
+            fit_density,
+            built,
+            method,
+            seed=seed,
+            n_draws=draws,
+            settings=settings,
+            max_gradients=max_gradients,
+            max_seconds=plan.left(),
+            seconds_per_draw=plan.seconds_per_draw,
+            pareto_k=psis_khat,
+            progress=heard,
+            names=built.unconstrained_names,
+            scalars=built.scalars,
+        )
+        return _with_draws(built, guarded(built, run), plan.until)
 
 
 def _with_draws(model: Model, result: FitResult, until: float | None) -> Fit:

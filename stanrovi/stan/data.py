@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import stanio
 
-from stanrovi.arguments import nearest
+from stanrovi.arguments import nearest, suggestion
 from stanrovi.errors import DataError, UsageError
 from stanrovi.io.files import usable_path
 from stanrovi.stan.program import Declaration
@@ -29,6 +29,7 @@ DataSource = str | os.PathLike[str] | Mapping[str, Any] | None
 
 # Stan's JSON dialect writes these as strings; every engine reads these spellings.
 _STAN_FLOATS = {"NaN", "Inf", "+Inf", "-Inf", "Infinity", "+Infinity", "-Infinity"}
+_COMPRESSED = (b"\x1f\x8b", b"PK", b"BZh", b"\xfd7zXZ")
 _INT_RANGE = (-(2**31), 2**31 - 1)
 
 
@@ -235,13 +236,18 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise UsageError(f"no such data file: {path}; check the path of the JSON data") from None
+        near = suggestion(path.name, (file.name for file in path.parent.glob("*.json")))
+        raise UsageError(
+            f"no such data file: {path}; check the path of the JSON data.{near}"
+        ) from None
     except OSError as error:
         raise UsageError(f"cannot read the data file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
+        if error.object.startswith(_COMPRESSED):
+            raise DataError(f"{path} is compressed; unpack it, and give the JSON file") from None
         raise DataError(
             f"{path} is not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x}); "
-            "data are read as JSON"
+            "data are read as JSON: save them in UTF-8"
         ) from None
 
 
@@ -249,9 +255,7 @@ def _parse(text: str, where: str) -> dict[str, Any]:
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(
-            f"{where} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        ) from None
+        raise DataError(f"{where} {_no_json(text.strip(), error)}") from None
     except ValueError:  # of Python's own, against numbers that take forever to convert
         raise DataError(f"{where} holds an integer of thousands of digits") from None
     except RecursionError:
@@ -261,6 +265,19 @@ def _parse(text: str, where: str) -> dict[str, Any]:
             f"{where} holds a JSON {_json_kind(data)}; Stan data are an object of names and values"
         )
     return data
+
+
+def _no_json(text: str, error: json.JSONDecodeError) -> str:
+    if not text:
+        return "is empty; data without variables are {}"
+    if text.startswith(("{", "[")):
+        return f"is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+    first = text.splitlines()[0][:40]
+    what = "R's dump format" if "<-" in first else f"no JSON (it begins with {first!r})"
+    return (
+        f'is {what}. Data are a JSON object such as {{"N": 2, "y": [0.5, 1.5]}}, which '
+        "write_stan_json of cmdstanpy and of cmdstanr writes; in Python, a mapping will do"
+    )
 
 
 def _json_kind(value: Any) -> str:

@@ -45,7 +45,9 @@ class Model:
         (``.so``, ``.dylib``, ``.dll``), or the name of a bundled model, which
         brings its data.
     data : path, str, mapping or None
-        Path of a JSON file, JSON text, or a mapping of names to values.
+        Path of a JSON file, JSON text, or a mapping of names to values. A program that
+        declares data and is given none takes them from ``NAME.data.json`` or ``NAME.json``
+        beside ``NAME.stan``, and logs that (level INFO).
     engine : {"auto", "stanli", "bridgestan"}
         ``"auto"`` takes the embedded engine (stanli) if it accepts the
         program, else compiles with BridgeStan where its sources are.
@@ -82,7 +84,7 @@ class Model:
     ModelError
         If stanc rejects the program, no engine can run it, or it has no parameters.
     DataError
-        If the data do not fit the data block.
+        If there are no data, or they do not fit the data block.
     """
 
     def __init__(
@@ -95,8 +97,8 @@ class Model:
         seed: int = 0,
     ) -> None:
         check_choice("engine", engine, get_args(EngineChoice))
-        source, own_data = locate(program, include_paths)
-        self._build(source, read_data(own_data if data is None else data), engine, seed)
+        source, data = locate(program, include_paths, data)
+        self._build(source, read_data(data), engine, seed)
 
     def _build(
         self, source: Program | Path, data: dict[str, Any], engine: EngineChoice, seed: int

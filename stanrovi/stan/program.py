@@ -104,6 +104,13 @@ class Program:
         """The program with every ``#include`` that could be found replaced by its file."""
         return _expand(self.text, self.include_paths, ())
 
+    @property
+    def lost_includes(self) -> tuple[str, ...]:
+        """Files of ``#include`` that no folder holds."""
+        names = (match["file"] for match in _INCLUDE.finditer(self.code))
+        folders = self.include_paths
+        return tuple(n for n in names if not any(Path(f, n).is_file() for f in folders))
+
     @cached_property
     def _bare(self) -> str:
         """`code` with comments and strings blanked out, every position kept."""

@@ -172,7 +172,11 @@ def test_no_data() -> None:
     ("content", "message"),
     [
         (b'{"N": 1,\n "y": }', "not valid JSON: Expecting value at line 2, column 7"),
-        (b"", "not valid JSON"),
+        (b" \n", "is empty; data without variables are {}"),
+        (b"N <- 3\ny <- c(1, 2, 3)", "R's dump format.*write_stan_json"),
+        (b"y,x\n1,2\n", "is no JSON .it begins with 'y,x'.*a mapping will do"),
+        (b"N: 3\ny: [1, 2, 3]", "is no JSON"),
+        (b"\x1f\x8b\x08\x00rest", "is compressed; unpack it"),
         (b"[1, 2]", "holds a JSON array; Stan data are an object"),
         (b"3", "holds a JSON number"),
         (b'{"name": "caf\xe9"}', "not UTF-8 text .byte 13 is 0xe9"),

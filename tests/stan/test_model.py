@@ -220,7 +220,6 @@ def test_bundled_model_brings_its_data_unless_given() -> None:
     [
         ("eight_school", "Did you mean 'eight_schools'"),
         ("nowhere.stan", "no such file: nowhere.stan"),
-        (".", "neither a .stan file nor a compiled library"),
     ],
 )
 def test_unknown_programs(program: str, message: str) -> None:
