@@ -90,7 +90,13 @@ def _floats(value: Any) -> Any:
     return float(value) if isinstance(value, (bool, int)) else value
 
 
-def check_data(data: Mapping[str, Any], declarations: Sequence[Declaration], program: str) -> None:
+def check_data(
+    data: Mapping[str, Any],
+    declarations: Sequence[Declaration],
+    program: str,
+    *,
+    may_be_nan: bool = False,
+) -> None:
     """Check data against the declarations of the data block.
 
     Parameters
@@ -101,11 +107,14 @@ def check_data(data: Mapping[str, Any], declarations: Sequence[Declaration], pro
         The program's data block.
     program : str
         Name of the program, for messages.
+    may_be_nan : bool
+        Whether the program expects NaN in real data, and looks for it.
 
     Raises
     ------
     DataError
-        Naming every missing variable, or the first one of wrong shape, type or range.
+        Naming every missing variable, or the first one of wrong shape, type or range, or the
+        first entry that is NaN.
     """
     missing = [item for item in declarations if item.name not in data]
     if missing:
@@ -114,7 +123,7 @@ def check_data(data: Mapping[str, Any], declarations: Sequence[Declaration], pro
     for item in declarations:
         if not item.is_structured:
             try:
-                _check_variable(item, data, program)
+                _check_variable(item, data, program, may_be_nan=may_be_nan)
             except RecursionError:
                 raise DataError(f"data variable {item.name} is nested too deeply") from None
 
@@ -135,10 +144,14 @@ def _misspelt(missing: Sequence[Declaration], undeclared: Iterable[str]) -> str:
     return f" Spelling and case must agree: {' '.join(hints)}" if hints else ""
 
 
-def _check_variable(item: Declaration, data: Mapping[str, Any], program: str) -> None:
+def _check_variable(
+    item: Declaration, data: Mapping[str, Any], program: str, *, may_be_nan: bool
+) -> None:
     where = f"data variable {item.name} ({program} declares {item})"
     array = _as_array(data[item.name], where)
     _check_shape(item, array.shape, data, where)
+    if item.is_integer or not may_be_nan:
+        _refuse_nan(item.name, array, where)
     if item.is_integer:
         _check_integers(array, where)
     elif not np.isfinite(array).all():
@@ -206,6 +219,18 @@ def known_size(text: str, data: Mapping[str, Any]) -> int | None:
         return int(text)
     value = data.get(text)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _refuse_nan(name: str, array: np.ndarray, where: str) -> None:
+    if array.dtype.kind != "f" or not len(found := np.argwhere(np.isnan(array))):
+        return
+    entry = name + (f"[{','.join(str(i + 1) for i in found[0])}]" if array.ndim else "")
+    more = f", and {len(found) - 1} more entries" if len(found) > 1 else ""
+    raise DataError(
+        f"{entry} is NaN{more}: {where}. Stan has no missing values, and NaN makes the whole "
+        "log density NaN: leave those observations out (y[~np.isnan(y)] in NumPy, dropna() in "
+        "pandas) and shorten the sizes, or give entries that the program never reads a number."
+    )
 
 
 def _check_integers(array: np.ndarray, where: str) -> None:

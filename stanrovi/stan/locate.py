@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import stanrovi_stan_models as models
 from stanrovi.arguments import nearest
@@ -29,8 +30,27 @@ _NO_PROGRAM = {
 _MOST = 6  # files of a folder that a message names
 
 
+class CmdStanProgram(Protocol):
+    """A program compiled by cmdstanpy, a CmdStanModel."""
+
+    @property
+    def stan_file(self) -> str | os.PathLike[str] | None:
+        """Path of the program; None where it has an executable alone."""
+
+    @property
+    def exe_file(self) -> str | os.PathLike[str] | None:
+        """Path of the executable."""
+
+    @property
+    def stanc_options(self) -> Any:
+        """Options of the compiler by name."""
+
+
+ProgramSource = str | os.PathLike[str] | CmdStanProgram
+
+
 def locate(
-    program: str | os.PathLike[str],
+    program: ProgramSource,
     include_paths: Sequence[str | os.PathLike[str]] = (),
     data: DataSource = None,
 ) -> tuple[Program | Path, DataSource]:
@@ -38,9 +58,9 @@ def locate(
 
     Parameters
     ----------
-    program : path or str
-        Path of a ``.stan`` file or of a compiled BridgeStan library, or the
-        name of a bundled model.
+    program : path, str or cmdstanpy.CmdStanModel
+        Path of a ``.stan`` file or of a compiled BridgeStan library, the name of a bundled
+        model, or a program of cmdstanpy, with the folders that it includes from.
     include_paths : sequence of path
         Folders searched for ``#include``.
     data : path, str, mapping or None
@@ -64,6 +84,14 @@ def locate(
     DataError
         If the program declares data, and none are given or found.
     """
+    if not isinstance(program, str | os.PathLike) and hasattr(program, "stan_file"):
+        program, own = _of_cmdstan(program)
+        include_paths = (*include_paths, *own)
+    if not isinstance(program, str | os.PathLike):
+        raise UsageError(
+            f"a model is the path of a .stan file or of a compiled library, the name of a bundled "
+            f"model, or a CmdStanModel, not {type(program).__name__}"
+        )
     path = usable_path(program)
     if path.suffix == ".stan":
         if not os.path.lexists(path) and (near := _near(path)):
@@ -73,6 +101,17 @@ def locate(
     if path.suffix in LIBRARY_SUFFIXES:
         return path, data
     return _bundled(os.fspath(program), path, data)
+
+
+def _of_cmdstan(model: CmdStanProgram) -> tuple[str | os.PathLike[str], list[str]]:
+    """Path of the program that cmdstanpy has compiled, and the folders that it includes from."""
+    if model.stan_file is None:
+        raise UsageError(
+            f"this CmdStanModel has an executable alone ({model.exe_file}), and its log density is "
+            "needed: give the path of its .stan file, or CmdStanModel(stan_file=...)"
+        )
+    folders = dict(model.stanc_options or {}).get("include-paths") or []
+    return model.stan_file, folders.split(",") if isinstance(folders, str) else list(folders)
 
 
 def _beside(path: Path, program: Program) -> Path | None:
