@@ -32,10 +32,10 @@ SAMPLER_COLUMNS: dict[str, tuple[str, type]] = {
     "divergent__": ("diverging", bool),
     "energy__": ("energy", float),
 }
-# Draws of a quantity: real numbers, or integers where the program declares them.
-Values = NDArray[np.float64 | np.int64]
 # The same with the column of a fit.
 STATISTICS = {"lp__": "lp", "log_q__": "log_q"} | {c: n for c, (n, _) in SAMPLER_COLUMNS.items()}
+# Draws of a quantity: real numbers, or integers where the program declares them.
+Values = NDArray[np.float64 | np.int64]
 
 
 @dataclass(frozen=True, repr=False)
@@ -179,7 +179,8 @@ class Draws:
         UsageError
             If there is no such variable.
         """
-        values = self.posterior[self.variables(name)[0]]
+        check_choice("variable", name, self.posterior)
+        values = self.posterior[name]
         return values.reshape(self.n_chains * self.n_draws, *values.shape[2:])
 
     def stan_variables(self) -> dict[str, NDArray[Any]]:

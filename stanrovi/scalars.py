@@ -58,7 +58,8 @@ def varying(values: Array) -> NDArray[np.bool_]:
     ndarray of bool, shape (k,)
     """
     draws = tuple(range(values.ndim - 1))
-    return np.asarray(values.std(axis=draws) > 1e-10 * np.abs(values).max(axis=draws))
+    with np.errstate(invalid="ignore"):  # of what may be infinite nothing is told
+        return np.asarray(values.std(axis=draws) > 1e-10 * np.abs(values).max(axis=draws))
 
 
 def first_of_copies(*runs: Array) -> NDArray[np.bool_]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from stanrovi.draws import Draws, Run, as_draws
 from stanrovi.errors import DrawsError
@@ -18,6 +21,9 @@ from stanrovi.io.posteriordb import read_posteriordb
 
 if TYPE_CHECKING:
     import xarray as xr
+
+_PACKED = 1032  # bytes that deflate makes of one, at most
+_HARMLESS = 2**26  # bytes
 
 
 def write_netcdf(
@@ -128,6 +134,7 @@ def read_tree(path: str | os.PathLike[str]) -> xr.DataTree:
             # From memory: xarray keeps files open that it could not read, and would read them
             # again when another file stands under the name.
             content = io.BytesIO(source.read_bytes())
+            _require_contents(content)
             with xr.open_datatree(content, engine="h5netcdf") as tree:
                 return tree.load()
     except Exception as error:  # whatever h5py, h5netcdf and xarray raise for a foreign file
@@ -135,3 +142,20 @@ def read_tree(path: str | os.PathLike[str]) -> xr.DataTree:
             f"{path} cannot be read as NetCDF ({type(error).__name__}: {error}); "
             "give a file written by `stanrovi fit`, `stanrovi nuts` or ArviZ's to_netcdf."
         ) from error
+
+
+def _require_contents(content: io.BytesIO) -> None:
+    """Refuse variables that are larger than what a file of this size can hold.
+
+    HDF5 declares a size and fills what is not there: a small file could ask for all of the memory.
+    """
+    import h5netcdf
+
+    def size(group: Any) -> int:
+        own = (math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in group.variables.values())
+        return sum(own) + sum(map(size, group.groups.values()))
+
+    with h5netcdf.File(content, "r") as file:
+        declared = size(file)
+    if declared > max(_PACKED * content.getbuffer().nbytes, _HARMLESS):
+        raise ValueError(f"it declares {declared:,} bytes, which it does not hold")

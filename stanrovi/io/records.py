@@ -114,7 +114,7 @@ class Packer:
         return {"array": name}
 
     def _tuple(self, value: tuple[Any, ...]) -> Any:
-        if len(value) > 1 and all(isinstance(v, np.ndarray) and v.ndim == 1 for v in value):
+        if len(value) > 1 and _are_rows(value):
             sizes = np.array([len(v) for v in value])
             return {"rows": self._array(np.concatenate(value)), "sizes": self._array(sizes)}
         return {"tuple": [self.pack(item) for item in value]}
@@ -125,6 +125,13 @@ class Packer:
         self._seen[id(value)] = len(self._seen), value
         own = {f.name: self.pack(getattr(value, f.name)) for f in fields(value) if f.init}
         return {"record": type(value).__name__, "fields": own}
+
+
+def _are_rows(value: tuple[Any, ...]) -> bool:
+    """Whether all are vectors of the type of the first, so that one array can hold them."""
+    return all(isinstance(v, np.ndarray) and v.ndim == 1 for v in value) and all(
+        v.dtype == value[0].dtype for v in value
+    )
 
 
 class Unpacker:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,7 +45,9 @@ def write_stan_csv(
     OutputError
         If a file exists or cannot be written.
     """
-    where, name = output_folder(folder, overwrite=overwrite), str(draws.attrs.get("model", "model"))
+    where = output_folder(folder, overwrite=overwrite)
+    # A name from a file may be anything; ours are those of programs, which name files.
+    name = re.sub(r"[^\w. -]", "_", str(draws.attrs.get("model", "model")))
     statistics = {
         column: draws.sample_stats[key]
         for column, key in STATISTICS.items()

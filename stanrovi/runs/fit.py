@@ -172,7 +172,7 @@ class Fit(Answers):
         Returns
         -------
         ndarray, shape (n,), or float for one point
-            In nats; -inf where it is beyond floating-point numbers.
+            In nats; -inf where it is beyond floating-point numbers, NaN at points that are.
 
         Raises
         ------
@@ -189,7 +189,10 @@ class Fit(Answers):
                 f"x must hold numbers, of shape (n, {dim}) or ({dim},): one for each unconstrained "
                 "parameter. fit.model.unconstrain makes such points."
             )
-        values = in_blocks(self.result.family.log_density, np.atleast_2d(points))
+        rows = np.atleast_2d(points)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = in_blocks(self.result.family.log_density, rows)
+        values[np.isnan(values) & ~np.isnan(rows).any(axis=1)] = -np.inf
         return values if points.ndim == 2 else values[0]
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -511,6 +514,12 @@ def load_fit(path: str | os.PathLike[str]) -> Fit:
     -------
     Fit
         As it was: it tells its density and draws anew, its model being built when that is needed.
+
+    Notes
+    -----
+    Nothing of the file is run by reading it. Its model is built at the first `Fit.sample`, `Fit.loo`
+    or use of `Fit.model`: the program that it holds is translated, and a compiled library loaded
+    from the path that it names, so ask these of files whose origin you trust.
 
     Raises
     ------

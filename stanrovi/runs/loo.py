@@ -15,6 +15,8 @@ from stanrovi.io.groups import log_likelihoods
 from stanrovi.runs.completing import completed
 from stanrovi.stan.model import Model
 
+_LEAST = 25  # draws; the largest fifth of the weights of each observation is fitted by five
+
 
 def loo(draws: Draws, var_name: str | None = None, *, model: Model | None = None) -> Any:
     """Estimate how well a model predicts each observation from the others (PSIS-LOO).
@@ -40,13 +42,14 @@ def loo(draws: Draws, var_name: str | None = None, *, model: Model | None = None
     Raises
     ------
     DrawsError
-        There is no pointwise log likelihood, or it is NaN or infinite, or the density of a fit
-        is known at too few draws.
+        There is no pointwise log likelihood, or it is NaN or infinite, or there are too few draws,
+        of a fit those at which the density is known.
     UsageError
         For an unknown name, several to choose from, or another model.
     """
     name = _name(draws, var_name)
     if not draws.is_variational:
+        _require_many(draws.n_chains * draws.n_draws)
         _require_numbers(name, draws.posterior[name])
         return psis_loo(_container(draws, name, slice(None)), name)
     if model is not None:
@@ -58,6 +61,7 @@ def loo(draws: Draws, var_name: str | None = None, *, model: Model | None = None
             "for the approximation; give the model."
         )
     rows = rows[np.isfinite(ratios)]  # others have no weight
+    _require_many(len(rows))
     _require_numbers(name, draws.posterior[name][:, rows])
     data = _container(draws, name, rows)
     lp, log_q = (np.ravel(draws.sample_stats[key])[rows] for key in ("lp", "log_q"))
@@ -119,6 +123,13 @@ def _name(draws: Draws, var_name: str | None) -> str:
             "(var_name)."
         )
     return found[0]
+
+
+def _require_many(n_draws: int) -> None:
+    if n_draws < _LEAST:
+        raise DrawsError(
+            f"LOO has {n_draws} draws to weight, and needs at least {_LEAST}; take more draws."
+        )
 
 
 def _require_numbers(name: str, values: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,7 +41,7 @@ from stanrovi.vi.result import FitResult
 from stanrovi.vi.settings import FamilySettings
 
 _GROUP = "stored_fit"
-_FORMAT = 1
+_FORMAT_NAME, _FORMAT = "format", 1  # of what is beside the draws: another one is not read
 _LOOKED_AT = 50  # draws by which a file and an engine are checked
 _ROUNDING = 1e-6
 
@@ -84,7 +85,7 @@ class StoredModel:
             points where it took them.
         """
         source = Program(self.name, self.program) if isinstance(self.program, str) else self.program
-        model = rebuilt(source, read_data(self.data), self.engine, self.seed)
+        model = rebuilt(source, json.loads(self.data), self.engine, self.seed)
         assert draws.unconstrained is not None
         found = model.constrain_parameters(draws.unconstrained[0, :_LOOKED_AT])
         for name, values in found.items():
@@ -137,7 +138,8 @@ def write_fit(
     # Draws stand in the file already.
     bare = replace(result, draws=result.draws[:0], log_p=result.log_p[:0], log_q=result.log_q[:0])
     tree = as_tree(draws)
-    tree[_GROUP] = to_dataset({"format": _FORMAT, "fit": bare, "model": model}, _RECORDS)
+    stored = to_dataset({"fit": bare, "model": model}, _RECORDS)
+    tree[_GROUP] = stored.assign_attrs({_FORMAT_NAME: _FORMAT})
     return write_tree(tree, path, overwrite=overwrite)
 
 
@@ -157,19 +159,27 @@ def read_fit(path: str | os.PathLike[str]) -> tuple[Draws, FitResult, StoredMode
             "stanrovi.read_draws, or give a file that fit.save or `stanrovi fit --output` wrote "
             "(those of --resample and --relabel hold other draws than the fit's)."
         )
+    group = tree[_GROUP].to_dataset()
+    if (found := group.attrs.get(_FORMAT_NAME)) != _FORMAT:
+        writer = draws.attrs.get("inference_library_version", "of unknown version")
+        raise DrawsError(
+            f"The fit in {path} has format {found}, by stanrovi {writer}, and this version reads "
+            f"format {_FORMAT}: load it with that version, or fit again. Its draws may be readable "
+            "by stanrovi.read_draws."
+        )
     try:
-        stored = from_dataset(tree[_GROUP].to_dataset(), _RECORDS)
+        stored = from_dataset(group, _RECORDS)
         bare, model = stored["fit"], stored["model"]
         if not (isinstance(bare, FitResult) and isinstance(model, StoredModel)):
             raise TypeError("no fit, or no model")
-        result = _with_draws(bare, draws)
+        result, data = _with_draws(bare, draws), read_data(json.loads(model.data))
     except Exception as error:  # whatever a file that others have changed leads to
         raise DrawsError(
             f"The fit in {path} cannot be read ({type(error).__name__}: {error}): the file is "
             "damaged, or of another version of stanrovi. Its draws may be readable by "
             "stanrovi.read_draws; else fit again."
         ) from error
-    return replace(draws, facts=result.facts, data=read_data(model.data)), result, model
+    return replace(draws, facts=result.facts, data=data), result, model
 
 
 def _with_draws(bare: FitResult, draws: Draws) -> FitResult:

@@ -70,7 +70,7 @@ def summary_frame(
     scalars = dict(islice(draws.scalars(chosen).items(), first))
     shape = draws.n_chains, draws.n_draws, len(scalars)
     values = np.stack(list(scalars.values()), axis=-1) if scalars else np.empty(shape)
-    columns = summary_columns(values.reshape(-1, len(scalars)))
+    columns = summary_columns(values.reshape(shape[0] * shape[1], shape[2]))
     if chains:
         told = np.where(varying(values), mixing(values), np.nan)
         columns |= dict(zip(("r_hat", "ess_bulk", "ess_tail"), told, strict=True))

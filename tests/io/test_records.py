@@ -66,6 +66,11 @@ def test_rows_of_different_length_take_two_arrays():
     assert [part.tolist() for part in back] == [[0, 1], [], [0, 1, 2]]
 
 
+def test_vectors_of_several_types_keep_them():
+    back = through((np.arange(2), np.ones(2), np.zeros(1, dtype=bool)))
+    assert [part.dtype.kind for part in back] == ["i", "f", "b"]
+
+
 def test_what_occurs_twice_is_one():
     leaf = Leaf(np.zeros(2))
     first, second = through((leaf, leaf))

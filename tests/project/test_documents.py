@@ -152,6 +152,10 @@ def test_what_is_printed_is_compared():
     compare(table, table.replace("1.20", "1.25").replace("\n2", " 2"), "")
     with pytest.raises(AssertionError):
         compare(table, table.replace("1.20", "7.1").replace("0.3", "2"), "")
+    compare("of 400 gradients, 0.2", "of 410 gradients, 0.21", "")
+    for few in ("of 500 gradients, 0.2", "of 400 gradients, 0.3"):
+        with pytest.raises(AssertionError):
+            compare("of 400 gradients, 0.2", few, "")
     compare("one ... three", "one two three", "")
     with pytest.raises(AssertionError):
         compare("one ... three", "one two", "")

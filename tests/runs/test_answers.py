@@ -1,6 +1,7 @@
 """What every run answers about its draws, beside cmdstanpy's answers to the same questions."""
 
 import re
+from dataclasses import replace
 
 import arviz
 import cmdstanpy
@@ -131,6 +132,9 @@ def test_an_unknown_name_is_told_with_the_nearest(runs, kind):
         run.draws_pd(["x", "lq__"])
     with pytest.raises(UsageError, match="Unknown variable 'lp__'"):
         run.draws_xr("lp__")
+    for several in (None, ["x", "A"]):
+        with pytest.raises(UsageError, match="Unknown variable"):
+            run.stan_variable(several)
 
 
 def test_summaries_tell_how_chains_mixed(runs):
@@ -145,6 +149,23 @@ def test_summaries_tell_how_chains_mixed(runs):
     x = runs["nuts"].draws.posterior["x"]
     assert runs["nuts"].summary().loc["x", "ess_bulk"] == pytest.approx(float(arviz.ess(x)))
     assert runs["fit"].message == runs["fit"].result.message
+
+
+def test_summaries_of_nothing_and_of_infinity(runs):
+    assert runs["fit"].summary([]).shape == (0, 7)
+    assert runs["nuts"].summary([]).shape == (0, 8)
+    run = runs["nuts"]
+    infinite = {**run.draws.posterior, "k": np.full(run.draws.posterior["k"].shape, -np.inf)}
+    table = replace(run, draws=replace(run.draws, posterior=infinite)).summary("k")
+    assert table.loc["k[1]", "mean"] == -np.inf
+    assert np.isnan(table.loc["k[1]", "r_hat"])
+
+
+def test_files_stay_in_their_folder_whatever_a_file_calls_its_model(tmp_path):
+    draws = Draws("stored", {"x": np.ones((1, 3))}, ("x",), attrs={"model": "../räder/x 1"})
+    paths = write_stan_csv(draws, tmp_path / "csv")
+    assert [path.name for path in paths] == [".._räder_x 1_1.csv"]
+    assert paths[0].parent == tmp_path / "csv"
 
 
 def test_arviz_takes_every_run(runs):

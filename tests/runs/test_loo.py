@@ -139,3 +139,12 @@ def test_what_lacks_a_log_likelihood_says_what_to_add(regression, eight_schools)
         fit.loo("other")
     with pytest.raises(DrawsError, match="4000 of 8000 values of other"):
         regression[1].loo("other")
+
+
+def test_a_few_draws_are_too_few(regression):
+    model, _ = regression
+    run = sr.nuts(model, engine="stanli", seed=1, chains=1, iter_warmup=100, iter_sampling=24)
+    fit = sr.fit(model, seed=1, draws=24)
+    for few in (run, fit):
+        with pytest.raises(DrawsError, match="24 draws to weight, and needs at least 25"):
+            few.loo()

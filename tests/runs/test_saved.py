@@ -5,6 +5,7 @@ import json
 import pkgutil
 from dataclasses import is_dataclass
 
+import h5netcdf
 import numpy as np
 import pytest
 import xarray as xr
@@ -133,6 +134,17 @@ def test_the_density_of_one_point_is_a_number(schools):
     assert schools.log_density(x[0]) == schools.log_density(x)[0]
 
 
+def test_the_density_is_a_number_wherever_the_point_is(schools):
+    points = np.zeros((5, 10))
+    points[1:4] = np.array([[np.inf], [-np.inf], [1e200]])
+    points[4, 2] = np.nan
+    found = schools.log_density(points)
+    assert np.isfinite(found[0])
+    assert (found[1:4] == -np.inf).all()
+    assert np.isnan(found[4])
+    assert schools.log_density(points[:0]).shape == (0,)
+
+
 @pytest.mark.parametrize("x", [[1.0, 2.0], np.zeros((3, 11)), np.zeros((1, 1, 10)), "x", None, 1.0])
 def test_points_of_another_dimension_are_refused(schools, x):
     with pytest.raises(UsageError, match=r"shape \(n, 10\) or \(10,\).*unconstrain"):
@@ -204,6 +216,35 @@ def _other_draws(tree, _group):
 def test_damaged_files_are_told(stored, change):
     with pytest.raises(DrawsError, match="damaged, or of another version"):
         stanrovi.load_fit(_changed(stored, change))
+
+
+def _path_as_data(record):
+    record["mapping"]["model"]["fields"]["data"] = "/dev/null"
+
+
+def test_data_of_a_file_are_no_path(stored):
+    with pytest.raises(DrawsError, match="damaged"):
+        stanrovi.load_fit(_changed(stored, _record(_path_as_data)))
+
+
+def test_another_format_is_told_with_its_version(stored):
+    def later(tree, group):
+        tree.attrs["inference_library_version"] = "9.1"
+        group.attrs["format"] = 2
+
+    with pytest.raises(DrawsError, match=r"format 2, by stanrovi 9\.1, .*this version.*format 1"):
+        stanrovi.load_fit(_changed(stored, later))
+
+
+def test_a_small_file_cannot_ask_for_all_of_the_memory(tmp_path):
+    path = tmp_path / "bomb.nc"
+    with h5netcdf.File(path, "w") as file:
+        group = file.create_group("posterior")
+        group.dimensions = {"chain": 1, "draw": 10**14}
+        group.create_variable("x", ("chain", "draw"), "f8", chunks=(1, 1000))
+    for read in (stanrovi.load_fit, stanrovi.read_draws):
+        with pytest.raises(DrawsError, match="declares 800,000,000,000,000 bytes"):
+            read(path)
 
 
 def test_an_engine_with_other_coordinates_is_told(schools):
