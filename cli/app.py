@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 
-import stanrovi_stan_models as models
 from stanrovi.arguments import suggestion
 from stanrovi.errors import OutputError, StanroviError
 from stanrovi_cli.signals import end_beside_calls, outcome, raise_if_stopped
@@ -67,6 +66,8 @@ class LazyGroup(click.Group):
 
 def _meant(args: Sequence[str]) -> str:
     """Suggest a command for what is none."""
+    import stanrovi_stan_models as models
+
     if args[0].endswith(".stan") or args[0] in models.names():
         return f" Did you mean stanrovi fit {shlex.join(args)}?"
     return suggestion(args[0], COMMANDS) or f" Commands: {', '.join(COMMANDS)}."

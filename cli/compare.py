@@ -13,7 +13,6 @@ import click
 
 from stanrovi.arguments import checked_seed, suggestion
 from stanrovi_cli import console
-from stanrovi_cli.comparing import read_reference, show_comparison
 from stanrovi_cli.loading import NamedModel, model_options
 from stanrovi_cli.options import (
     NUTS_ENGINES,
@@ -91,6 +90,7 @@ def command(
     from stanrovi.comparison.folder import write_comparison
     from stanrovi.io.folders import filled_folder
     from stanrovi.stan.nuts.csv_files import csv_files
+    from stanrovi_cli.comparing import show_comparison
     from stanrovi_cli.running import run_comparison
 
     if reference and nuts_csv:
@@ -149,6 +149,8 @@ def _no_file(word: str) -> str:
 
 def _stored_reference(model: Model, files: Sequence[Path], *, as_csv: bool) -> Draws:
     """Read a reference; several files are CmdStan's, one for each chain."""
+    from stanrovi_cli.comparing import read_reference
+
     if as_csv or all(file.suffix.lower() == ".csv" for file in files):
         from stanrovi.runs.nuts import nuts_from_csv
 

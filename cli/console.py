@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from stanrovi.io.json_values import json_text
-from stanrovi.markup import short as short
 
 if TYPE_CHECKING:
     from rich.console import Console

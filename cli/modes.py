@@ -88,11 +88,13 @@ def _show_pairs(report: ModeReport) -> None:
 
 
 def _show_positions(report: ModeReport) -> None:
+    from stanrovi.markup import short
+
     modes, names = report.modes[:_MAX_MODES], report.names[:_MAX_COORDINATES]
     console.table(
         ("coordinate", *(f"mode {i}" for i in range(1, len(modes) + 1))),
         [
-            (name, *(console.short(float(mode.position[i])) for mode in modes))
+            (name, *(short(float(mode.position[i])) for mode in modes))
             for i, name in enumerate(names)
         ],
         "Positions, unconstrained",

@@ -27,6 +27,7 @@ def print_summary(draws: Draws, *, chains: bool = False) -> None:
     chains : bool
         Show R-hat and bulk ESS as well.
     """
+    from stanrovi.markup import short
     from stanrovi.runs.summary import summary_columns
 
     variables = [_varying(draws, name) for name in draws.posterior]
@@ -37,7 +38,7 @@ def print_summary(draws: Draws, *, chains: bool = False) -> None:
     flat = values.reshape(-1, len(shown))
     numbers = summary_columns(flat)
     columns = ["", *(f"{name[1:]}%" if name[0] == "q" else name for name in numbers)]
-    cells = [[console.short(float(x)) for x in column] for column in numbers.values()]
+    cells = [[short(float(x)) for x in column] for column in numbers.values()]
     if chains:
         rhat, ess = _mixing(values)
         columns += ["R-hat", "ESS"]

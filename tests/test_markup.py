@@ -1,5 +1,9 @@
 """HTML for notebooks: everything is escaped, and nothing needs a colour."""
 
+import math
+
+import pytest
+
 from stanrovi.markup import block, judgement, line, short, table
 
 EVIL = "<script>&"
@@ -23,7 +27,10 @@ def test_signs_stand_beside_colours_that_both_themes_show():
     assert "black" not in judgement("✓", "ok") + table(("a",), [("b",)])
 
 
-def test_numbers_keep_what_matters():
-    assert [short(x) for x in (0, 1.23456, 123.456, 1e-9, float("nan"))] == [
-        "0.000", "1.235", "123.5", "1.00e-09", "-"
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0.000"), (1.23456, "1.235"), (-12.3456, "-12.35"), (123.456, "123.5"), (99999.4, "99999"),
+     (1e6, "1.00e+06"), (1e-5, "1.00e-05"), (math.nan, "-"), (math.inf, "-")],
+)  # fmt: skip
+def test_numbers_keep_what_matters(value, text):
+    assert short(value) == text

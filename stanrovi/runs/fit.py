@@ -517,9 +517,9 @@ def load_fit(path: str | os.PathLike[str]) -> Fit:
 
     Notes
     -----
-    Nothing of the file is run by reading it. Its model is built at the first `Fit.sample`, `Fit.loo`
-    or use of `Fit.model`: the program that it holds is translated, and a compiled library loaded
-    from the path that it names, so ask these of files whose origin you trust.
+    Nothing of the file is run by reading it. Its model is built at the first `Fit.sample`,
+    `Fit.loo` or use of `Fit.model`: the program that it holds is translated, and a compiled library
+    loaded from the path that it names, so ask these of files whose origin you trust.
 
     Raises
     ------

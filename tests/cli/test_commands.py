@@ -15,7 +15,7 @@ from places import SCHEMAS
 
 import stanrovi as sr
 from stanrovi.io.json_values import json_text
-from stanrovi_cli import console, loading, options
+from stanrovi_cli import loading, options
 from stanrovi_cli.app import COMMANDS, cli
 
 
@@ -534,15 +534,6 @@ def test_json_knows_no_nan():
         "c": 3,
         "d": [1, "x"],
     }
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.0, "0.000"), (1.23456, "1.235"), (-12.3456, "-12.35"), (99999.4, "99999"),
-     (1e6, "1.00e+06"), (1e-5, "1.00e-05"), (np.nan, "-"), (np.inf, "-")],
-)  # fmt: skip
-def test_short_numbers(value, text):
-    assert console.short(value) == text
 
 
 def test_names_of_methods_are_those_of_the_library():
