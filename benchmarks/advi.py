@@ -46,17 +46,21 @@ class MeanField:
     dim: int
 
     def start(self, mean: Array) -> Array:
+        """See `Family`."""
         return np.concatenate([mean, np.zeros(self.dim)])
 
     def move(self, parameters: Array, eps: Array) -> Array:
+        """See `Family`."""
         mean, log_sd = np.split(parameters, 2)
         return mean + eps * np.exp(log_sd)
 
     def slope(self, parameters: Array, eps: Array, gradient: Array) -> Array:
+        """See `Family`."""
         log_sd = parameters[self.dim :]
         return np.concatenate([gradient, gradient * eps * np.exp(log_sd) + 1])
 
     def entropy(self, parameters: Array) -> float:
+        """See `Family`."""
         return _unit_entropy(self.dim) + float(parameters[self.dim :].sum())
 
 
@@ -67,17 +71,21 @@ class FullRank:
     dim: int
 
     def start(self, mean: Array) -> Array:
+        """See `Family`."""
         return np.concatenate([mean, np.eye(self.dim).ravel()])
 
     def move(self, parameters: Array, eps: Array) -> Array:
+        """See `Family`."""
         return parameters[: self.dim] + eps @ self._factor(parameters).T
 
     def slope(self, parameters: Array, eps: Array, gradient: Array) -> Array:
+        """See `Family`."""
         lower = np.tril(np.outer(gradient, eps))
         lower[np.diag_indices(self.dim)] += 1 / np.diag(self._factor(parameters))
         return np.concatenate([gradient, lower.ravel()])
 
     def entropy(self, parameters: Array) -> float:
+        """See `Family`."""
         diagonal = np.abs(np.diag(self._factor(parameters)))
         return _unit_entropy(self.dim) + float(np.log(diagonal).sum())
 
@@ -108,8 +116,13 @@ class Advi:
     converged: bool
 
 
-def advi(density: Density, family: Family, *, seed: int, n_draws: int) -> Advi:
+def advi(
+    density: Density, family: Family, *, seed: int, n_draws: int, constant: float = 0.0
+) -> Advi:
     """Fit, and draw.
+
+    ``constant`` is what the log density lacks: the stop rule looks at changes relative to the
+    ELBO, so it depends on that.
 
     Raises
     ------
@@ -117,7 +130,7 @@ def advi(density: Density, family: Family, *, seed: int, n_draws: int) -> Advi:
         If the density is finite at no start, no step size helps, or the gradient is rejected at
         ten draws in a row.
     """
-    run = _Run(Target(density), family, np.random.default_rng(seed))
+    run = _Run(Target(density), family, np.random.default_rng(seed), constant)
     start = family.start(run.start())
     with np.errstate(over="ignore", invalid="ignore"):  # of step sizes that are too large
         parameters, converged = run.ascend(start, run.step_size(start))
@@ -130,9 +143,10 @@ class _Run:
     target: Target
     family: Family
     rng: np.random.Generator
+    constant: float
 
     def start(self) -> Array:
-        """A point where the density is finite, of those uniform between -2 and 2."""
+        """Draw a point uniformly between -2 and 2 until the density is finite there."""
         for _ in range(_STARTS):
             x = self.rng.uniform(-2, 2, self.target.dim)
             if np.isfinite(self.target.log_density_gradient(x[None])[0][0]):
@@ -140,7 +154,7 @@ class _Run:
         raise DensityError(f"the density is finite at none of {_STARTS} starts")
 
     def step_size(self, start: Array) -> float:
-        """The step size after which a larger one was better, by the ELBO after a few steps."""
+        """Try step sizes from above until the ELBO after a few steps gets worse again."""
         first = self.elbo(start)
         if first == -np.inf:
             raise DensityError("the density is rejected at every draw round the start")
@@ -198,7 +212,7 @@ class _Run:
         value = value[np.isfinite(value)]
         if not len(value):
             return -np.inf
-        return float(value.mean()) + self.family.entropy(parameters)
+        return float(value.mean()) + self.constant + self.family.entropy(parameters)
 
 
 class _Steps:
