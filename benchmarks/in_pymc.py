@@ -27,11 +27,11 @@ class Slope(Op):
         self.function = function
 
     def make_node(self, x: Any) -> Apply:
-        """See PyTensor\'s `Op`."""
+        """See PyTensor's `Op`."""
         return Apply(self, [x], [pt.dvector()])
 
     def perform(self, node: Apply, inputs: Any, outputs: Any) -> None:
-        """See PyTensor\'s `Op`."""
+        """See PyTensor's `Op`."""
         outputs[0][0] = self.function(inputs[0])[1].copy()
 
 
@@ -42,15 +42,15 @@ class Value(Op):
         self.function, self.slope = function, Slope(function)
 
     def make_node(self, x: Any) -> Apply:
-        """See PyTensor\'s `Op`."""
+        """See PyTensor's `Op`."""
         return Apply(self, [x], [pt.dscalar()])
 
     def perform(self, node: Apply, inputs: Any, outputs: Any) -> None:
-        """See PyTensor\'s `Op`."""
+        """See PyTensor's `Op`."""
         outputs[0][0] = np.asarray(self.function(inputs[0])[0])
 
     def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
-        """See PyTensor\'s `Op`."""
+        """See PyTensor's `Op`."""
         return [cotangents[0] * self.slope(inputs[0])]
 
 
