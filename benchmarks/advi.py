@@ -108,7 +108,7 @@ class Advi:
     n_gradients : int
         Everything evaluated: trial steps, steps, ELBOs.
     converged : bool
-        Whether the stop rule ended it, without a sign of divergence, and near the best ELBO.
+        Whether the stop rule ended it, near the best ELBO and with no sign of divergence before.
     """
 
     x: Array
@@ -174,7 +174,7 @@ class _Run:
 
     def ascend(self, start: Array, eta: float) -> tuple[Array, bool]:
         """Climb until the ELBO stands still; parameters, and whether it does."""
-        steps, elbo, best = _Steps(start, eta), 0.0, -np.inf
+        steps, elbo, best, wild = _Steps(start, eta), 0.0, -np.inf, False
         changes: deque[float] = deque(maxlen=max(MOST // (10 * EVERY), 2))
         for k in range(1, MOST + 1):
             slope = self.slope(steps.parameters)
@@ -189,8 +189,8 @@ class _Run:
             best = max(best, elbo)
             changes.append(abs((before - elbo) / elbo))
             mean, middle = float(np.mean(changes)), float(np.median(changes))
+            wild |= k > 10 * EVERY and max(mean, middle) > 0.5
             if min(mean, middle) < TOLERANCE:
-                wild = k > 10 * EVERY and max(mean, middle) > 0.5
                 return steps.parameters, not wild and best - elbo <= 0.05 * abs(elbo)
         return steps.parameters, False
 
