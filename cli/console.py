@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from stanrovi.io.json_values import json_text
+from stanrovi.markup import short as short
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,16 +85,6 @@ def facts(rows: Iterable[tuple[str, str]]) -> None:
                 break_on_hyphens=False,
             )
         )  # fmt: skip
-
-
-def short(value: float) -> str:
-    """Format a number to about four characters that matter; ``-`` where unknown."""
-    if not math.isfinite(value):
-        return "-"
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        whole = max(0, math.floor(math.log10(abs(value) or 1)))
-        return f"{value:.{max(0, 3 - whole)}f}"
-    return f"{value:.2e}"
 
 
 def count(value: float) -> str:

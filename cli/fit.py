@@ -94,7 +94,10 @@ def command(
         from stanrovi.io.netcdf import write_netcdf
 
         changed = corrected or one
-        write_netcdf(fit.draws if changed is None else changed.draws, output, overwrite=overwrite)
+        if changed is None:
+            fit.save(output, overwrite=overwrite)
+        else:
+            write_netcdf(changed.draws, output, overwrite=overwrite)
     if inits is not None:
         fit.write_warm_start(inits, overwrite=overwrite)
     if as_json:

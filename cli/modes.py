@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from stanrovi.modes.separateness import Separateness
 
 _MAX_MODES, _MAX_COORDINATES = 6, 30
-_NOTHING = 0.5  # a bound that says nothing
 
 
 @click.command("modes")
@@ -67,7 +66,7 @@ def _show(report: ModeReport, seed: int) -> None:
         ],
         "Modes: share of the local evidence; those of one orbit are images by a symmetry",
     )
-    if any(pair.separateness.bound < _NOTHING for pair in report.pairs):
+    if any(pair.separateness.is_bounded for pair in report.pairs):
         _show_pairs(report)
     _show_positions(report)
 
@@ -83,7 +82,7 @@ def _show_pairs(report: ModeReport) -> None:
                 f"{pair.separateness.bound:.2%}",
             )
             for pair in report.pairs
-            if pair.separateness.bound < _NOTHING
+            if pair.separateness.is_bounded
         ],
         "Pairs: what a product on the original coordinates can leave the lighter of their corners",
     )
@@ -104,12 +103,4 @@ def _show_positions(report: ModeReport) -> None:
 
 
 def _separated(found: Separateness | None) -> str:
-    if found is None:
-        return "one mode, nothing to lose"
-    pair = " and ".join(found.coordinates)
-    if found.bound >= _NOTHING:
-        return f"coordinates {pair}: no bound on the smaller mode (epsilon {found.epsilon:.2g})"
-    return (
-        f"coordinates {pair} separate the modes up to epsilon {found.epsilon:.2g}: a product on "
-        f"them that beats a single mode leaves the smaller one at most {found.bound:.2%}"
-    )
+    return "one mode, nothing to lose" if found is None else found.told

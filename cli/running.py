@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stanrovi_cli import console
-from stanrovi_cli.progress import fit_progress, nuts_progress, told_progress, working
+from stanrovi_cli.progress import stage, working
 
 _REFERENCE_ESS = 1000
 
@@ -36,8 +36,8 @@ def run_fit(
     if not isinstance(model, Model):
         with working(f"loading {model}"):
             model = Model(model, data, engine=engine, seed=seed)
-    with fit_progress(method) as progress:
-        return fit(model, method=method, seed=seed, draws=draws, progress=progress, **budget)
+    with stage():
+        return fit(model, method=method, seed=seed, draws=draws, progress=True, **budget)
 
 
 def run_nuts(model: Any, data: Path | None, seed: int, **settings: Any) -> tuple[NutsRun, str]:
@@ -48,8 +48,8 @@ def run_nuts(model: Any, data: Path | None, seed: int, **settings: Any) -> tuple
     if not isinstance(model, Model):
         with working(f"loading {model}"):
             model = Model(model, data, seed=seed)
-    with nuts_progress(settings.get("chains", 4)) as progress:
-        return nuts(model, seed=seed, progress=progress, **settings), model.name
+    with stage():
+        return nuts(model, seed=seed, progress=True, **settings), model.name
 
 
 def run_sample(
@@ -62,8 +62,8 @@ def run_sample(
     if not isinstance(model, Model):
         with working(f"loading {model}"):
             model = Model(model, data, engine=engine, seed=seed)
-    with told_progress("sampling") as progress:
-        return sample(model, seed=seed, progress=progress, **settings)
+    with stage():
+        return sample(model, seed=seed, progress=True, **settings)
 
 
 def run_comparison(

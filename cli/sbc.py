@@ -75,14 +75,14 @@ def command(
     from stanrovi.calibration.folder import write_calibration
     from stanrovi.calibration.sbc import sbc
     from stanrovi.io.folders import filled_folder
-    from stanrovi_cli.progress import steps_progress, working
+    from stanrovi_cli.progress import stage, working
 
     place = nullcontext() if output is None else filled_folder(output, overwrite=overwrite)
     with place as folder:
-        with steps_progress(f"{method}: simulations") as progress:
+        with stage():
             result = sbc(
                 model, data, method=method, simulations=simulations, draws=draws,
-                seed=checked_seed(seed), progress=progress,
+                seed=checked_seed(seed), progress=True,
             )  # fmt: skip
         found = result.to_dict() | {"output": output}
         if folder is not None:

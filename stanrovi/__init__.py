@@ -22,7 +22,7 @@ if _TYPE_CHECKING:
     from stanrovi.io.arviz import from_arviz, to_arviz
     from stanrovi.io.netcdf import read_draws, write_netcdf
     from stanrovi.runs.find_modes import find_modes
-    from stanrovi.runs.fit import Fit, fit
+    from stanrovi.runs.fit import Fit, fit, load_fit
     from stanrovi.runs.nuts import nuts, nuts_from_csv
     from stanrovi.runs.nuts_run import NutsRun
     from stanrovi.runs.relabel import relabel
@@ -43,6 +43,7 @@ _HOME = {
     "find_modes": "runs.find_modes",
     "fit": "runs.fit",
     "from_arviz": "io.arviz",
+    "load_fit": "runs.fit",
     "nuts": "runs.nuts",
     "nuts_from_csv": "runs.nuts",
     "read_draws": "io.netcdf",
@@ -65,6 +66,7 @@ __all__ = [
     "find_modes",
     "fit",
     "from_arviz",
+    "load_fit",
     "nuts",
     "nuts_from_csv",
     "read_draws",

@@ -7,16 +7,33 @@ Everything from here on (ArviZ files, comparison, plots, report) works on
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stanrovi.arguments import check_choice
 from stanrovi.errors import StanroviError, UsageError
 from stanrovi.scalars import element_names
 from stanrovi.vi.facts import FitFacts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Stan's columns of the sampler, in its order: ArviZ's names, and what they hold.
+SAMPLER_COLUMNS: dict[str, tuple[str, type]] = {
+    "lp__": ("lp", float),
+    "accept_stat__": ("acceptance_rate", float),
+    "stepsize__": ("step_size", float),
+    "treedepth__": ("tree_depth", int),
+    "n_leapfrog__": ("n_steps", int),
+    "divergent__": ("diverging", bool),
+    "energy__": ("energy", float),
+}
+# The same with the column of a fit.
+STATISTICS = {"lp__": "lp", "log_q__": "log_q"} | {c: n for c, (n, _) in SAMPLER_COLUMNS.items()}
 
 
 @dataclass(frozen=True, repr=False)
@@ -107,13 +124,17 @@ class Draws:
         except ValueError:
             return float("nan")
 
-    def scalars(self, names: tuple[str, ...] | None = None) -> dict[str, NDArray[np.float64]]:
+    def scalars(
+        self, names: tuple[str, ...] | None = None, *, order: Literal["C", "F"] = "C"
+    ) -> dict[str, NDArray[np.float64]]:
         """Flatten to scalar quantities.
 
         Parameters
         ----------
         names : tuple of str, optional
             Variables to flatten; `parameters` by default.
+        order : {"C", "F"}
+            Which index of a variable moves fastest: the last, or, as in CmdStan's files, the first.
 
         Returns
         -------
@@ -124,9 +145,96 @@ class Draws:
         for name in self.parameters if names is None else names:
             values = self.posterior[name]
             flat = values.reshape(*values.shape[:2], -1)
-            for i, label in enumerate(element_names(name, values.shape[2:])):
-                out[label] = flat[..., i]
+            labels = element_names(name, values.shape[2:])
+            for i in np.arange(len(labels)).reshape(values.shape[2:]).ravel(order):
+                out[labels[i]] = flat[..., i]
         return out
+
+    def stan_variable(self, name: str) -> NDArray[Any]:
+        """Draws of one variable, as cmdstanpy gives them.
+
+        Parameters
+        ----------
+        name : str
+            A parameter, transformed parameter or generated quantity of the program.
+
+        Returns
+        -------
+        ndarray, shape (chain * draw, *shape)
+            Constrained space; one chain after the other.
+
+        Raises
+        ------
+        UsageError
+            If there is no such variable.
+        """
+        values = self.posterior[self.variables(name)[0]]
+        return values.reshape(self.n_chains * self.n_draws, *values.shape[2:])
+
+    def stan_variables(self) -> dict[str, NDArray[Any]]:
+        """Draws of every variable, by its name; see `stan_variable`."""
+        return {name: self.stan_variable(name) for name in self.posterior}
+
+    def draws_pd(self, vars: str | Iterable[str] | None = None) -> pd.DataFrame:
+        """Draws as a data frame, as cmdstanpy gives them.
+
+        Parameters
+        ----------
+        vars : str or sequence of str, optional
+            Names of variables (each gives all its columns) or of single columns that are no
+            variable's, such as ``lp__``; everything by default.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each draw, one chain after the other. Columns ``chain__``, ``iter__`` and
+            ``draw__``, counted from 1; statistics under Stan's names (``lp__``, of a fit
+            ``log_q__``, of a sampler ``accept_stat__`` ...); then the variables (``theta[1]``,
+            the first index fastest).
+
+        Raises
+        ------
+        UsageError
+            If there is no such variable or column.
+        """
+        import pandas as pd
+
+        chains, n = self.n_chains, self.n_draws
+        columns: dict[str, NDArray[Any]] = {
+            "chain__": np.repeat(np.arange(1, chains + 1), n),
+            "iter__": np.tile(np.arange(1, n + 1), chains),
+            "draw__": np.arange(1, chains * n + 1),
+        }
+        for column, name in STATISTICS.items():
+            if name in self.sample_stats:
+                columns[column] = np.ravel(self.sample_stats[name])
+        wanted = [*columns, *self.posterior] if vars is None else _listed(vars)
+        chosen: dict[str, NDArray[Any]] = {}
+        for name in wanted:
+            check_choice("variable", name, [*self.posterior, *columns])
+            if name in self.posterior:
+                scalars = self.scalars((name,), order="F").items()
+                chosen |= {label: values.ravel() for label, values in scalars}
+            else:
+                chosen[name] = columns[name]
+        return pd.DataFrame(chosen, index=range(chains * n))
+
+    def variables(self, names: str | Iterable[str] | None = None) -> tuple[str, ...]:
+        """Take names of variables, all by default.
+
+        Raises
+        ------
+        UsageError
+            If there is no such variable; with the nearest name, and all of them.
+        """
+        chosen = list(self.posterior) if names is None else _listed(names)
+        for name in chosen:
+            check_choice("variable", name, self.posterior)
+        return tuple(chosen)
+
+
+def _listed(names: str | Iterable[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(dict.fromkeys(names))
 
 
 class HasDraws(Protocol):

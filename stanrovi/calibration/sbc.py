@@ -28,6 +28,7 @@ from stanrovi.methods import SBC_METHODS, Method, SbcMethod
 from stanrovi.runs.fit import fit
 from stanrovi.runs.nuts import nuts
 from stanrovi.runs.nuts_run import NutsRun
+from stanrovi.runs.progress import of_steps
 from stanrovi.runs.sampling import sample
 from stanrovi.stan.data import DataSource
 from stanrovi.stan.model import Model, ModelSource, as_model
@@ -57,7 +58,7 @@ def sbc(
     level: float = 0.01,
     seed: int | None = None,
     simulate: Simulator | None = None,
-    progress: SimulationListener | None = None,
+    progress: bool | SimulationListener | None = None,
 ) -> CalibrationResult:
     """Check by simulation whether a method is calibrated on a model.
 
@@ -86,8 +87,9 @@ def sbc(
         parameters, transformed parameters or generated quantities (constrained,
         of a continuous distribution), and to the data simulated from them, which
         replace the model's data of the same names.
-    progress : callable, optional
-        Called with the number of simulations done and of all.
+    progress : bool or callable, optional
+        True shows a line that tells it, on a terminal or below a notebook's cell. A
+        callable is called with the number of simulations done and of all.
 
     Returns
     -------
@@ -116,13 +118,14 @@ def sbc(
     start = time.perf_counter()
     done: list[_Simulation] = []
     failures: list[str] = []
-    for i, child in enumerate(np.random.SeedSequence(seed).spawn(simulations), 1):
-        try:
-            done.append(_simulation(base, method, draws, child, simulate))
-        except (DensityError, SamplerError, DrawsError) as error:
-            failures.append(f"simulation {i}: {error}")
-        if progress is not None:
-            progress(i, simulations)
+    with of_steps(progress, f"{method}: simulations") as heard:
+        for i, child in enumerate(np.random.SeedSequence(seed).spawn(simulations), 1):
+            try:
+                done.append(_simulation(base, method, draws, child, simulate))
+            except (DensityError, SamplerError, DrawsError) as error:
+                failures.append(f"simulation {i}: {error}")
+            if heard is not None:
+                heard(i, simulations)
     if not done:
         raise DensityError(f"All {simulations} fits failed; the first, {failures[0]}")
     ranks = {name: np.array([run.ranks[name] for run in done]) for name in done[0].ranks}

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("stanrovi", "stanli", "bridgestan", "cmdstanpy", "arviz", "numpy", "scipy")
 _WORST = 10
-# A word, a sign and a CSS class each, so that colour is never the only carrier.
-_BADGES: dict[VerdictName, tuple[str, str, str]] = {
-    "ok": ("OK", "✓", "ok"),
-    "suspect": ("Suspect", "!", "suspect"),
-    "collapsed": ("Collapsed", "✗", "bad"),
-    "family cannot hold these modes": ("Family cannot hold these modes", "✗", "bad"),
+# A word and a CSS class each, beside the sign, so that colour is never the only carrier.
+_BADGES: dict[VerdictName, tuple[str, str]] = {
+    "ok": ("OK", "ok"),
+    "suspect": ("Suspect", "suspect"),
+    "collapsed": ("Collapsed", "bad"),
+    "family cannot hold these modes": ("Family cannot hold these modes", "bad"),
 }
 
 
@@ -108,21 +108,6 @@ def report_html(
     )
 
 
-def summary_html(findings: Findings) -> str:
-    """Render the summary table alone, for notebooks.
-
-    Parameters
-    ----------
-    findings : Findings
-
-    Returns
-    -------
-    str
-        An HTML fragment.
-    """
-    return _environment().get_template("summary.html.j2").render(**_shared(findings))
-
-
 def _environment() -> jinja2.Environment:
     import jinja2
 
@@ -149,11 +134,11 @@ def _shared(findings: Findings) -> dict[str, Any]:
 
 
 def _method(name: str, method: MethodComparison) -> dict[str, Any]:
-    word, sign, css = _BADGES[method.verdict.name]
+    word, css = _BADGES[method.verdict.name]
     return {
         "name": name,
         "word": word,
-        "sign": sign,
+        "sign": method.verdict.sign,
         "css": css,
         "reasons": method.verdict.told,
         "row": summary_row(method),

@@ -9,16 +9,29 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stanrovi.comparison.as_html import summary_html, write_report
+from stanrovi.comparison.as_html import write_report
 from stanrovi.comparison.as_json import comparison_dict
 from stanrovi.comparison.rows import summary_row
 from stanrovi.draws import Run
 from stanrovi.grading.findings import Findings, examine
 from stanrovi.grading.matching import named_fits, reference_draws
+from stanrovi.markup import block, judgement, table, trust
 from stanrovi.plots.marginals import plot_marginals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+# Columns of a table of methods: keys of `summary_row`, and their heads.
+_COLUMNS = {
+    "w1_max": "worst W1",
+    "floor": "noise floor",
+    "mean_error_max": "mean error",
+    "sd_ratio": "sd ratio",
+    "khat": "k-hat",
+    "elbo": "ELBO",
+    "n_gradients": "gradients",
+    "seconds": "seconds",
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,7 +132,26 @@ class Comparison(Findings):
         return [textwrap.fill(line, 80, subsequent_indent="  ") for line in lines]
 
     def _repr_html_(self) -> str:
-        return summary_html(self)
+        reference, methods = self.reference, self.methods
+        columns = ("method", "verdict", *_COLUMNS.values())
+        rows = [
+            (
+                name,
+                f"{method.verdict.sign} {method.verdict.name}",
+                *(summary_row(method)[key] for key in _COLUMNS),
+            )
+            for name, method in methods.items()
+        ]
+        return block(
+            f"{self.model} compared with {reference.method}",
+            table(columns, rows, f"{len(self.parameters):,} parameters; W1 in reference sds"),
+            trust(reference.trusted, reference.reason, reference.method),
+            *(
+                judgement(method.verdict.sign, f"{name}: {method.verdict.name}", found)
+                for name, method in methods.items()
+                if (found := method.verdict.findings)
+            ),
+        )
 
 
 def compare(

@@ -10,6 +10,7 @@ import numpy as np
 from stanrovi.diagnostics import statistics
 from stanrovi.diagnostics.statistics import RHAT_LIMIT
 from stanrovi.draws import Draws
+from stanrovi.markup import block, judgement, table
 from stanrovi.modes.basins import (
     Labels,
     Mode,
@@ -24,6 +25,7 @@ from stanrovi.target import Array
 # A basin with a smaller share of the local evidence is not worth a verdict.
 WEIGHT_LIMIT = 0.05
 LOCAL_EVIDENCE = "local evidence"
+_ROWS = 24  # in a notebook
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,19 @@ class ModeTable:
         """
         seen = {} if self.reference_mass is None else {reference: self.reference_mass}
         return {LOCAL_EVIDENCE: self.weight, **seen, **self.mass}
+
+    def _repr_html_(self) -> str:
+        columns = self.columns("reference")
+        rows = [
+            (str(i + 1), f"{self.log_density[i]:.2f}", *(f"{x[i]:.1%}" for x in columns.values()))
+            for i in range(min(len(self.weight), _ROWS))
+        ]
+        more = len(self.weight) - len(rows)
+        return block(
+            "Modes, and the share of every run in each",
+            judgement("✗", "The reference", [(self.objection, "")]) if self.objection else "",
+            table(("mode", "log density", *columns), rows, f"And {more} more" if more else ""),
+        )
 
 
 def mode_table(fits: Mapping[str, Draws], reference: Draws) -> ModeTable | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,10 @@ SAMPLE_DIMS = ("chain", "draw")
 
 def import_arviz() -> Any:
     """Import ArviZ; untyped, for the two generations differ in their signatures."""
-    import arviz
+    with warnings.catch_warnings():
+        # Once a day the older one tells of the newer, whoever imports it.
+        warnings.simplefilter("ignore", FutureWarning)
+        import arviz
 
     return arviz
 

@@ -7,13 +7,16 @@ import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stanrovi.draws import Draws, Run, as_draws
 from stanrovi.errors import DrawsError
 from stanrovi.io.arviz import as_tree, from_arviz
 from stanrovi.io.files import atomic_path, usable_path
 from stanrovi.io.posteriordb import read_posteriordb
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def write_netcdf(
@@ -48,15 +51,21 @@ def write_netcdf(
     OutputError
         The path exists or cannot be written.
     """
-    draws = as_draws(draws)
+    return write_tree(as_tree(as_draws(draws), observed_data), path, overwrite=overwrite)
+
+
+def write_tree(tree: xr.DataTree, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write a tree of draws; see `write_netcdf`."""
     with atomic_path(path, overwrite=overwrite) as temporary:
         # By way of memory: a disk that fills up would crash the HDF5 library, and Python with it.
         content = io.BytesIO()
-        tree = as_tree(draws, observed_data)
-        # Draws are digits that nothing makes shorter; statistics of a sampler are mostly counts.
-        stats = tree["sample_stats"].data_vars if "sample_stats" in tree.children else {}
-        packed = {"/sample_stats": {name: {"zlib": True, "complevel": 1} for name in stats}}
-        tree.to_netcdf(content, engine="h5netcdf", encoding=packed if stats else None)
+        # Draws are digits that nothing makes shorter; counts of a sampler and text are not.
+        packed: dict[str, dict[str, Any]] = {}
+        for group in tree.subtree:
+            for name, variable in group.data_vars.items():
+                if group.name == "sample_stats" or variable.dtype == "uint8":
+                    packed.setdefault(group.path, {})[str(name)] = {"zlib": True, "complevel": 1}
+        tree.to_netcdf(content, engine="h5netcdf", encoding=packed or None)
         temporary.write_bytes(content.getvalue())
     return Path(path)
 
@@ -83,6 +92,14 @@ def read_draws(path: str | os.PathLike[str]) -> Draws:
         The file is missing, no NetCDF, without a posterior group, or its
         parameters hold NaN or infinite draws.
     """
+    source = usable_path(path)
+    if source.name.endswith((".json.zip", ".json")) and source.is_file():
+        return read_posteriordb(source)
+    return from_arviz(read_tree(path), source=str(path))
+
+
+def read_tree(path: str | os.PathLike[str]) -> xr.DataTree:
+    """Read the groups of a NetCDF file; see `read_draws`."""
     import xarray as xr
 
     source = usable_path(path)
@@ -90,8 +107,6 @@ def read_draws(path: str | os.PathLike[str]) -> Draws:
         raise DrawsError(f"{path} is a folder; name a NetCDF file of draws inside it.")
     if not source.exists():
         raise DrawsError(f"There is no file {path}; check the path.")
-    if source.name.endswith((".json.zip", ".json")):
-        return read_posteriordb(source)
     try:
         with warnings.catch_warnings():
             # A foreign file that xarray warns about is refused below, or reads well.
@@ -100,10 +115,9 @@ def read_draws(path: str | os.PathLike[str]) -> Draws:
             # again when another file stands under the name.
             content = io.BytesIO(source.read_bytes())
             with xr.open_datatree(content, engine="h5netcdf") as tree:
-                tree = tree.load()
+                return tree.load()
     except Exception as error:  # whatever h5py, h5netcdf and xarray raise for a foreign file
         raise DrawsError(
             f"{path} cannot be read as NetCDF ({type(error).__name__}: {error}); "
             "give a file written by `stanrovi fit`, `stanrovi nuts` or ArviZ's to_netcdf."
         ) from error
-    return from_arviz(tree, source=str(path))

@@ -1,28 +1,25 @@
-"""Chains as CmdStan writes them, for what reads CmdStan's files: posterior, cmdstanr, cmdstanpy."""
+"""Draws as CmdStan writes them, for what reads CmdStan's files: posterior, cmdstanr, cmdstanpy.
+
+All files are of CmdStan's method ``sample``, which every reader knows. Draws without the statistics
+of a Hamiltonian sampler, such as those of a fit, stand in one as of its algorithm ``fixed_param``:
+draws of which nothing is said to be a chain that had to adapt. CmdStan's own files of variational
+fits begin with a row of means, which readers of plain CSV take for a draw, and cmdstanpy and rstan
+offer less on what they read of them. What reads a reference (`stanrovi.nuts_from_csv`) refuses a
+file of a fit.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from stanrovi.draws import Draws
-from stanrovi.errors import OutputError
+from stanrovi.draws import SAMPLER_COLUMNS, STATISTICS, Draws
 from stanrovi.io.files import output_folder, write_text
-from stanrovi.target import Array
-
-# Stan's columns of the sampler, in its order: ArviZ's names, and what they hold.
-SAMPLER_COLUMNS: dict[str, tuple[str, type]] = {
-    "lp__": ("lp", float),
-    "accept_stat__": ("acceptance_rate", float),
-    "stepsize__": ("step_size", float),
-    "treedepth__": ("tree_depth", int),
-    "n_leapfrog__": ("n_steps", int),
-    "divergent__": ("diverging", bool),
-    "energy__": ("energy", float),
-}
 
 
 def write_stan_csv(
@@ -33,7 +30,6 @@ def write_stan_csv(
     Parameters
     ----------
     draws : Draws
-        Chains with the statistics of a Hamiltonian sampler.
     folder : path-like
         New or empty; gets ``MODEL_1.csv`` and so on, one file a chain.
     overwrite : bool
@@ -46,28 +42,37 @@ def write_stan_csv(
     Raises
     ------
     OutputError
-        If the draws lack those statistics, a file exists or cannot be written.
+        If a file exists or cannot be written.
     """
-    lacking = [name for name, _ in SAMPLER_COLUMNS.values() if name not in draws.sample_stats]
-    if lacking:
-        raise OutputError(
-            f"The draws of {draws.method} lack {', '.join(lacking)}, which CmdStan's files hold; "
-            "write NetCDF instead."
-        )
     where, name = output_folder(folder, overwrite=overwrite), str(draws.attrs.get("model", "model"))
-    columns = _columns(draws)
-    head = ",".join([*SAMPLER_COLUMNS, *(label for label, _ in columns)])
+    statistics = {
+        column: draws.sample_stats[key]
+        for column, key in STATISTICS.items()
+        if key in draws.sample_stats
+    }
+    # CmdStan's files begin with this column, by which readers find the header.
+    statistics = {"lp__": np.full((draws.n_chains, draws.n_draws), np.nan)} | statistics
+    values = draws.scalars(tuple(draws.posterior), order="F")
+    columns = statistics | {_label(label): x for label, x in values.items()}
+    is_nuts = SAMPLER_COLUMNS.keys() <= statistics.keys()
     paths = []
     for chain in range(draws.n_chains):
-        lines = [*_header(draws, name, chain + 1), head, *_adaptation(draws, chain)]
-        lines += _rows(draws, columns, chain)
+        lines = [*_header(draws, name, chain + 1, is_nuts=is_nuts), ",".join(columns)]
+        if is_nuts:
+            lines += _adaptation(draws, chain)
+        lines += _rows([x[chain] for x in columns.values()])
         lines += _seconds(draws)
         path = where / f"{name}_{chain + 1}.csv"
         paths.append(write_text(path, "\n".join(lines) + "\n", overwrite=overwrite))
     return tuple(paths)
 
 
-def _header(draws: Draws, name: str, chain: int) -> Iterator[str]:
+def _label(name: str) -> str:
+    """CmdStan's name of an element: ``L.2.1`` for ``L[2,1]``."""
+    return name.replace("[", ".").replace(",", ".").removesuffix("]")
+
+
+def _header(draws: Draws, name: str, chain: int, *, is_nuts: bool) -> Iterator[str]:
     """Comments that readers of CmdStan's files look for."""
     facts = {
         "stan_version_major": 2,
@@ -80,23 +85,27 @@ def _header(draws: Draws, name: str, chain: int) -> Iterator[str]:
     yield "#   sample"
     for key, value in {
         "num_samples": draws.n_draws,
-        "num_warmup": int(draws.attrs.get("iter_warmup", 1)),
+        "num_warmup": max(int(draws.attrs.get("iter_warmup", 1)), 1),  # cmdstanpy wants some
         "save_warmup": 0,
         "thin": 1,
     }.items():
         yield f"#     {key} = {value}"
-    yield "#     adapt"
-    yield "#       engaged = 1"
-    yield "#     algorithm = hmc (Default)"
-    yield "#       hmc"
-    yield "#         engine = nuts (Default)"
-    yield "#           nuts"
-    yield "#             max_depth = 10 (Default)"
-    yield "#         metric = unit_e"
+    if is_nuts:
+        yield "#     adapt"
+        yield "#       engaged = 1"
+        yield "#     algorithm = hmc (Default)"
+        yield "#       hmc"
+        yield "#         engine = nuts (Default)"
+        yield "#           nuts"
+        yield f"#             max_depth = {draws.attrs.get('max_treedepth', 10)}"
+        yield "#         metric = unit_e"
+    else:
+        yield "#     algorithm = fixed_param"
     yield f"# id = {chain}"
     yield "# random"
     yield f"#   seed = {draws.attrs.get('seed', 0)}"
-    yield f"# written by stanrovi {draws.attrs.get('inference_library_version', '')}".rstrip()
+    version = draws.attrs.get("inference_library_version", "")
+    yield f"# written by stanrovi {version} of draws by {draws.method}"
 
 
 def _adaptation(draws: Draws, chain: int) -> Iterator[str]:
@@ -106,32 +115,21 @@ def _adaptation(draws: Draws, chain: int) -> Iterator[str]:
 
 
 def _seconds(draws: Draws) -> Iterator[str]:
-    seconds = draws.number("seconds") / draws.n_chains
+    """Tell times as CmdStan does, shared among the chains; zero where they are not known."""
+    warmup, total = (draws.number(key) / draws.n_chains for key in ("seconds_warmup", "seconds"))
+    warmup, total = (0.0 if math.isnan(x) else x for x in (warmup, total))
     yield "# "
-    yield "#  Elapsed Time: 0 seconds (Warm-up)"
-    yield f"#                {seconds:.3f} seconds (Sampling)"
-    yield f"#                {seconds:.3f} seconds (Total)"
+    yield f"#  Elapsed Time: {warmup:.3f} seconds (Warm-up)"
+    yield f"#                {max(total - warmup, 0.0):.3f} seconds (Sampling)"
+    yield f"#                {max(total, warmup):.3f} seconds (Total)"
     yield "# "
 
 
-def _columns(draws: Draws) -> list[tuple[str, Array]]:
-    """Every scalar under CmdStan's name, first index fastest, with its values (chain, draw)."""
-    columns = []
-    for name, values in draws.posterior.items():
-        shape = values.shape[2:]
-        for flat in range(int(np.prod(shape))):
-            index = np.unravel_index(flat, shape, order="F")
-            label = ".".join([name, *(str(i + 1) for i in index)])
-            columns.append((label, np.moveaxis(values, (0, 1), (-2, -1))[index]))
-    return columns
-
-
-def _rows(draws: Draws, columns: list[tuple[str, Array]], chain: int) -> Iterator[str]:
-    kinds = SAMPLER_COLUMNS.values()
-    table = [np.asarray(draws.sample_stats[name][chain], dtype=float) for name, _ in kinds]
-    whole = [kind is not float for _, kind in kinds] + [False] * len(columns)
-    table += [values[chain] for _, values in columns]
-    for row in zip(*table, strict=True):
-        yield ",".join(
-            str(int(v)) if is_whole else f"{v:.17g}" for v, is_whole in zip(row, whole, strict=True)
-        )
+def _rows(table: list[NDArray[np.generic]]) -> Iterator[str]:
+    texts = [
+        [f"{x:.17g}" for x in column.tolist()]
+        if column.dtype.kind == "f"
+        else [str(int(x)) for x in column.tolist()]
+        for column in table
+    ]
+    yield from map(",".join, zip(*texts, strict=True))

@@ -7,12 +7,14 @@ from itertools import combinations
 from typing import Any
 
 from stanrovi.families.axes import DenseAxes
+from stanrovi.markup import block, judgement, line, short, table
 from stanrovi.modes.basins import Mode
 from stanrovi.modes.bounds import rovi_bound_of_modes
 from stanrovi.modes.found import SearchResult
 from stanrovi.modes.lattice import Lattice, find_lattice
 from stanrovi.modes.separateness import Separateness, separateness
 
+_ROWS, _SHOWN = 24, 12  # modes and coordinates in a table
 _PAIRED = 6  # heaviest modes, of which all pairs are told
 
 
@@ -82,6 +84,36 @@ class ModeReport:
             if found is not None
         )
         return f"<ModeReport: {self.model}, modes {weights}{bounds}>"
+
+    def _repr_html_(self) -> str:
+        names, modes = self.names[:_SHOWN], self.modes[:_ROWS]
+        rows = [
+            (
+                str(i),
+                f"{mode.log_density:.2f}",
+                f"{mode.weight:.1%}",
+                *(short(float(x)) for x in mode.position[: len(names)]),
+            )
+            for i, mode in enumerate(modes, 1)
+        ]
+        more = len(self.names) - len(names)
+        first = f"The first {_ROWS} modes" if len(modes) < len(self.modes) else "Modes"
+        caption = (
+            f"{first}: log density, share of the local evidence, and where they are (unconstrained"
+            + (f"; {more:,} more coordinates)" if more else ")")
+        )
+        axes = {"original": self.original, "rotated": self.rotated}
+        told = [f"{name} axes: {found.told}" for name, found in axes.items() if found is not None]
+        cost = f"{self.n_starts} starts, {self.n_gradients:,} gradients"
+        unseen = f"about {self.unseen:.1%} chance that another climb finds a new basin"
+        doubts = [(text, "") for text in (*self.warnings, self.misfit) if text]
+        return block(
+            f"Modes of {self.model}: {len(self.modes) or 'none found'}",
+            judgement("!", "Doubts", doubts) if doubts else "",
+            line(cost, unseen),
+            *map(line, told),
+            table(("mode", "log density", "evidence", *names), rows, caption) if rows else "",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as ``stanrovi modes --json`` prints it."""

@@ -29,6 +29,7 @@ from stanrovi.modes.bounds import collapse_bound
 from stanrovi.target import Array
 
 _CANDIDATES = 6  # axes tried in pairs
+_NOTHING = 0.5  # a bound that says nothing
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,22 @@ class Separateness:
     thresholds: tuple[float, ...]
     cost: float
     bound: float
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the bound says anything."""
+        return self.bound < _NOTHING
+
+    @property
+    def told(self) -> str:
+        """What was found, in a sentence without its end."""
+        pair = " and ".join(self.coordinates)
+        if not self.is_bounded:
+            return f"coordinates {pair}: no bound on the smaller mode (epsilon {self.epsilon:.2g})"
+        return (
+            f"coordinates {pair} separate the modes up to epsilon {self.epsilon:.2g}: a product on "
+            f"them that beats a single mode leaves the smaller one at most {self.bound:.2%}"
+        )
 
 
 def separateness(

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,18 +32,37 @@ if TYPE_CHECKING:
 
 _TALLEST = 4.0
 _DPI = 200
+_SCREEN_DPI = 100
 
 
 @contextmanager
 def new_figure(width: float, height: float) -> Iterator[Figure]:
     """Give a styled figure (inches) that is in no window and no pyplot state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     with plot_style():
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = _figure_class()(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
+
+
+@cache
+def _figure_class() -> type[Figure]:
+    """Make the class of figures that notebooks show by themselves, whoever has loaded what.
+
+    Where the inline backend is active, it has a say before the method, and shows the figure as
+    it shows all others.
+    """
+    from matplotlib.figure import Figure
+
+    class ShownFigure(Figure):
+        def _repr_png_(self) -> bytes:
+            with saving_style():
+                file = io.BytesIO()
+                self.savefig(file, format="png", dpi=_SCREEN_DPI)
+            return file.getvalue()
+
+    return ShownFigure
 
 
 def density_panel(axis: Axes, looks: Looks, runs: dict[str, Array]) -> None:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from stanrovi.arguments import check_choice, checked_count, checked_seed
+from stanrovi.determinism import one_blas_thread
 from stanrovi.diagnostics.statistics import psis_khat
 from stanrovi.draws import Draws, require_finite
 from stanrovi.errors import DensityError, UsageError
 from stanrovi.families.base import in_blocks
-from stanrovi.io.arviz import to_arviz
 from stanrovi.methods import METHODS, Method
 from stanrovi.modes.basins import Mode
+from stanrovi.runs.answers import Answers
+from stanrovi.runs.as_html import run_html, verdict_html
 from stanrovi.runs.guard import guarded
 from stanrovi.runs.plan import Plan, limited_to
-from stanrovi.runs.record import constrained_until, record
+from stanrovi.runs.progress import of_fit
+from stanrovi.runs.record import constrained, constrained_until, record
 from stanrovi.runs.resample import Resampled, resampled
+from stanrovi.runs.saved import StoredModel, read_fit, write_fit
 from stanrovi.runs.summary import summary_frame
 from stanrovi.runs.warm_start import WarmStart, warm_start, write_warm_start
 from stanrovi.stan.data import DataSource
@@ -45,7 +50,7 @@ _NUMBERS = (
 
 
 @dataclass(frozen=True, repr=False)
-class Fit:
+class Fit(Answers):
     """A variational fit of a Stan model.
 
     Attributes
@@ -56,12 +61,27 @@ class Fit:
         Constrained draws with transformed parameters and generated quantities.
     model_name, engine : str
         The model, and the engine that evaluated its log density.
+    origin : Model or StoredModel
+        What was fitted; of a fit from a file, what that can be built of again.
     """
 
     result: FitResult
     draws: Draws
     model_name: str
     engine: str
+    origin: Model | StoredModel = field(repr=False)
+
+    @cached_property
+    def model(self) -> Model:
+        """The model that was fitted, built again where the fit comes from a file.
+
+        Raises
+        ------
+        ModelError, UsageError
+            If it cannot be built here.
+        """
+        origin = self.origin
+        return origin.build(self.draws) if isinstance(origin, StoredModel) else origin
 
     @property
     def verdict(self) -> Verdict:
@@ -78,6 +98,11 @@ class Fit:
         """Pareto shape of the importance weights of its draws."""
         return self.result.khat
 
+    @property
+    def message(self) -> str:
+        """How the fit ended, in a sentence."""
+        return self.result.message
+
     def summary(self) -> pd.DataFrame:
         """Summarise every scalar parameter, with the estimated error of its marginal.
 
@@ -88,6 +113,98 @@ class Fit:
             the posterior in sds and its Monte Carlo error, estimated without a reference.
         """
         return summary_frame(self.draws, self.result.errors)
+
+    def sample(self, n: int = 4000, seed: int | None = None) -> Draws:
+        """Draw anew from the fitted distribution.
+
+        Parameters
+        ----------
+        n : int
+        seed : int, optional
+            Drawn from the system when not given; recorded in the draws.
+
+        Returns
+        -------
+        Draws
+            One chain, quasi-random and in random order, with transformed parameters and
+            generated quantities. The log density of the model is not evaluated (``lp`` is NaN).
+
+        Raises
+        ------
+        UsageError
+            For a number of draws or a seed that is none.
+        DensityError
+            If draws of a parameter leave the range of floating-point numbers.
+        ModelError
+            Of a fit from a file: if its model cannot be built here.
+        """
+        n, seed = checked_count("n", n, 1, _MAX_DRAWS), checked_seed(seed)
+        none = np.empty(0)
+        with one_blas_thread():
+            x = self.result.family.sample(n, np.random.default_rng(seed))
+            anew = replace(self.result, draws=x, log_p=none, log_q=none, seed=seed)
+            values = constrained(self.model, x[None], seed=seed)
+            require_finite(
+                values, self.model.parameters, DensityError, f"the fit of {self.model_name}"
+            )
+            return _recorded(self.model, anew, values)
+
+    def log_density(self, x: Array) -> Array:
+        """Log density of the fitted distribution, normalised.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n, dim) or (dim,)
+            Points on Stan's unconstrained space.
+
+        Returns
+        -------
+        ndarray, shape (n,), or float for one point
+            In nats; -inf where it is beyond floating-point numbers.
+
+        Raises
+        ------
+        UsageError
+            If the points have another dimension.
+        """
+        dim = self.result.dim
+        try:
+            points = np.asarray(x, dtype=np.float64)
+        except (TypeError, ValueError):
+            points = np.empty(())
+        if points.ndim not in (1, 2) or points.shape[-1] != dim:
+            raise UsageError(
+                f"x must hold numbers, of shape (n, {dim}) or ({dim},): one for each unconstrained "
+                "parameter. fit.model.unconstrain makes such points."
+            )
+        values = in_blocks(self.result.family.log_density, np.atleast_2d(points))
+        return values if points.ndim == 2 else values[0]
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the fit as NetCDF, whole, for `stanrovi.load_fit` and for ArviZ.
+
+        Parameters
+        ----------
+        path : path-like
+            Gets the draws, what the fit knows of itself, the distribution, and the program with
+            its data (a compiled library: its path).
+        overwrite : bool
+            Whether an existing file may be replaced.
+
+        Returns
+        -------
+        Path
+            ``path``.
+
+        Raises
+        ------
+        OutputError
+            The path exists or cannot be written.
+        """
+        origin = self.origin
+        if isinstance(origin, Model):
+            origin = StoredModel.of(origin)
+        return write_fit(self.draws, self.result, origin, path, overwrite=overwrite)
 
     def resample(
         self,
@@ -187,9 +304,23 @@ class Fit:
     def _warm_start(self, chains: int, seed: int | None) -> WarmStart:
         return warm_start(self.draws, chains, seed=self.result.seed if seed is None else seed)
 
-    def to_arviz(self) -> Any:
-        """Convert to ArviZ's container (InferenceData or DataTree)."""
-        return to_arviz(self.draws)
+    def _repr_html_(self) -> str:
+        r, n = self.result, self.draws.n_draws
+        facts = (
+            f"ELBO {r.elbo:.3f} ± {r.elbo_se:.3f}",
+            f"k-hat {r.khat:.2f}",
+            f"{r.n_gradients:,} gradients, {r.seconds:.2f} s",
+            f"{n:,} draws",
+            f"seed {r.seed}, engine {self.engine}",
+        )
+        return run_html(
+            f"Fit of {self.model_name} by {r.method}",
+            verdict_html(r.verdict),
+            (*facts, f"{r.status}: {r.message}"),
+            r.warnings,
+            self.draws,
+            r.errors,
+        )
 
     def __repr__(self) -> str:
         r = self.result
@@ -212,7 +343,7 @@ def fit(
     updates: Literal["joint", "alternating"] = "joint",
     max_gradients: int | None = None,
     max_seconds: float | None = None,
-    progress: TraceListener | None = None,
+    progress: bool | TraceListener | None = None,
 ) -> Fit:
     """Fit a Stan model by variational inference.
 
@@ -241,8 +372,9 @@ def fit(
         counted in ``n_gradients``). Seconds hold for everything once the model is loaded,
         within a tenth and the time of 16 gradients; fewer draws are evaluated where they end
         early. A program that loops for ever is given up.
-    progress : callable, optional
-        Called with each `stanrovi.vi.facts.TracePoint`.
+    progress : bool or callable, optional
+        True shows a line that tells it, on a terminal or below a notebook's cell. A
+        callable is called with each `stanrovi.vi.facts.TracePoint`.
 
     Returns
     -------
@@ -266,25 +398,26 @@ def fit(
         max_gradients = checked_count("max_gradients", max_gradients, 1)
     if max_seconds is not None and not max_seconds > 0:
         raise UsageError(f"max_seconds must be positive, not {max_seconds}.")
-    with limited_to(max_seconds):
-        built = as_model(model, data)
-    plan = Plan.of(built, max_seconds)
-    run = partial(
-        fit_density,
-        built,
-        method,
-        seed=seed,
-        n_draws=draws,
-        settings=settings,
-        max_gradients=max_gradients,
-        max_seconds=plan.left(),
-        seconds_per_draw=plan.seconds_per_draw,
-        pareto_k=psis_khat,
-        progress=progress,
-        names=built.unconstrained_names,
-        scalars=built.scalars,
-    )
-    return _with_draws(built, guarded(built, run), plan.until)
+    with of_fit(progress, method) as heard:
+        with limited_to(max_seconds):
+            built = as_model(model, data)
+        plan = Plan.of(built, max_seconds)
+        run = partial(
+            fit_density,
+            built,
+            method,
+            seed=seed,
+            n_draws=draws,
+            settings=settings,
+            max_gradients=max_gradients,
+            max_seconds=plan.left(),
+            seconds_per_draw=plan.seconds_per_draw,
+            pareto_k=psis_khat,
+            progress=heard,
+            names=built.unconstrained_names,
+            scalars=built.scalars,
+        )
+        return _with_draws(built, guarded(built, run), plan.until)
 
 
 def _with_draws(model: Model, result: FitResult, until: float | None) -> Fit:
@@ -307,10 +440,15 @@ def _with_draws(model: Model, result: FitResult, until: float | None) -> Fit:
             log_q=result.log_q[:n],
             warnings=(*result.warnings, note),
         )
+    return Fit(result, _recorded(model, result, values), model.name, model.engine, model)
+
+
+def _recorded(model: Model, result: FitResult, values: Mapping[str, Array]) -> Draws:
+    """Make the draws of a fit, of which those that it evaluated come first."""
     lp = np.full(len(result.draws), np.nan)
     lp[: len(result.log_p)] = result.log_p
     further = in_blocks(result.family.log_density, result.draws[len(result.log_q) :])
-    draws = record(
+    return record(
         model,
         result.method,
         values,
@@ -321,7 +459,27 @@ def _with_draws(model: Model, result: FitResult, until: float | None) -> Fit:
         attrs={name: getattr(result, name) for name in _NUMBERS},
         facts=result.facts,
     )
-    return Fit(result, draws, model.name, model.engine)
+
+
+def load_fit(path: str | os.PathLike[str]) -> Fit:
+    """Read a fit that `Fit.save` or ``stanrovi fit --output`` has written.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Fit
+        As it was: it tells its density and draws anew, its model being built when that is needed.
+
+    Raises
+    ------
+    DrawsError
+        The file is missing, holds no fit, or is damaged.
+    """
+    draws, result, origin = read_fit(path)
+    return Fit(result, draws, str(draws.attrs["model"]), str(draws.attrs["engine"]), origin)
 
 
 def _require_resolution(model: Model, result: FitResult) -> None:

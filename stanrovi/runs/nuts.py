@@ -18,6 +18,7 @@ from stanrovi.determinism import one_blas_thread
 from stanrovi.draws import Run, as_draws, nan_variables, require_finite
 from stanrovi.errors import DrawsError, ModelError, SamplerError, StanroviError, UsageError
 from stanrovi.runs.nuts_run import NutsEngine, NutsRun
+from stanrovi.runs.progress import of_chains
 from stanrovi.runs.record import record
 from stanrovi.runs.warm_start import WarmStart, warm_start
 from stanrovi.stan.cmdstan import cmdstan_folder, compile_cmdstan
@@ -55,7 +56,7 @@ def nuts(
     adapt_delta: float = 0.8,
     max_treedepth: int = 10,
     exe: str | os.PathLike[str] | None = None,
-    progress: ChainListener | None = None,
+    progress: bool | ChainListener | None = None,
 ) -> NutsRun:
     """Sample from the posterior by NUTS.
 
@@ -84,9 +85,10 @@ def nuts(
     max_treedepth : int
     exe : path, optional
         CmdStan executable compiled from the same program.
-    progress : callable, optional
-        Called with chain (from 1), iterations done, and iterations in all;
-        possibly from another thread.
+    progress : bool or callable, optional
+        True shows a line that tells it, on a terminal or below a notebook's cell. A
+        callable is called with chain (from 1), iterations done, and iterations in all, possibly
+        from another thread.
 
     Returns
     -------
@@ -106,7 +108,19 @@ def nuts(
     check_choice("NUTS engine", engine, get_args(NutsChoice))
     usual = _ITER_WARMUP if iter_warmup is None else iter_warmup
     settings = _settings(chains, usual, iter_sampling, seed, adapt_delta, max_treedepth)
-    model = as_model(model, data)
+    with of_chains(progress, settings.chains) as heard:
+        return _nuts(as_model(model, data), engine, settings, iter_warmup, init, exe, heard)
+
+
+def _nuts(
+    model: Model,
+    engine: NutsChoice,
+    settings: NutsSettings,
+    iter_warmup: int | None,
+    init: Run | None,
+    exe: str | os.PathLike[str] | None,
+    progress: ChainListener | None,
+) -> NutsRun:
     warm, doubts = _warm_start(model, init, settings)
     if warm is not None:
         given = _ITER_WARMUP_GIVEN if iter_warmup is None else settings.iter_warmup
@@ -134,7 +148,8 @@ def nuts(
     notes += doubts
     notes += _seed_note(model, settings.seed)
     notes += _sampler_notes(result, settings.max_treedepth)
-    return _run(model, result, chosen, settings.seed, seconds, notes)
+    asked = {"iter_warmup": settings.iter_warmup, "max_treedepth": settings.max_treedepth}
+    return _run(model, result, chosen, settings.seed, seconds, notes, asked)
 
 
 def nuts_from_csv(
@@ -169,10 +184,14 @@ def nuts_from_csv(
     _require_same_program(result.variables, model, DrawsError, str(files[0]))
     require_finite(result.variables, model.parameters, DrawsError, str(files[0]))
     config = fit.metadata.cmdstan_config
-    notes = _sampler_notes(result, int(config.get("max_depth", 10)))
+    asked = {
+        "iter_warmup": int(config.get("num_warmup", _ITER_WARMUP)),
+        "max_treedepth": int(config.get("max_depth", 10)),
+    }
+    notes = _sampler_notes(result, asked["max_treedepth"])
     if not result.includes_warmup:
         notes += ("the files hold no warm-up, so its gradients are not counted",)
-    return _run(model, result, "cmdstan", int(config.get("seed", 0)), math.nan, notes)
+    return _run(model, result, "cmdstan", int(config.get("seed", 0)), math.nan, notes, asked)
 
 
 def _settings(
@@ -353,6 +372,7 @@ def _run(
     seed: int,
     seconds: float,
     notes: tuple[str, ...],
+    asked: Mapping[str, int],
 ) -> NutsRun:
     divergences = int(result.sampler["divergent__"].sum())
     order = [name for name in model.variables if name in result.variables]
@@ -368,6 +388,7 @@ def _run(
         unconstrained=None if x is None else x.reshape(*lead, model.dim),
         sample_stats=result.sample_stats(),
         attrs={
+            **asked,
             "seconds": seconds,
             "seconds_warmup": result.seconds_warmup,
             "seconds_sampling": result.seconds_sampling,

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from stanrovi.diagnostics.reference import ReferenceCheck, check_draws
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError
-from stanrovi.io.arviz import to_arviz
+from stanrovi.markup import trust
+from stanrovi.runs.answers import Answers
+from stanrovi.runs.as_html import run_html
+from stanrovi.runs.summary import summary_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NutsEngine = Literal["cmdstan", "stanli", "numpy"]
 
 
 @dataclass(frozen=True, repr=False)
-class NutsRun:
+class NutsRun(Answers):
     """A NUTS run.
 
     Attributes
@@ -58,9 +65,32 @@ class NutsRun:
         """
         return check_draws(self.draws)
 
-    def to_arviz(self) -> Any:
-        """Convert to ArviZ's container (InferenceData or DataTree)."""
-        return to_arviz(self.draws)
+    def summary(self) -> pd.DataFrame:
+        """Mean, sd, quantiles, R-hat and ESS of every scalar parameter.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Rows under Stan's names; columns mean, sd, q5, q50, q95, r_hat, ess_bulk, ess_tail
+            (NaN for constants; R-hat also for a single chain).
+        """
+        return summary_frame(self.draws, chains=True)
+
+    def _repr_html_(self) -> str:
+        try:
+            trusted, reason = self.check.trusted, self.check.reason
+        except DrawsError as error:
+            trusted, reason = False, str(error)
+        draws = self.draws
+        facts = (
+            f"{draws.n_chains} x {draws.n_draws:,} draws",
+            f"{self.divergences} divergent",
+            f"{self.n_gradients:,} gradients",
+            "" if math.isnan(self.seconds) else f"{self.seconds:.2f} s",
+            f"seed {self.seed}",
+        )
+        title = f"NUTS of {draws.attrs['model']} by {self.engine}"
+        return run_html(title, trust(trusted, reason), facts, self.warnings, draws, chains=True)
 
     def __repr__(self) -> str:
         draws = self.draws

@@ -11,8 +11,8 @@ import numpy as np
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError
 from stanrovi.families.axes import DENSE_LIMIT
-from stanrovi.io.arviz import to_arviz
 from stanrovi.modes.basins import Mode, basin_labels
+from stanrovi.runs.answers import Answers
 from stanrovi.runs.record import constrained, is_of, not_of
 from stanrovi.runs.summary import summary_frame
 from stanrovi.stan.data import DataSource
@@ -36,7 +36,7 @@ class Run(Protocol):
 
 
 @dataclass(frozen=True, repr=False)
-class Relabelled:
+class Relabelled(Answers):
     """Draws in one representative of each orbit of modes.
 
     Attributes
@@ -54,10 +54,6 @@ class Relabelled:
     representatives: tuple[dict[str, Any], ...]
     moved: float
     reason: str
-
-    def to_arviz(self) -> Any:
-        """Convert to ArviZ's container (InferenceData or DataTree)."""
-        return to_arviz(self.draws)
 
     def summary(self) -> pd.DataFrame:
         """Mean, sd and quantiles of every scalar parameter; see `stanrovi.runs.fit.Fit.summary`."""

@@ -11,7 +11,7 @@ from stanrovi.arguments import checked_count, checked_seed
 from stanrovi.diagnostics.statistics import psis_weights
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError
-from stanrovi.io.arviz import to_arviz
+from stanrovi.runs.answers import Answers
 from stanrovi.runs.guard import guarded
 from stanrovi.runs.record import is_of, not_of
 from stanrovi.runs.summary import summary_frame
@@ -26,7 +26,7 @@ _MAX_KHAT = 0.7
 
 
 @dataclass(frozen=True, repr=False)
-class Resampled:
+class Resampled(Answers):
     """Draws of a fit, resampled by importance weights.
 
     Attributes
@@ -64,10 +64,6 @@ class Resampled:
             f"{self.n_weighted:,} of the fit's {n:,} draws were resampled: at the others the log "
             "density was not evaluated, which takes the model."
         )
-
-    def to_arviz(self) -> Any:
-        """Convert to ArviZ's container (InferenceData or DataTree)."""
-        return to_arviz(self.draws)
 
     def summary(self) -> pd.DataFrame:
         """Mean, sd and quantiles of every scalar parameter; see `stanrovi.runs.fit.Fit.summary`."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stanrovi.draws import Draws
-from stanrovi.io.arviz import to_arviz
-from stanrovi.io.stan_csv import write_stan_csv
+from stanrovi.markup import trust
 from stanrovi.modes.basins import Mode
+from stanrovi.runs.answers import Answers
+from stanrovi.runs.as_html import run_html
 from stanrovi.runs.summary import summary_frame
 from stanrovi.samplers.bridge import LogRatio
 from stanrovi.samplers.by_fit import Sampled
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class SampleRun:
+class SampleRun(Answers):
     """Draws that say whether they may be trusted.
 
     Attributes
@@ -90,40 +89,22 @@ class SampleRun:
         -------
         pandas.DataFrame
             Rows under Stan's names; columns mean, sd, q5, q50, q95, r_hat, ess_bulk, ess_tail
-            (NaN for constants and copies).
+            (NaN for constants; R-hat also for a single chain).
         """
-        import pandas as pd
+        return summary_frame(self.draws, chains=True)
 
-        found = self.result.mixed
-        columns = {"r_hat": found.rhat, "ess_bulk": found.bulk, "ess_tail": found.tail}
-        return summary_frame(self.draws).join(pd.DataFrame(columns, index=found.names))
-
-    def save_csv(
-        self, folder: str | os.PathLike[str], *, overwrite: bool = False
-    ) -> tuple[Path, ...]:
-        """Write the chains as CmdStan's CSV files, which R's posterior and cmdstanr read.
-
-        Parameters
-        ----------
-        folder : path-like
-        overwrite : bool
-            Whether it may hold files, and those of an earlier run be replaced.
-
-        Returns
-        -------
-        tuple of Path
-            One file a chain.
-
-        Raises
-        ------
-        OutputError
-            If a file exists or cannot be written.
-        """
-        return write_stan_csv(self.draws, folder, overwrite=overwrite)
-
-    def to_arviz(self) -> Any:
-        """Convert to ArviZ's container (InferenceData or DataTree)."""
-        return to_arviz(self.draws)
+    def _repr_html_(self) -> str:
+        draws, evidence = self.draws, self.log_evidence
+        facts = (
+            f"{draws.n_chains} x {draws.n_draws:,} draws",
+            f"{self.divergences} divergent",
+            f"{self.n_gradients:,} gradients, {self.seconds:.2f} s",
+            f"log evidence {evidence.value:.3f} ± {evidence.se:.3f} ({self.evidence_note})",
+            f"seed {self.seed}, engine {self.engine}",
+        )
+        title = f"Sample of {draws.attrs['model']}"
+        verdict = trust(self.trusted, self.reason)
+        return run_html(title, verdict, facts, self.warnings, draws, chains=True)
 
     def __repr__(self) -> str:
         found, draws = self.result.mixed, self.draws

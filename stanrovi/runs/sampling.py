@@ -11,6 +11,7 @@ from stanrovi.draws import Draws, nan_variables, require_finite
 from stanrovi.errors import DensityError, UsageError
 from stanrovi.runs.guard import guarded
 from stanrovi.runs.plan import Plan, limited_to
+from stanrovi.runs.progress import of_words
 from stanrovi.runs.record import constrained_until, record
 from stanrovi.runs.sample_run import SampleRun
 from stanrovi.samplers.bridge import LogRatio
@@ -47,7 +48,7 @@ def sample(
     wide_leg: bool = False,
     max_gradients: int = _MOST_GRADIENTS,
     max_seconds: float | None = None,
-    progress: Report | None = None,
+    progress: bool | Report | None = None,
 ) -> SampleRun:
     """Sample a posterior until its draws can be trusted, at a fraction of the cost of NUTS.
 
@@ -75,8 +76,9 @@ def sample(
         Budget, everything counted.
     max_seconds : float, optional
         For everything once the model is loaded; see `stanrovi.fit`.
-    progress : callable, optional
-        Takes a few words on what is done now.
+    progress : bool or callable, optional
+        True shows a line that tells it, on a terminal or below a notebook's cell. A
+        callable takes a few words on what is done now.
 
     Returns
     -------
@@ -99,51 +101,52 @@ def sample(
         raise UsageError(f"ess must be at least 1, not {ess}.")
     if max_seconds is not None and not max_seconds > 0:
         raise UsageError(f"max_seconds must be positive, not {max_seconds}.")
-    with limited_to(max_seconds):
-        built = as_model(model, data)
-    if init is not None and init.result.dim != built.dim:
-        raise UsageError(
-            f"The fit has {init.result.dim} unconstrained parameters and {built.name} has "
-            f"{built.dim}; give a fit of the same model with the same data."
+    with of_words(progress, "sampling") as heard:
+        with limited_to(max_seconds):
+            built = as_model(model, data)
+        if init is not None and init.result.dim != built.dim:
+            raise UsageError(
+                f"The fit has {init.result.dim} unconstrained parameters and {built.name} has "
+                f"{built.dim}; give a fit of the same model with the same data."
+            )
+        plan = Plan.of(built, max_seconds)
+        seconds = plan.left(round(_DRAWS_AN_ESS * ess))
+        goal = Goal(chains, float(ess), max_gradients=max_gradients, max_seconds=seconds)
+        run = partial(
+            sample_density,
+            built,
+            seed=seed,
+            goal=goal,
+            mixing=mixing,
+            fitter=partial(_fitted, built, seed),
+            names=built.unconstrained_names,
+            scalars=built.scalars,
+            init=None if init is None else init.result,
+            wide_leg=wide_leg,
+            report=heard,
         )
-    plan = Plan.of(built, max_seconds)
-    seconds = plan.left(round(_DRAWS_AN_ESS * ess))
-    goal = Goal(chains, float(ess), max_gradients=max_gradients, max_seconds=seconds)
-    run = partial(
-        sample_density,
-        built,
-        seed=seed,
-        goal=goal,
-        mixing=mixing,
-        fitter=partial(_fitted, built, seed),
-        names=built.unconstrained_names,
-        scalars=built.scalars,
-        init=None if init is None else init.result,
-        wide_leg=wide_leg,
-        report=progress,
-    )
-    result = guarded(built, run)
-    reasons = doubts(result, goal)
-    reason = " ".join(reasons) if reasons else support(result, goal)
-    evidence, note = _evidence(built, result)
-    values, n, short = constrained_until(built, result.trace.x, plan.until, seed=seed)
-    draws = _draws(
-        built, result, values, n, seed, trusted=not reasons, reason=reason, evidence=evidence
-    )
-    warnings = (short,) if short else ()
-    if not short and (names := nan_variables(values)):
-        warnings = (f"{', '.join(names)} hold NaN, as computed by the program",)
-    return SampleRun(
-        draws=draws,
-        result=result,
-        engine=built.engine,
-        seed=seed,
-        trusted=not reasons,
-        reason=reason,
-        log_evidence=evidence,
-        evidence_note=note,
-        warnings=warnings,
-    )
+        result = guarded(built, run)
+        reasons = doubts(result, goal)
+        reason = " ".join(reasons) if reasons else support(result, goal)
+        evidence, note = _evidence(built, result)
+        values, n, short = constrained_until(built, result.trace.x, plan.until, seed=seed)
+        draws = _draws(
+            built, result, values, n, seed, trusted=not reasons, reason=reason, evidence=evidence
+        )
+        warnings = (short,) if short else ()
+        if not short and (names := nan_variables(values)):
+            warnings = (f"{', '.join(names)} hold NaN, as computed by the program",)
+        return SampleRun(
+            draws=draws,
+            result=result,
+            engine=built.engine,
+            seed=seed,
+            trusted=not reasons,
+            reason=reason,
+            log_evidence=evidence,
+            evidence_note=note,
+            warnings=warnings,
+        )
 
 
 def _fitted(

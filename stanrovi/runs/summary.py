@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stanrovi.diagnostics.statistics import mixing
 from stanrovi.draws import Draws
+from stanrovi.scalars import varying
 from stanrovi.target import Array
 from stanrovi.vi.facts import MarginalErrors
 
@@ -23,27 +26,42 @@ def summary_columns(values: Array) -> dict[str, Array]:
     return {"mean": values.mean(axis=0), "sd": values.std(axis=0), **told}
 
 
-def summary_frame(draws: Draws, errors: MarginalErrors | None = None) -> pd.DataFrame:
+def summary_frame(
+    draws: Draws,
+    errors: MarginalErrors | None = None,
+    *,
+    chains: bool = False,
+    first: int | None = None,
+) -> pd.DataFrame:
     """Summarise the scalar parameters of draws.
 
     Parameters
     ----------
     draws : Draws
     errors : MarginalErrors, optional
+    chains : bool
+        Whether to tell how the chains mixed.
+    first : int, optional
+        How many parameters to tell of; all by default.
 
     Returns
     -------
     pandas.DataFrame
         One row per scalar parameter, under Stan's names: mean, sd, and the quantiles q5, q50 and
         q95; with ``errors`` also the estimated error of the marginal (W1 in sds) and its Monte
-        Carlo error, NaN for constants and copies.
+        Carlo error, NaN for constants and copies; with ``chains`` r_hat, ess_bulk and ess_tail,
+        NaN for constants.
     """
     import pandas as pd
 
-    scalars = draws.scalars()
-    values = np.stack([x.ravel() for x in scalars.values()], axis=1)
-    frame = pd.DataFrame(summary_columns(values), index=list(scalars))
+    scalars = dict(islice(draws.scalars().items(), first))
+    values = np.stack(list(scalars.values()), axis=-1)
+    columns = summary_columns(values.reshape(-1, len(scalars)))
+    if chains:
+        told = np.where(varying(values), mixing(values), np.nan)
+        columns |= dict(zip(("r_hat", "ess_bulk", "ess_tail"), told, strict=True))
+    frame = pd.DataFrame(columns, index=list(scalars))
     if errors is not None:
-        told = pd.DataFrame({"error": errors.error, "error_se": errors.se}, index=errors.names)
-        frame = frame.join(told)
+        known = pd.DataFrame({"error": errors.error, "error_se": errors.se}, index=errors.names)
+        frame = frame.join(known)
     return frame

@@ -6,10 +6,12 @@ import logging
 import os
 import re
 import subprocess
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from stanrovi.errors import ModelError, UsageError
 from stanrovi.stan.cache import compiled
@@ -28,10 +30,19 @@ _NO_REASON = re.compile(
 )
 
 
+@cache
+def import_cmdstanpy() -> Any:
+    """Import cmdstanpy, whose bars of progress warn in a notebook without widgets."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import cmdstanpy
+
+    return cmdstanpy
+
+
 def cmdstan_folder() -> Path | None:
     """Folder of the CmdStan install that cmdstanpy finds, if any."""
-    import cmdstanpy
-
+    cmdstanpy = import_cmdstanpy()
     try:
         return Path(cmdstanpy.cmdstan_path())
     except ValueError:
@@ -46,8 +57,7 @@ def compile_cmdstan(program: Program) -> Path:
     ModelError
         If there is no CmdStan, or it cannot compile the program.
     """
-    import cmdstanpy
-
+    cmdstanpy = import_cmdstanpy()
     folder = cmdstan_folder()
     if folder is None:
         raise ModelError(
@@ -75,8 +85,7 @@ def open_executable(exe: Path) -> CmdStanModel:
     UsageError
         If it is no CmdStan executable.
     """
-    import cmdstanpy
-
+    cmdstanpy = import_cmdstanpy()
     if not exe.is_file():
         raise UsageError(f"no such CmdStan executable: {exe}")
     if not os.access(exe, os.X_OK):
@@ -88,7 +97,7 @@ def open_executable(exe: Path) -> CmdStanModel:
         raise UsageError(f"{exe} is not a CmdStan executable: {error}") from error
     if not info:
         raise UsageError(f"{exe} does not run as a CmdStan executable: {_complaint(exe)}")
-    return model
+    return cast("CmdStanModel", model)
 
 
 def _complaint(exe: Path) -> str:

@@ -148,7 +148,7 @@ class Model:
         return load_reduced(self.source, self.data_json, self.seed, *dropped)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.source, self.data, self.engine, self.seed)
+        return rebuilt, (self.source, self.data, self.engine, self.seed)
 
     def rebuild(self, *, seed: int, data: Mapping[str, Any] | None = None) -> Model:
         """Build the same program again, on the same engine.
@@ -169,7 +169,7 @@ class Model:
         DataError
             If the new data do not fit the data block.
         """
-        return _rebuild(type(self), self.source, self.data | read_data(data), self.engine, seed)
+        return rebuilt(self.source, self.data | read_data(data), self.engine, seed)
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, engine={self.engine!r}, dim={self.dim})"
@@ -363,9 +363,8 @@ def as_model(model: ModelSource, data: DataSource) -> Model:
     return model
 
 
-def _rebuild(
-    cls: type[Model], source: Program | Path, data: dict[str, Any], engine: EngineName, seed: int
-) -> Model:
-    model = cls.__new__(cls)
+def rebuilt(source: Program | Path, data: dict[str, Any], engine: EngineName, seed: int) -> Model:
+    """Build a model of what it was built of; see the attributes of `Model`."""
+    model = Model.__new__(Model)
     model._build(source, data, engine, seed)
     return model

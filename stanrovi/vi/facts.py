@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stanrovi.families.axes import Frame
+from stanrovi.markup import Sign
 from stanrovi.modes.basins import Peak
 from stanrovi.target import Array
 from stanrovi.vi.settings import FamilySettings
@@ -56,6 +57,12 @@ class Verdict:
     name: VerdictName
     reasons: tuple[str, ...]
     cures: tuple[str, ...] = ()
+
+    @property
+    def sign(self) -> Sign:
+        """Tell the name in a sign: whether to trust, to look closer, or not to trust."""
+        signs: dict[VerdictName, Sign] = {"ok": "✓", "suspect": "!"}
+        return signs.get(self.name, "✗")
 
     @property
     def findings(self) -> tuple[tuple[str, str], ...]:

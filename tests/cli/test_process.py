@@ -64,7 +64,7 @@ def wait_for(text: bytes, stream: int) -> None:
     ids=["nuts", "compare"],
 )
 def test_interrupt_leaves_nothing(command, tmp_path):
-    """Ctrl-C while NUTS samples, which the bars of its chains on a terminal tell."""
+    """Ctrl-C while NUTS samples, which the bar of its chains on a terminal tells."""
     main, terminal = pty.openpty()
     name, *settings = command
     process = subprocess.Popen(
@@ -76,7 +76,7 @@ def test_interrupt_leaves_nothing(command, tmp_path):
     )
     os.close(terminal)
     try:
-        wait_for(b"/2001000", main)
+        wait_for(b"/4002000", main)
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=30)
     finally:

@@ -3,6 +3,7 @@ import shlex
 import shutil
 import subprocess
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -140,8 +141,10 @@ def test_what_a_sampler_warned_of_is_told_and_text_for_programs_is_not():
 
 def test_notebook_table(comparison):
     fragment = comparison._repr_html_()
-    assert fragment.lstrip().startswith("<table")
-    assert "✗ Collapsed" in fragment
+    assert fragment.startswith('<div class="stanrovi">')
+    assert "✗ collapsed" in fragment
+    for method in comparison.methods.values():
+        assert all(reason in unescape(fragment) for reason in method.verdict.reasons)
 
 
 def test_written_whole_and_never_over_another(comparison, tmp_path):

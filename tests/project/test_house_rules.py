@@ -26,6 +26,7 @@ PACKAGES = {"stanrovi": LIBRARY, "stanrovi_cli": Path(stanrovi_cli.__file__).par
 ROOMS = (
     "errors",
     "arguments",
+    "markup",
     "determinism",
     "methods",
     "target",
@@ -58,7 +59,7 @@ CORE = (
     "vi",
     "samplers",
 )
-CORE_MAY_USE = (*CORE, "errors", "arguments", "methods")
+CORE_MAY_USE = (*CORE, "errors", "arguments", "markup", "methods")
 LONGEST_CHAIN = 15
 # Third-party packages, and the modules (prefixes) that may import them.
 HOMES = {
@@ -70,7 +71,7 @@ HOMES = {
     "xarray": ("stanrovi.io",),
     "h5netcdf": ("stanrovi.io",),
     "matplotlib": ("stanrovi.plots", "stanrovi.comparison.comparison", "stanrovi.calibration"),
-    "pandas": ("stanrovi.grading.findings", "stanrovi.runs"),
+    "pandas": ("stanrovi.draws", "stanrovi.grading.findings", "stanrovi.runs"),
     "jinja2": ("stanrovi.comparison.as_html",),
     "bridgestan": ("stanrovi.stan",),
     "stanli": ("stanrovi.stan",),
@@ -79,7 +80,8 @@ HOMES = {
     "filelock": ("stanrovi.stan.cache",),
     "platformdirs": ("stanrovi.stan.cache",),
     "click": ("stanrovi_cli",),
-    "rich": ("stanrovi_cli",),
+    "rich": ("stanrovi_cli", "stanrovi.runs.progress"),
+    "IPython": ("stanrovi.runs.progress",),  # where a notebook has loaded it
 }
 # Algorithms that are dense by nature: they may open the matrix of axes. Nothing else may.
 DENSE = {

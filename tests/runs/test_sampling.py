@@ -81,13 +81,6 @@ def test_csv_files_are_those_of_cmdstan(eight, run, tmp_path):
     assert run.save_csv(tmp_path / "csv", overwrite=True) == paths
 
 
-def test_csv_files_need_a_sampler(eight, tmp_path):
-    from stanrovi.io.stan_csv import write_stan_csv
-
-    with pytest.raises(OutputError, match="lack acceptance_rate"):
-        write_stan_csv(sr.fit(eight, method="mfvi", seed=1).draws, tmp_path / "csv")
-
-
 def test_matrices_stand_in_the_files_column_by_column(write, tmp_path):
     program = write("matrix.stan", "parameters { matrix[2, 3] A; } model { to_vector(A) ~ normal("
                                    "to_vector([[1, 2, 3], [4, 5, 6]]), 0.1); }")  # fmt: skip

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from stanrovi.draws import SAMPLER_COLUMNS
 from stanrovi.errors import DensityError, SamplerError
 from stanrovi.families.axes import Axes, DenseAxes, DiagonalAxes
-from stanrovi.io.stan_csv import SAMPLER_COLUMNS
 from stanrovi.samplers.adaptation import NutsChains, starts
 from stanrovi.stan.model import Model
 from stanrovi.stan.nuts.chains import ChainListener, Chains, NutsSettings

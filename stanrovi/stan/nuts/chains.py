@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stanrovi.io.stan_csv import SAMPLER_COLUMNS
+from stanrovi.draws import SAMPLER_COLUMNS
 from stanrovi.target import Array
 
 ChainListener = Callable[[int, int, int], None]

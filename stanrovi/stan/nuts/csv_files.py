@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from stanrovi.errors import DrawsError, UsageError
 from stanrovi.io.files import usable_path
-from stanrovi.stan.cmdstan import own_logging
+from stanrovi.stan.cmdstan import import_cmdstanpy, own_logging
 
 if TYPE_CHECKING:
     from cmdstanpy import CmdStanMCMC
@@ -76,8 +76,7 @@ def read_cmdstan(files: Sequence[Path]) -> CmdStanMCMC:
     DrawsError
         If they are damaged or of different runs.
     """
-    import cmdstanpy
-
+    cmdstanpy = import_cmdstanpy()
     with own_logging():
         try:
             fit = cmdstanpy.from_csv([str(file) for file in files])
