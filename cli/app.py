@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import logging
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 import click
 
+import stanrovi_stan_models as models
 from stanrovi.arguments import suggestion
 from stanrovi.errors import OutputError, StanroviError
 from stanrovi_cli.signals import end_beside_calls, outcome, raise_if_stopped
@@ -39,9 +41,19 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that the arguments name, or suggest the nearest."""
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
-            ctx.fail(f"there is no command {args[0]!r}.{suggestion(args[0], COMMANDS)}")
+        if args[0] not in COMMANDS:
+            ctx.fail(f"there is no command {args[0]!r}.{_meant(args)}")
         return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words before the command's own."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            ctx.fail(
+                f"there is no option {error.option_name} before a command; its options stand "
+                "behind it: stanrovi COMMAND MODEL [OPTIONS]."
+            )
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run the group; as a program, leave with the exit code of the outcome."""
@@ -51,6 +63,13 @@ class LazyGroup(click.Group):
         code = _exit_code(lambda: run(*args, standalone_mode=False, **extra))
         end_beside_calls(code)
         sys.exit(code)
+
+
+def _meant(args: Sequence[str]) -> str:
+    """Suggest a command for what is none."""
+    if args[0].endswith(".stan") or args[0] in models.names():
+        return f" Did you mean stanrovi fit {shlex.join(args)}?"
+    return suggestion(args[0], COMMANDS) or f" Commands: {', '.join(COMMANDS)}."
 
 
 def _exit_code(run: Callable[[], Any]) -> int:
@@ -89,11 +108,27 @@ def _unstopped(run: Callable[[], Any]) -> Any:
     return result
 
 
-class _WarningsOnStderr(logging.Handler):
-    """Shows the library's warnings; looks stderr up each time, for progress bars stand in."""
+class _OnStderr(logging.Handler):
+    """Shows what the library says; looks stderr up each time, for progress bars stand in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"{record.levelname.capitalize()}: {record.getMessage()}", err=True)
+        text = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            text = f"{record.levelname.capitalize()}: {text}"
+        elif text in self._told:  # of a model that is loaded again
+            return
+        self._told.add(text)
+        click.echo(text, err=True)
+
+
+def _show_what_the_library_says() -> None:
+    """Show warnings, and which data were found: nobody named those."""
+    logging.getLogger("stanrovi").handlers = [_OnStderr()]
+    logging.getLogger("stanrovi.stan.locate").setLevel(logging.INFO)
 
 
 @click.group(
@@ -110,5 +145,4 @@ def cli() -> None:
     codes: 0 done, 1 the run failed, 2 the request is wrong, 3 done but the
     diagnostics failed (with --strict), 130 interrupted, 143 terminated.
     """
-    logger = logging.getLogger("stanrovi")
-    logger.handlers = [_WarningsOnStderr(logging.WARNING)]
+    _show_what_the_library_says()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,7 +10,9 @@ import click
 from stanrovi.arguments import MAX_SEED
 from stanrovi.methods import Method
 from stanrovi_cli import console
+from stanrovi_cli.loading import include_path_option
 from stanrovi_cli.options import draws_option, json_option, methods_option
+from stanrovi_cli.parsing import Command
 
 
 class Seeds(click.ParamType):
@@ -34,14 +37,16 @@ class Seeds(click.ParamType):
         return tuple(seeds)
 
 
-@click.command("bench")
+@click.command("bench", cls=Command)
 @click.argument("models", metavar="[MODEL]...", nargs=-1)
+@include_path_option
 @methods_option
 @click.option("--seeds", type=Seeds(), default="0", show_default=True, help="Such as 0-9 or 1,5.")
 @draws_option
 @json_option
 def command(
     models: tuple[str, ...],
+    include_paths: tuple[Path, ...],
     methods: tuple[Method, ...],
     seeds: tuple[int, ...],
     draws: int,
@@ -49,9 +54,9 @@ def command(
 ) -> None:
     """Fit several models by several methods with several seeds.
 
-    Without MODEL all bundled models are taken. A .stan file takes its data from the
-    file NAME.data.json beside it, where there is one. A fit that fails becomes a line
-    with its error, and the exit code is 1.
+    Without MODEL all bundled models are taken. NAME.stan takes its data from
+    NAME.data.json or NAME.json beside it. A fit that fails becomes a line with its
+    error, and the exit code is 1.
     """
     from dataclasses import asdict
 
@@ -63,7 +68,8 @@ def command(
         models or bundled.names(),
         methods,
         seeds,
-        lambda model, method, seed: run_fit(model, None, method, seed, draws),
+        lambda model, method, seed: run_fit(model, method, seed, draws),
+        include_paths,
     )
     runs = [asdict(row) for row in rows]
     if as_json:

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from stanrovi_cli import console
-from stanrovi_cli.options import engine_option, json_option, model_options, strict_option
+from stanrovi_cli.loading import NamedModel, model_options
+from stanrovi_cli.options import json_option, strict_option
+from stanrovi_cli.parsing import Command
 
 if TYPE_CHECKING:
     from stanrovi.stan.check import ModelCheck
     from stanrovi.stan.model import Model
 
 
-@click.command("check")
-@model_options
-@engine_option
+@click.command("check", cls=Command)
+@model_options(engine=True)
 @strict_option
 @json_option
-def command(model: str, data: Path | None, engine: str, strict: bool, as_json: bool) -> None:
+def command(model: NamedModel, strict: bool, as_json: bool) -> None:
     """Check that program and data are accepted, and the gradient right.
 
     Shows the dimension, the engine in use, the error of the gradient against finite
     differences at random points, and the time that a gradient takes.
     """
     from stanrovi.stan.check import check_model
-    from stanrovi.stan.model import Model
     from stanrovi_cli.progress import working
 
-    with working(f"loading {model}"):
-        loaded = Model(model, data, engine=engine)  # type: ignore[arg-type]
+    loaded = model.load()
+    with working(f"checking {model.name}"):
         found = check_model(loaded)
     if as_json:
         console.print_json(_as_dict(loaded, found))

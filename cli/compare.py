@@ -2,68 +2,78 @@
 
 from __future__ import annotations
 
+import glob
 import shlex
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from stanrovi.arguments import checked_seed
+from stanrovi.arguments import checked_seed, suggestion
 from stanrovi_cli import console
+from stanrovi_cli.comparing import read_reference, show_comparison
+from stanrovi_cli.loading import NamedModel, model_options
 from stanrovi_cli.options import (
     NUTS_ENGINES,
     Name,
     draws_option,
+    folder_option,
     json_option,
     methods_option,
-    model_options,
     nuts_options,
     overwrite_option,
-    path_option,
     seed_option,
     strict_option,
 )
+from stanrovi_cli.parsing import Command, Files
+from stanrovi_cli.progress import working
 
 if TYPE_CHECKING:
     from stanrovi.draws import Draws
     from stanrovi.stan.model import Model
 
 
-@click.command("compare")
-@model_options
+@click.command("compare", cls=Command)
+@model_options(engine=True)
 @methods_option
 @seed_option
 @draws_option
 @click.option(
     "--reference",
-    metavar="nuts|sample|FILE",
-    help="What to compare with: a fresh run of NUTS or of stanrovi sample, or draws in a file, "
-    "NetCDF or posteriordb's reference draws. By default NUTS, and where that is refused for "
-    "several basins, sample.",
+    cls=Files,
+    metavar="nuts|sample|FILES",
+    help="What to compare with: a fresh run of NUTS or of stanrovi sample, or draws in files: "
+    "CmdStan's CSV ('out_*.csv'), NetCDF or posteriordb's reference draws. By default NUTS, and "
+    "where that is refused for several basins, sample.",
 )
-@click.option("--nuts-csv", metavar="PATTERN", help="CmdStan's CSV files of an earlier NUTS run.")
+@click.option(
+    "--nuts-csv",
+    cls=Files,
+    metavar="PATTERN",
+    help="CmdStan's CSV files of an earlier NUTS run, as for --reference.",
+)
 @click.option(
     "--nuts-engine",
-    "engine",
     type=Name(NUTS_ENGINES),
     default="auto",
     show_default=True,
     help="Sampler of the fresh NUTS run.",
 )
 @nuts_options
-@path_option("--output", help="Folder for draws, plots, report.html; nothing is written without.")
+@folder_option("--output", help="Folder for draws, plots, report.html; nothing is written without.")
 @overwrite_option
 @strict_option
 @json_option
 def command(
-    model: str,
-    data: Path | None,
+    model: NamedModel,
     methods: tuple[str, ...],
     seed: int | None,
     draws: int,
-    reference: str | None,
-    nuts_csv: str | None,
+    reference: tuple[str, ...],
+    nuts_csv: tuple[str, ...],
+    nuts_engine: str,
     output: Path | None,
     overwrite: bool,
     strict: bool,
@@ -80,23 +90,22 @@ def command(
     """
     from stanrovi.comparison.folder import write_comparison
     from stanrovi.io.folders import filled_folder
-    from stanrovi.stan.model import Model
-    from stanrovi_cli.comparing import show_comparison
-    from stanrovi_cli.progress import working
+    from stanrovi.stan.nuts.csv_files import csv_files
     from stanrovi_cli.running import run_comparison
 
-    if reference is not None and nuts_csv is not None:
+    if reference and nuts_csv:
         raise click.UsageError("--reference and --nuts-csv exclude each other; give one.")
     seed = checked_seed(seed)
-    file, sampler = _reference(reference)
-    kept = [file] if file else []
+    files, sampler = _reference(reference)
+    files += csv_files(nuts_csv)
     with (
-        filled_folder(output, overwrite=overwrite, keep=kept) if output else nullcontext()
+        filled_folder(output, overwrite=overwrite, keep=files) if output else nullcontext()
     ) as folder:
-        with working(f"loading {model}"):
-            loaded = Model(model, data, seed=seed)
-            stored = _stored_reference(loaded, file, nuts_csv)
-        comparison = run_comparison(loaded, methods, seed, draws, stored, sampler, **nuts_settings)
+        loaded = model.load(seed=seed)
+        stored = _stored_reference(loaded, files, as_csv=bool(nuts_csv)) if files else None
+        comparison = run_comparison(
+            loaded, methods, seed, draws, stored, sampler, engine=nuts_engine, **nuts_settings
+        )
         if folder is not None:
             with working("drawing plots"):
                 write_comparison(comparison, folder, commands=[_this_command(seed)])
@@ -110,31 +119,48 @@ def command(
         click.get_current_context().exit(3)
 
 
-def _reference(given: str | None) -> tuple[Path | None, Any]:
-    """Tell a file from the name of a sampler."""
-    if given is None or given in ("nuts", "sample"):
-        return None, given or "auto"
-    if not Path(given).is_file():
-        raise click.BadParameter(
-            f"{given!r} is neither nuts nor sample, nor a file that exists.",
-            param_hint="'--reference'",
-        )
-    return Path(given), "auto"
+def _reference(given: tuple[str, ...]) -> tuple[list[Path], Any]:
+    """Tell files from the name of a sampler."""
+    from stanrovi.stan.nuts.csv_files import csv_files
+
+    if not given or given in (("nuts",), ("sample",)):
+        return [], given[0] if given else "auto"
+    for reason in filter(None, map(_no_file, given)):
+        raise click.BadParameter(reason, param_hint="'--reference'")
+    return csv_files(given), "auto"
 
 
-def _stored_reference(model: Model, path: Path | None, nuts_csv: str | None) -> Draws | None:
-    if path is not None:
-        from stanrovi_cli.comparing import read_reference
+def _no_file(word: str) -> str:
+    """Why a word names no file, with the cure; empty where it may."""
+    from stanrovi.io.files import usable_path
 
-        cure = "give draws of NUTS, or leave out --reference to sample afresh"
-        return read_reference(path, cure)
-    if nuts_csv is not None:
+    path = usable_path(word)
+    if word in ("nuts", "sample"):
+        return f"{word} is a reference by itself; give it, or files."
+    if path.is_dir():
+        return f"{word} is a folder; name the files in it, such as {word}/*.csv."
+    if path.exists() or glob.has_magic(word):
+        return ""
+    near = suggestion(word, ("nuts", "sample"))
+    return f"{word!r} is neither nuts nor sample, nor a file that exists.{near}"
+
+
+def _stored_reference(model: Model, files: Sequence[Path], *, as_csv: bool) -> Draws:
+    """Read a reference; several files are CmdStan's, one for each chain."""
+    if as_csv or all(file.suffix.lower() == ".csv" for file in files):
         from stanrovi.runs.nuts import nuts_from_csv
 
-        run = nuts_from_csv(nuts_csv, model)
+        with working("reading the reference"):
+            run = nuts_from_csv(files, model)
         console.warn(run.warnings)
         return run.draws
-    return None
+    if len(files) > 1:
+        raise click.BadParameter(
+            f"{', '.join(map(str, files))}: several files are those of CmdStan (.csv); give one.",
+            param_hint="'--reference'",
+        )
+    cure = "give draws of NUTS, or leave out --reference to sample afresh"
+    return read_reference(files[0], cure)
 
 
 def _this_command(seed: int) -> str:
@@ -144,6 +170,10 @@ def _this_command(seed: int) -> str:
     words = ["stanrovi", "compare", values["model"]]
     for option in context.command.params:
         value = values.get(option.name or "")
-        if isinstance(option, click.Option) and not option.is_flag and value is not None:
+        if not isinstance(option, click.Option) or option.is_flag or value is None:
+            continue
+        if option.multiple:
+            words += [word for item in value for word in (option.opts[0], str(item))]
+        else:
             words += [option.opts[0], ",".join(value) if isinstance(value, tuple) else str(value)]
     return shlex.join(words)

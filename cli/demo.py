@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from stanrovi_cli import console
-from stanrovi_cli.options import json_option, overwrite_option, path_option
+from stanrovi_cli.options import folder_option, json_option, overwrite_option
+from stanrovi_cli.parsing import Command
 
 if TYPE_CHECKING:
     from stanrovi.comparison.comparison import Comparison
@@ -18,8 +19,8 @@ _METHODS = ("mfvi", "rovi")
 _SEED = 1
 
 
-@click.command("demo")
-@path_option(
+@click.command("demo", cls=Command)
+@folder_option(
     "--output",
     default="stanrovi-demo",
     show_default=True,

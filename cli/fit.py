@@ -10,19 +10,19 @@ import click
 
 from stanrovi.arguments import checked_seed
 from stanrovi_cli import console
+from stanrovi_cli.loading import NamedModel, model_options
 from stanrovi_cli.options import (
     budget_options,
     draws_option,
-    engine_option,
     file_options,
+    folder_option,
     json_option,
     method_option,
-    model_options,
-    path_option,
     seed_option,
     strict_option,
 )
-from stanrovi_cli.relabelling import as_dict, loaded, relabel_option, relabelled, show
+from stanrovi_cli.parsing import Command
+from stanrovi_cli.relabelling import as_dict, relabel_option, relabelled, show
 
 if TYPE_CHECKING:
     from stanrovi.runs.fit import Fit
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from stanrovi.vi.result import FitResult
 
 
-@click.command("fit")
-@model_options
+@click.command("fit", cls=Command)
+@model_options(engine=True)
 @method_option
 @seed_option
 @draws_option
@@ -44,14 +44,12 @@ if TYPE_CHECKING:
     help="Also resample the draws by importance weights; --output then holds those.",
 )
 @relabel_option
-@path_option("--inits", help="Folder for starts and metric as the JSON files that CmdStan reads.")
-@engine_option
+@folder_option("--inits", help="Folder for starts and metric as the JSON files that CmdStan reads.")
 @file_options
 @strict_option
 @json_option
 def command(
-    model: str,
-    data: Path | None,
+    model: NamedModel,
     method: str,
     seed: int | None,
     draws: int,
@@ -60,9 +58,9 @@ def command(
     resample: bool,
     relabel: bool,
     inits: Path | None,
-    engine: str,
     output: Path | None,
     overwrite: bool,
+    csv: Path | None,
     strict: bool,
     as_json: bool,
 ) -> None:
@@ -70,7 +68,7 @@ def command(
 
     Prints a summary of the draws, the ELBO (up to the constant that Stan drops),
     Pareto k-hat and a verdict on the fit. With --output the draws are written as
-    NetCDF, which ArviZ reads.
+    NetCDF, which ArviZ reads, with --csv as CmdStan's CSV, which R reads.
     """
     from stanrovi.errors import UsageError
     from stanrovi.io.files import check_output, check_output_folder
@@ -80,28 +78,22 @@ def command(
         raise UsageError("--resample and --relabel each give other draws; choose one.")
     if output is not None:
         check_output(output, overwrite=overwrite)
-    if inits is not None:
-        check_output_folder(inits, overwrite=overwrite)
+    for folder in (inits, csv):
+        if folder is not None:
+            check_output_folder(folder, overwrite=overwrite)
     budget = {"max_gradients": max_gradients, "max_seconds": max_seconds}
     seed = checked_seed(seed)
-    built = loaded(model, data, engine, seed, max_seconds)
+    built = model.load(seed=seed, max_seconds=max_seconds)
     began = time.perf_counter()
-    fit = run_fit(built, None, method, seed, draws, **budget)
+    fit = run_fit(built, method, seed, draws, **budget)
     left = None if max_seconds is None else max(began + max_seconds - time.perf_counter(), 0.0)
     corrected, refusal = _resampled(fit, built, left) if resample else (None, "")
     one, refused = relabelled(fit, built) if relabel else (None, "")
-    if output is not None:
-        from stanrovi.io.netcdf import write_netcdf
-
-        changed = corrected or one
-        if changed is None:
-            fit.save(output, overwrite=overwrite)
-        else:
-            write_netcdf(changed.draws, output, overwrite=overwrite)
+    _write(fit, corrected or one, output, csv, overwrite=overwrite)
     if inits is not None:
         fit.write_warm_start(inits, overwrite=overwrite)
     if as_json:
-        told = _as_dict(fit, output)
+        told = _as_dict(fit, output, csv)
         if resample:
             told["resampled"] = _resampled_dict(corrected, refusal)
         if relabel:
@@ -109,11 +101,32 @@ def command(
         console.print_json(told)
     else:
         _show(fit, corrected, one)
-        written = [path for path in (output, inits) if path is not None]
+        written = [path for path in (output, csv, inits) if path is not None]
         if written:
             console.wrote(*written)
     if strict and (fit.verdict.name != "ok" or refusal or refused):
         click.get_current_context().exit(3)
+
+
+def _write(
+    fit: Fit,
+    changed: Resampled | Relabelled | None,
+    output: Path | None,
+    csv: Path | None,
+    *,
+    overwrite: bool,
+) -> None:
+    """Write the fit, or what has been made of its draws."""
+    from stanrovi.io.netcdf import write_netcdf
+    from stanrovi.io.stan_csv import write_stan_csv
+
+    if output is not None and changed is None:
+        fit.save(output, overwrite=overwrite)
+    elif output is not None:
+        assert changed is not None
+        write_netcdf(changed.draws, output, overwrite=overwrite)
+    if csv is not None:
+        write_stan_csv((changed or fit).draws, csv, overwrite=overwrite)
 
 
 def _resampled(fit: Fit, model: Model, max_seconds: float | None) -> tuple[Resampled | None, str]:
@@ -142,7 +155,7 @@ def _resampled_dict(corrected: Resampled | None, refusal: str) -> dict[str, Any]
     }
 
 
-def _as_dict(fit: Fit, output: Path | None) -> dict[str, Any]:
+def _as_dict(fit: Fit, output: Path | None, csv: Path | None) -> dict[str, Any]:
     from stanrovi.io.notes import error_rows, mode_rows
     from stanrovi_cli.summary import moments
 
@@ -170,6 +183,7 @@ def _as_dict(fit: Fit, output: Path | None) -> dict[str, Any]:
         "errors": error_rows(result.errors),
         "warnings": result.warnings,
         "output": output,
+        "csv": csv,
     }
 
 

@@ -6,9 +6,10 @@ import click
 
 from stanrovi_cli import console
 from stanrovi_cli.options import json_option
+from stanrovi_cli.parsing import Command
 
 
-@click.command("models")
+@click.command("models", cls=Command)
 @json_option
 def command(as_json: bool) -> None:
     """List the bundled models, one line each."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from stanrovi.arguments import checked_seed
 from stanrovi_cli import console
-from stanrovi_cli.options import engine_option, json_option, model_options, seed_option
+from stanrovi_cli.loading import NamedModel, model_options
+from stanrovi_cli.options import json_option, seed_option
+from stanrovi_cli.parsing import Command
 
 if TYPE_CHECKING:
     from stanrovi.modes.report import ModeReport
@@ -18,12 +19,11 @@ if TYPE_CHECKING:
 _MAX_MODES, _MAX_COORDINATES = 6, 30
 
 
-@click.command("modes")
-@model_options
+@click.command("modes", cls=Command)
+@model_options(engine=True)
 @seed_option
-@engine_option
 @json_option
-def command(model: str, data: Path | None, seed: int | None, engine: str, as_json: bool) -> None:
+def command(model: NamedModel, seed: int | None, as_json: bool) -> None:
     """Search for modes, and tell whether mean field would lose some.
 
     Shows each mode with its share of the local evidence; how well coordinates, original
@@ -31,12 +31,11 @@ def command(model: str, data: Path | None, seed: int | None, engine: str, as_jso
     measure on those coordinates can leave to the smaller one.
     """
     from stanrovi.runs.find_modes import find_modes
-    from stanrovi.stan.model import Model
     from stanrovi_cli.progress import working
 
     seed = checked_seed(seed)
-    with working(f"searching for modes of {model}"):
-        loaded = Model(model, data, engine=engine, seed=seed)  # type: ignore[arg-type]
+    loaded = model.load(seed=seed)
+    with working(f"searching for modes of {model.name}"):
         report = find_modes(loaded, seed=seed)
     if as_json:
         console.print_json(report.to_dict() | {"engine": loaded.engine, "seed": seed})

@@ -9,25 +9,26 @@ import click
 
 from stanrovi.arguments import checked_seed
 from stanrovi_cli import console
+from stanrovi_cli.loading import NamedModel, model_options
 from stanrovi_cli.options import (
     NUTS_ENGINES,
     Name,
     file_options,
     json_option,
-    model_options,
     nuts_options,
     path_option,
     seed_option,
     strict_option,
 )
+from stanrovi_cli.parsing import Command
 
 if TYPE_CHECKING:
     from stanrovi.diagnostics.reference import ReferenceCheck
     from stanrovi.runs.nuts_run import NutsRun
 
 
-@click.command("nuts")
-@model_options
+@click.command("nuts", cls=Command)
+@model_options(engine=False)
 @click.option(
     "--engine",
     type=Name(NUTS_ENGINES),
@@ -46,13 +47,13 @@ if TYPE_CHECKING:
 @strict_option
 @json_option
 def command(
-    model: str,
-    data: Path | None,
+    model: NamedModel,
     engine: str,
     init_from: Path | None,
     seed: int | None,
     output: Path | None,
     overwrite: bool,
+    csv: Path | None,
     strict: bool,
     as_json: bool,
     **settings: Any,
@@ -62,29 +63,35 @@ def command(
     Prints a summary with R-hat and effective sample sizes. With --output the draws
     and the sampler's statistics are written as NetCDF, which ArviZ reads.
     """
-    from stanrovi.io.files import check_output
+    from stanrovi.io.files import check_output, check_output_folder
     from stanrovi.io.netcdf import read_draws, write_netcdf
     from stanrovi_cli.running import run_nuts
 
     if output is not None:
         check_output(output, overwrite=overwrite)
+    if csv is not None:
+        check_output_folder(csv, overwrite=overwrite)
     if init_from is not None:
         settings["init"] = read_draws(init_from)
-    run, name = run_nuts(model, data, checked_seed(seed), engine=engine, **settings)
+    seed = checked_seed(seed)
+    built = model.load(seed=seed)
+    run = run_nuts(built, seed, engine=engine, **settings)
     found = run.check
     if output is not None:
         write_netcdf(run.draws, output, overwrite=overwrite)
+    if csv is not None:
+        run.save_csv(csv, overwrite=overwrite)
     if as_json:
-        console.print_json(_as_dict(run, found, name, output))
+        console.print_json(_as_dict(run, found, built.name) | {"output": output, "csv": csv})
     else:
-        _show(run, found, name, output)
+        _show(run, found, built.name)
+        if written := [path for path in (output, csv) if path is not None]:
+            console.wrote(*written)
     if strict and not found.trusted:
         click.get_current_context().exit(3)
 
 
-def _as_dict(
-    run: NutsRun, found: ReferenceCheck, model: str, output: Path | None
-) -> dict[str, Any]:
+def _as_dict(run: NutsRun, found: ReferenceCheck, model: str) -> dict[str, Any]:
     from stanrovi_cli.summary import moments
 
     return {
@@ -106,11 +113,10 @@ def _as_dict(
         "trusted": found.trusted,
         "reason": found.reason,
         "warnings": run.warnings,
-        "output": output,
     }
 
 
-def _show(run: NutsRun, found: ReferenceCheck, model: str, output: Path | None) -> None:
+def _show(run: NutsRun, found: ReferenceCheck, model: str) -> None:
     from stanrovi_cli.summary import print_summary
 
     console.warn(run.warnings)
@@ -125,5 +131,3 @@ def _show(run: NutsRun, found: ReferenceCheck, model: str, output: Path | None) 
         ]
     )
     print_summary(run.draws, chains=True)
-    if output is not None:
-        console.wrote(output)

@@ -11,14 +11,20 @@ import click
 from stanrovi.arguments import MAX_SEED, suggestion
 from stanrovi.methods import METHODS, SUMMARIES
 
-# The library's own lists, spelt out: loading them would load NumPy for --help.
-MODEL_ENGINES = ("auto", "stanli", "bridgestan")
+# The library's own list, spelt out: loading it would load NumPy for --help.
 NUTS_ENGINES = ("auto", "cmdstan", "stanli", "numpy")
 
 # What is asked for here but has a command of its own.
-_ELSEWHERE = {"nuts": " To sample, use stanrovi nuts; stanrovi compare compares fits with it."}
+_OF_NUTS = " That is a sampler: --nuts-engine of stanrovi compare, --engine of stanrovi nuts."
+_ELSEWHERE = {
+    "nuts": " To sample, use stanrovi nuts; stanrovi compare compares fits with it.",
+    "cmdstan": _OF_NUTS,
+    "numpy": _OF_NUTS,
+}
 # Of NetCDF, and of HDF5, which it is inside.
 _NETCDF = ("", ".nc", ".nc4", ".netcdf", ".cdf", ".h5", ".hdf5")
+# Of what is written into folders.
+_FILES = (*_NETCDF[1:], ".csv", ".html", ".json", ".pdf", ".png", ".svg")
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -35,6 +41,38 @@ class Name(click.Choice):
         return str(value)
 
 
+class _Bounded:
+    """A number within bounds; what is none is refused in plain words."""
+
+    words = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the number."""
+        try:
+            return super().convert(value, param, ctx)  # type: ignore[misc]
+        except click.BadParameter:
+            raise click.BadParameter(
+                f"{value!r} is no {self.words} {self._bounds}.", ctx, param
+            ) from None
+
+    @property
+    def _bounds(self) -> str:
+        low, high, is_open = self.min, self.max, self.min_open  # type: ignore[attr-defined]
+        if high is None:
+            return f"above {low}" if is_open else f"of at least {low}"
+        return f"between {low} and {high}" if is_open else f"from {low} to {high}"
+
+
+class Whole(_Bounded, click.IntRange):
+    """A whole number within bounds."""
+
+    words = "whole number"
+
+
+class Number(_Bounded, click.FloatRange):
+    """A number within bounds."""
+
+
 class Names(click.ParamType):
     """Several of a few names, separated by commas."""
 
@@ -42,6 +80,7 @@ class Names(click.ParamType):
 
     def __init__(self, choices: Iterable[str]) -> None:
         self._one = Name(list(choices))
+        self.choices = frozenset(self._one.choices)
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -49,7 +88,7 @@ class Names(click.ParamType):
         """Check each name; one named twice counts once."""
         if isinstance(value, tuple):
             return value
-        words = [word.strip() for word in value.split(",")]
+        words = [word.strip() for word in value.rstrip(" ,").split(",")]
         return tuple(dict.fromkeys(self._one.convert(word, param, ctx) for word in words))
 
 
@@ -71,6 +110,22 @@ def _named_as_netcdf(
     return path
 
 
+def _named_as_folder(
+    _ctx: click.Context, _param: click.Parameter, path: Path | None
+) -> Path | None:
+    """Refuse a name that promises a file where a folder is written."""
+    if path is not None and path.suffix.lower() in _FILES and not path.is_dir():
+        raise click.BadParameter(
+            f"{path} is the name of a file, and a folder is written; name it {path.stem}."
+        )
+    return path
+
+
+def folder_option(*names: str, **settings: Any) -> Decorator:
+    """Add an option that takes a folder to write."""
+    return path_option(*names, callback=_named_as_folder, metavar="DIR", **settings)
+
+
 def together(*decorators: Decorator) -> Decorator:
     """Add several options, which appear in the help in the order given."""
 
@@ -82,16 +137,6 @@ def together(*decorators: Decorator) -> Decorator:
     return decorate
 
 
-model_argument = click.argument("model")
-data_option = path_option("--data", help="JSON file of data; bundled models bring their own.")
-model_options = together(model_argument, data_option)
-engine_option = click.option(
-    "--engine",
-    type=Name(MODEL_ENGINES),
-    default="auto",
-    show_default=True,
-    help="What evaluates the log density: the embedded engine or compiled BridgeStan.",
-)
 method_option = click.option(
     "--method",
     type=Name(METHODS),
@@ -108,12 +153,12 @@ methods_option = click.option(
 )
 seed_option = click.option(
     "--seed",
-    type=click.IntRange(0, MAX_SEED),
+    type=Whole(0, MAX_SEED),
     help="Seed; a random one by default, recorded with the result.",
 )
 draws_option = click.option(
     "--draws",
-    type=click.IntRange(min=2),
+    type=Whole(min=2),
     default=4000,
     show_default=True,
     help="Draws from each fit.",
@@ -121,12 +166,12 @@ draws_option = click.option(
 budget_options = together(
     click.option(
         "--max-gradients",
-        type=click.IntRange(min=1),
+        type=Whole(min=1),
         help="Gradients to spend on the fit; the best approximation so far is returned.",
     ),
     click.option(
         "--max-seconds",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Number(min=0, min_open=True),
         help="Seconds to spend once the model is loaded; likewise, draws and verdict included.",
     ),
 )
@@ -143,25 +188,26 @@ file_options = together(
         help="NetCDF file (.nc) to write; nothing is written without it.",
         callback=_named_as_netcdf,
     ),
+    folder_option("--csv", help="Folder for the draws as CmdStan's CSV, which R reads."),
     overwrite_option,
 )
-chains_option = click.option("--chains", type=click.IntRange(min=1), default=4, show_default=True)
+chains_option = click.option("--chains", type=Whole(min=1), default=4, show_default=True)
 nuts_options = together(
     chains_option,
     click.option(
         "--iter-warmup",
-        type=click.IntRange(min=0),
+        type=Whole(min=0),
         show_default="1000, or 75 from a fit",
         help="Iterations that adapt the sampler, of each chain.",
     ),
-    click.option("--iter-sampling", type=click.IntRange(min=1), default=1000, show_default=True),
+    click.option("--iter-sampling", type=Whole(min=1), default=1000, show_default=True),
     click.option(
         "--adapt-delta",
-        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        type=Number(0, 1, min_open=True, max_open=True),
         default=0.8,
         show_default=True,
         help="Target acceptance rate.",
     ),
-    click.option("--max-treedepth", type=click.IntRange(min=1), default=10, show_default=True),
+    click.option("--max-treedepth", type=Whole(min=1), default=10, show_default=True),
     path_option("--exe", help="CmdStan executable compiled from the same program."),
 )

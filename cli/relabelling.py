@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from stanrovi_cli import console
-from stanrovi_cli.progress import working
 
 if TYPE_CHECKING:
     from stanrovi.runs.fit import Fit
@@ -26,17 +24,6 @@ def relabel_option(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Also give the draws in one labelling of modes that symmetries exchange; --output "
         "then holds those.",
     )(command)
-
-
-def loaded(
-    model: str, data: Path | None, engine: Any, seed: int, max_seconds: float | None
-) -> Model:
-    """Load a model, for a run of so many seconds and for what follows it."""
-    from stanrovi.runs.plan import limited_to
-    from stanrovi.stan.model import Model
-
-    with working(f"loading {model}"), limited_to(max_seconds):
-        return Model(model, data, engine=engine, seed=seed)
 
 
 def relabelled(run: Fit | SampleRun, model: Model) -> tuple[Relabelled | None, str]:

@@ -9,10 +9,11 @@ import click
 
 from stanrovi.errors import UsageError
 from stanrovi_cli import console
-from stanrovi_cli.options import json_option, overwrite_option, path_option, strict_option
+from stanrovi_cli.options import folder_option, json_option, overwrite_option, strict_option
+from stanrovi_cli.parsing import Command
 
 
-@click.command("report")
+@click.command("report", cls=Command)
 @click.argument(
     "files",
     metavar="FIT.nc... REFERENCE.nc",
@@ -20,7 +21,7 @@ from stanrovi_cli.options import json_option, overwrite_option, path_option, str
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
-@path_option("--output", required=True, help="Folder for plots and report.html.")
+@folder_option("--output", required=True, help="Folder for plots and report.html.")
 @overwrite_option
 @strict_option
 @json_option
@@ -41,6 +42,11 @@ def command(
 
     if len(files) < 2:
         raise UsageError(f"A fit and a reference are needed, but {files[0]} is the only file.")
+    if any(file.suffix == ".csv" for file in files):
+        raise UsageError(
+            "CSV files of CmdStan do not tell what the parameters are; give them to "
+            "stanrovi compare MODEL --reference."
+        )
     draws = list(output.glob("*.nc")) if output.is_dir() else []  # of a comparison, perhaps read
     with (
         filled_folder(output, overwrite=overwrite, keep=draws) as folder,

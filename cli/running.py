@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stanrovi_cli import console
@@ -20,48 +19,26 @@ if TYPE_CHECKING:
     from stanrovi.stan.model import Model
 
 
-def run_fit(
-    model: Any,
-    data: Path | None,
-    method: Any,
-    seed: int,
-    draws: int,
-    engine: Any = "auto",
-    **budget: Any,
-) -> Fit:
-    """Fit with progress on standard error; ``model`` is a `stanrovi.Model` or names one."""
+def run_fit(model: Model, method: Any, seed: int, draws: int, **budget: Any) -> Fit:
+    """Fit with progress on standard error."""
     from stanrovi.runs.fit import fit
-    from stanrovi.stan.model import Model
 
-    if not isinstance(model, Model):
-        with working(f"loading {model}"):
-            model = Model(model, data, engine=engine, seed=seed)
     with stage():
         return fit(model, method=method, seed=seed, draws=draws, progress=True, **budget)
 
 
-def run_nuts(model: Any, data: Path | None, seed: int, **settings: Any) -> tuple[NutsRun, str]:
-    """Sample with progress on standard error; returns the run and the name of the model."""
+def run_nuts(model: Model, seed: int, **settings: Any) -> NutsRun:
+    """Sample with progress on standard error."""
     from stanrovi.runs.nuts import nuts
-    from stanrovi.stan.model import Model
 
-    if not isinstance(model, Model):
-        with working(f"loading {model}"):
-            model = Model(model, data, seed=seed)
     with stage():
-        return nuts(model, seed=seed, progress=True, **settings), model.name
+        return nuts(model, seed=seed, progress=True, **settings)
 
 
-def run_sample(
-    model: Any, data: Path | None, seed: int, engine: Any = "auto", **settings: Any
-) -> SampleRun:
+def run_sample(model: Model, seed: int, **settings: Any) -> SampleRun:
     """Sample until draws can be trusted, with progress on standard error."""
     from stanrovi.runs.sampling import sample
-    from stanrovi.stan.model import Model
 
-    if not isinstance(model, Model):
-        with working(f"loading {model}"):
-            model = Model(model, data, engine=engine, seed=seed)
     with stage():
         return sample(model, seed=seed, progress=True, **settings)
 
@@ -82,12 +59,12 @@ def run_comparison(
     """
     from stanrovi.comparison.comparison import compare
 
-    fits = {method: run_fit(model, None, method, seed, draws) for method in methods}
+    fits = {method: run_fit(model, method, seed, draws) for method in methods}
     _warn_once({method: fit.result.warnings for method, fit in fits.items()})
     if reference is None and sampler == "sample":
         reference = _sampled(model, seed).draws
     elif reference is None:
-        run, _ = run_nuts(model, None, seed, **nuts_settings)
+        run = run_nuts(model, seed, **nuts_settings)
         console.warn(run.warnings)
         found = compare(fits, run.draws, model=model.name)
         modes = 0 if found.modes is None else len(found.modes.weight)
@@ -105,7 +82,7 @@ def run_comparison(
 
 def _sampled(model: Model, seed: int) -> SampleRun:
     """Draw a reference: with a look for modes that no chain visited."""
-    return run_sample(model, None, seed, ess=_REFERENCE_ESS, wide_leg=True)
+    return run_sample(model, seed, ess=_REFERENCE_ESS, wide_leg=True)
 
 
 def _warn_once(warnings: Mapping[str, Sequence[str]]) -> None:

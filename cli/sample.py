@@ -9,29 +9,30 @@ import click
 
 from stanrovi.arguments import checked_seed
 from stanrovi_cli import console
+from stanrovi_cli.loading import NamedModel, model_options
 from stanrovi_cli.options import (
+    Number,
+    Whole,
     chains_option,
-    engine_option,
     file_options,
     json_option,
-    model_options,
-    path_option,
     seed_option,
     strict_option,
 )
-from stanrovi_cli.relabelling import as_dict, loaded, relabel_option, relabelled, show
+from stanrovi_cli.parsing import Command
+from stanrovi_cli.relabelling import as_dict, relabel_option, relabelled, show
 
 if TYPE_CHECKING:
     from stanrovi.runs.relabel import Relabelled
     from stanrovi.runs.sample_run import SampleRun
 
 
-@click.command("sample")
-@model_options
+@click.command("sample", cls=Command)
+@model_options(engine=True)
 @chains_option
 @click.option(
     "--ess",
-    type=click.FloatRange(min=1),
+    type=Number(min=1),
     default=400,
     show_default=True,
     help="Bulk and tail effective draws that every parameter must have.",
@@ -46,25 +47,19 @@ if TYPE_CHECKING:
 @relabel_option
 @click.option(
     "--max-gradients",
-    type=click.IntRange(min=1),
+    type=Whole(min=1),
     default=500_000,
     show_default=True,
     help="Gradients to spend, the fit included.",
 )
-@click.option(
-    "--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Seconds to spend."
-)
-@engine_option
+@click.option("--max-seconds", type=Number(min=0, min_open=True), help="Seconds to spend.")
 @file_options
-@path_option("--csv", help="Folder for the chains as CmdStan's CSV files.")
 @strict_option
 @json_option
 def command(
-    model: str,
-    data: Path | None,
+    model: NamedModel,
     seed: int | None,
     relabel: bool,
-    engine: str,
     output: Path | None,
     overwrite: bool,
     csv: Path | None,
@@ -87,8 +82,8 @@ def command(
     if csv is not None:
         check_output_folder(csv, overwrite=overwrite)
     seed = checked_seed(seed)
-    built = loaded(model, data, engine, seed, settings["max_seconds"])
-    run = run_sample(built, None, seed, **settings)
+    built = model.load(seed=seed, max_seconds=settings["max_seconds"])
+    run = run_sample(built, seed, **settings)
     one, refused = relabelled(run, built) if relabel else (None, "")
     if output is not None:
         write_netcdf(run.draws if one is None else one.draws, output, overwrite=overwrite)

@@ -11,22 +11,24 @@ import click
 from stanrovi.arguments import checked_seed
 from stanrovi.methods import SBC_METHODS
 from stanrovi_cli import console
+from stanrovi_cli.loading import NamedModel, model_options
 from stanrovi_cli.options import (
     Name,
+    Whole,
+    folder_option,
     json_option,
-    model_options,
     overwrite_option,
-    path_option,
     seed_option,
     strict_option,
 )
+from stanrovi_cli.parsing import Command
 
 if TYPE_CHECKING:
     from stanrovi.calibration.result import CalibrationResult
 
 
-@click.command("sbc")
-@model_options
+@click.command("sbc", cls=Command)
+@model_options(engine=False)
 @click.option(
     "--method",
     type=Name(SBC_METHODS),
@@ -36,26 +38,25 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--simulations",
-    type=click.IntRange(min=10),
+    type=Whole(min=10),
     default=200,
     show_default=True,
     help="Fits to make, each to data of its own.",
 )
 @click.option(
     "--draws",
-    type=click.IntRange(min=2),
+    type=Whole(min=2),
     default=99,
     show_default=True,
     help="Draws that each true value is ranked among.",
 )
 @seed_option
-@path_option("--output", help="Folder for plots and sbc.json.")
+@folder_option("--output", help="Folder for plots and sbc.json.")
 @overwrite_option
 @strict_option
 @json_option
 def command(
-    model: str,
-    data: Path | None,
+    model: NamedModel,
     method: Any,
     simulations: int,
     draws: int,
@@ -77,12 +78,14 @@ def command(
     from stanrovi.io.folders import filled_folder
     from stanrovi_cli.progress import stage, working
 
+    seed = checked_seed(seed)
     place = nullcontext() if output is None else filled_folder(output, overwrite=overwrite)
     with place as folder:
+        built = model.load()
         with stage():
             result = sbc(
-                model, data, method=method, simulations=simulations, draws=draws,
-                seed=checked_seed(seed), progress=True,
+                built, method=method, simulations=simulations, draws=draws, seed=seed,
+                progress=True,
             )  # fmt: skip
         found = result.to_dict() | {"output": output}
         if folder is not None:

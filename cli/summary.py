@@ -58,7 +58,8 @@ def _varying(draws: Draws, name: str) -> dict[str, Array]:
     """Scalars of a variable, but for constants such as the zeros of a Cholesky factor."""
     from stanrovi.scalars import varying
 
-    values = draws.posterior[name].reshape(draws.n_chains, draws.n_draws, -1)
+    whole = draws.posterior[name].reshape(draws.n_chains, draws.n_draws, -1)
+    values = whole.astype(np.float64, copy=False)
     keep = varying(values) | ~np.isfinite(values).all(axis=(0, 1))
     scalars = draws.scalars((name,)).items()
     return {label: x for (label, x), kept in zip(scalars, keep, strict=True) if kept}

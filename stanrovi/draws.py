@@ -32,6 +32,8 @@ SAMPLER_COLUMNS: dict[str, tuple[str, type]] = {
     "divergent__": ("diverging", bool),
     "energy__": ("energy", float),
 }
+# Draws of a quantity: real numbers, or integers where the program declares them.
+Values = NDArray[np.float64 | np.int64]
 # The same with the column of a fit.
 STATISTICS = {"lp__": "lp", "log_q__": "log_q"} | {c: n for c, (n, _) in SAMPLER_COLUMNS.items()}
 
@@ -47,7 +49,8 @@ class Draws:
     posterior : mapping of str to ndarray, shape (chain, draw, *shape)
         Constrained parameters, transformed parameters and generated
         quantities under their Stan names, in declaration order. Draws of a
-        variational fit form one chain, in random order.
+        variational fit form one chain, in random order. Integers (int64) where the program
+        declares them and every draw could be computed, else float64.
     parameters : tuple of str
         The names in ``posterior`` that stand in the program's parameters block.
         Comparisons grade these.
@@ -64,15 +67,22 @@ class Draws:
         The same draws on Stan's unconstrained space, where known.
     facts : FitFacts, optional
         What a variational fit knows of itself: modes, trace, axes, verdict, settings.
+    data : mapping of str to array_like
+        The program's data, as far as they are known: of draws from a file, those that it
+        holds as observed.
+    parameters_assumed : bool
+        Whether nothing tells which variables are parameters, so that all count as such.
     """
 
     method: str
-    posterior: Mapping[str, NDArray[np.float64]]
+    posterior: Mapping[str, Values]
     parameters: tuple[str, ...]
     sample_stats: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
     attrs: Mapping[str, str | int | float] = field(default_factory=dict)
     unconstrained: NDArray[np.float64] | None = None
     facts: FitFacts | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    parameters_assumed: bool = False
 
     def __repr__(self) -> str:
         model = f" of {self.attrs['model']}" if self.attrs.get("model") else ""
@@ -139,12 +149,13 @@ class Draws:
         Returns
         -------
         dict of str to ndarray, shape (chain, draw)
-            Keys are Stan's own: ``tau``, ``theta[1]``, ``L[2,1]`` (indices from 1).
+            Keys are Stan's own: ``tau``, ``theta[1]``, ``L[2,1]`` (indices from 1). Integers
+            as floating-point numbers.
         """
         out: dict[str, NDArray[np.float64]] = {}
         for name in self.parameters if names is None else names:
             values = self.posterior[name]
-            flat = values.reshape(*values.shape[:2], -1)
+            flat = values.reshape(*values.shape[:2], -1).astype(np.float64, copy=False)
             labels = element_names(name, values.shape[2:])
             for i in np.arange(len(labels)).reshape(values.shape[2:]).ravel(order):
                 out[labels[i]] = flat[..., i]
@@ -213,8 +224,8 @@ class Draws:
         for name in wanted:
             check_choice("variable", name, [*self.posterior, *columns])
             if name in self.posterior:
-                scalars = self.scalars((name,), order="F").items()
-                chosen |= {label: values.ravel() for label, values in scalars}
+                scalars, kind = self.scalars((name,), order="F"), self.posterior[name].dtype
+                chosen |= {label: x.ravel().astype(kind) for label, x in scalars.items()}
             else:
                 chosen[name] = columns[name]
         return pd.DataFrame(chosen, index=range(chains * n))
@@ -250,7 +261,12 @@ Run = Draws | HasDraws
 
 def is_container(data: Any) -> bool:
     """Whether data are ArviZ's: an InferenceData or an xarray.DataTree."""
-    return hasattr(data, "groups")
+    return hasattr(data, "groups") and hasattr(data, "to_netcdf")
+
+
+def is_cmdstan_run(data: Any) -> bool:
+    """Whether data are a run of NUTS by cmdstanpy, a CmdStanMCMC."""
+    return all(hasattr(data, name) for name in ("draws_xr", "method_variables", "metadata"))
 
 
 def as_draws(run: Any) -> Draws:
@@ -272,16 +288,26 @@ def as_draws(run: Any) -> Draws:
     draws = run if isinstance(run, Draws) else getattr(run, "draws", None)
     if isinstance(draws, Draws):
         return draws
+    raise no_draws(run)
+
+
+def is_foreign(data: Any) -> bool:
+    """Whether draws are ArviZ's or cmdstanpy's, which `stanrovi.from_arviz` converts."""
+    return is_container(data) or is_cmdstan_run(data)
+
+
+def no_draws(run: Any) -> UsageError:
+    """Tell that something carries no draws of ours, and what to do with it."""
     cure = "give what stanrovi.fit or stanrovi.nuts returns, or its draws"
     if isinstance(run, (str, os.PathLike)):
         cure = f"read the file first: stanrovi.read_draws({os.fspath(run)!r})"
-    elif is_container(run):
+    elif is_foreign(run):
         cure = "convert it first: stanrovi.from_arviz(data)"
-    raise UsageError(f"What is given (of type {type(run).__name__}) carries no draws; {cure}.")
+    return UsageError(f"What is given (of type {type(run).__name__}) carries no draws; {cure}.")
 
 
 def require_finite(
-    values: Mapping[str, NDArray[np.float64]],
+    values: Mapping[str, Values],
     parameters: Sequence[str],
     error: type[StanroviError],
     origin: str,
@@ -314,6 +340,6 @@ def require_finite(
             )
 
 
-def nan_variables(values: Mapping[str, NDArray[np.float64]]) -> list[str]:
+def nan_variables(values: Mapping[str, Values]) -> list[str]:
     """Names of the variables that are NaN in some draw."""
     return [name for name, x in values.items() if np.isnan(x).any()]

@@ -270,7 +270,7 @@ def _vector(draws: Draws, name: str) -> Array | None:
     """Give a generated quantity, one row of numbers per draw; None where there is none."""
     if name not in draws.posterior:
         return None
-    values: Array = draws.posterior[name][0]
+    values: Array = draws.posterior[name][0].astype(np.float64)
     return _finite(name, values.reshape(len(values), -1))
 
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from stanrovi.comparison.as_html import write_report
 from stanrovi.comparison.as_json import comparison_dict
 from stanrovi.comparison.rows import summary_row
-from stanrovi.draws import Run
+from stanrovi.draws import is_foreign
 from stanrovi.grading.findings import Findings, examine
 from stanrovi.grading.matching import named_fits, reference_draws
+from stanrovi.io.arviz import from_arviz
 from stanrovi.markup import block, judgement, table, trust
 from stanrovi.plots.marginals import plot_marginals
 
@@ -155,8 +156,8 @@ class Comparison(Findings):
 
 
 def compare(
-    fits: Run | Sequence[Run] | Mapping[str, Run],
-    reference: Run,
+    fits: Any | Sequence[Any] | Mapping[str, Any],
+    reference: Any,
     *,
     model: str | None = None,
     seed: int = 0,
@@ -168,7 +169,8 @@ def compare(
     fits : Draws, sequence or mapping of str to Draws
         One or more runs to judge. In a sequence they are named by their method
         (``"rovi"``, ``"rovi #2"``, ...). A run that carries draws as ``.draws``
-        serves as well, here and below.
+        serves as well, here and below, and so does what `from_arviz` takes: an
+        InferenceData, an xarray.DataTree, a CmdStanMCMC.
     reference : Draws
         NUTS or stored reference draws of the same model and data.
     model : str, optional
@@ -192,6 +194,17 @@ def compare(
         The draws come from different models or are NaN or infinite; the message
         names the parameters.
     """
-    drawn = reference_draws(reference)
-    found = examine(named_fits(fits, drawn), drawn, model=model, seed=seed)
+    drawn = reference_draws(_converted(reference))
+    found = examine(named_fits(_converted(fits), drawn), drawn, model=model, seed=seed)
     return Comparison(**{item.name: getattr(found, item.name) for item in fields(found)})
+
+
+def _converted(runs: Any) -> Any:
+    """Make draws of what is ArviZ's or cmdstanpy's, alone, in a sequence or in a mapping."""
+    if is_foreign(runs):
+        return from_arviz(runs)
+    if isinstance(runs, Mapping):
+        return {name: _converted(run) for name, run in runs.items()}
+    if isinstance(runs, Sequence) and not isinstance(runs, str):
+        return [_converted(run) for run in runs]
+    return runs

@@ -1,14 +1,20 @@
-"""Statistics of draws as ArviZ computes them: ESS, R-hat, k-hat."""
+"""Statistics of draws as ArviZ computes them: ESS, R-hat, k-hat; and LOO, by ArviZ itself."""
 
 from __future__ import annotations
 
-from typing import Literal
+import logging
+import warnings
+from typing import Any, Literal
 
 import numpy as np
+from scipy.special import logsumexp
 
 from stanrovi.diagnostics import chains
 from stanrovi.diagnostics.pareto import fit_tail
+from stanrovi.io.generations import import_arviz
 from stanrovi.target import Array
+
+_log = logging.getLogger(__name__)
 
 RHAT_LIMIT = 1.01
 # The tail is at most a fifth of the ratios, and needs five of them.
@@ -161,3 +167,72 @@ def mixing(values: Array) -> tuple[Array, Array, Array]:
     """
     apart = rhat(values) if len(values) > 1 else np.full(values.shape[-1], np.nan)
     return apart, ess(values, "bulk"), ess(values, "tail")
+
+
+def psis_loo(
+    data: Any, var_name: str, log_p: Array | None = None, log_q: Array | None = None
+) -> Any:
+    """Cross-validate by leaving one observation out, with Pareto-smoothed importance weights.
+
+    Parameters
+    ----------
+    data : arviz.InferenceData or xarray.DataTree
+        With a group ``log_likelihood``; of the draws of a sampler, or of an approximation.
+    var_name : str
+        The pointwise log likelihood in that group.
+    log_p, log_q : ndarray, shape (draws,), optional
+        Log densities at the draws, all chains in one, of the posterior, up to a constant, and of
+        the approximation that they were drawn from. The weights then correct for it, too
+        (Magnusson et al. 2019, Bayesian leave-one-out cross-validation for large data).
+
+    Returns
+    -------
+    arviz.ELPDData
+        As the installed ArviZ gives it, with pointwise values.
+    """
+    az = import_arviz()
+    with warnings.catch_warnings():
+        # Told below, and by what is returned, when printed.
+        warnings.filterwarnings("ignore", "Estimated shape parameter of Pareto", UserWarning)
+        if log_p is None or log_q is None:
+            found = az.loo(data, var_name=var_name, pointwise=True)
+        elif hasattr(az, "loo_approximate_posterior"):
+            found = az.loo_approximate_posterior(
+                data, log_p, log_q, var_name=var_name, pointwise=True
+            )
+        else:
+            found = _loo_by_ratios(az, data["log_likelihood"][var_name], log_p - log_q)
+    if bad := int((found.pareto_k > found.good_k).sum()):
+        _log.warning(
+            "LOO: Pareto k-hat is above %.2f at %d of %d observations, whose parts are not to be "
+            "relied on. Either the draws are not near enough to the posterior, or the model is "
+            "surprised by these observations", found.good_k, bad, found.n_data_points,
+        )  # fmt: skip
+    return found
+
+
+def _loo_by_ratios(az: Any, log_likelihood: Any, log_ratios: Array) -> Any:
+    """Cross-validate with given log ratios (draws,), where ArviZ has no function for it."""
+    each = log_likelihood.stack(__sample__=("chain", "draw"))
+    n_draws = each.sizes["__sample__"]
+    log_weights, pareto_k = az.psislw(log_ratios - each)
+    elpd = pareto_k.copy(data=_log_sum(log_weights.transpose(*each.dims) + each)).rename("loo_i")
+    whole = _log_sum(each) - np.log(n_draws)
+    good_k = min(1 - 1 / np.log10(n_draws), 0.7)
+    parts = {
+        "elpd_loo": float(elpd.sum()),
+        "se": float(np.sqrt(elpd.size * elpd.values.var())),
+        "p_loo": float((whole - elpd.values).sum()),
+        "n_samples": n_draws,
+        "n_data_points": elpd.size,
+        "warning": bool((pareto_k > good_k).any()),
+        "loo_i": elpd,
+        "pareto_k": pareto_k,
+        "scale": "log",
+        "good_k": good_k,
+    }
+    return az.ELPDData(data=list(parts.values()), index=list(parts))
+
+
+def _log_sum(values: Any) -> Array:
+    return np.asarray(logsumexp(values.values, axis=-1))

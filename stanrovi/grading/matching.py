@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stanrovi.draws import Draws, Run, as_draws, is_container, require_finite
+from stanrovi.draws import Draws, Run, as_draws, require_finite
 from stanrovi.errors import DrawsError, UsageError
 from stanrovi.scalars import first_of_copies, varying
 from stanrovi.target import Array
@@ -33,7 +33,7 @@ def named_fits(fits: Run | Sequence[Run] | Mapping[str, Run], reference: Draws) 
         There are none, one carries no draws, or one has the name of the reference.
     """
     named: dict[str, Draws] = {}
-    if isinstance(fits, Mapping) and not is_container(fits):
+    if isinstance(fits, Mapping):
         named = {name: as_draws(fit) for name, fit in fits.items()}
     else:
         for fit in map(
@@ -127,7 +127,8 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 def _common_variables(runs: Mapping[str, Draws]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Variables to compare, and those that some run does not know."""
-    parameters = dict.fromkeys(key for run in runs.values() for key in run.parameters)
+    telling = [run for run in runs.values() if not run.parameters_assumed] or list(runs.values())
+    parameters = dict.fromkeys(key for run in telling for key in run.parameters)
     common = [key for key in parameters if all(key in run.posterior for run in runs.values())]
     if not common:
         told = "; ".join(f"{name} has {_listed(run.parameters)}" for name, run in runs.items())

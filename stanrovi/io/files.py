@@ -21,6 +21,7 @@ def usable_path(path: str | os.PathLike[str]) -> Path:
     Parameters
     ----------
     path : path-like
+        ``~`` at its begin is the home folder, as shells do not make it in ``--data=~/x``.
 
     Returns
     -------
@@ -31,6 +32,7 @@ def usable_path(path: str | os.PathLike[str]) -> Path:
     UsageError
         The path is too long, holds a zero byte, or is a link that leads to itself.
     """
+    path = os.path.expanduser(path)
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError, PermissionError):

@@ -12,11 +12,13 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from stanrovi.errors import UsageError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,7 +44,11 @@ def is_legacy() -> bool:
 
 
 def dataset(
-    variables: Mapping[str, Any], *, sample_dims: tuple[str, ...] = SAMPLE_DIMS
+    variables: Mapping[str, Any],
+    *,
+    sample_dims: tuple[str, ...] = SAMPLE_DIMS,
+    dims: Mapping[str, Sequence[str]] | None = None,
+    coords: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Name the dimensions as ArviZ does, counting from its own index origin.
 
@@ -51,24 +57,52 @@ def dataset(
     variables : mapping of str to array, shape (*sample_dims, *shape)
     sample_dims : tuple of str
         Names of the leading dimensions.
+    dims : mapping of str to sequence of str, optional
+        Names of the others, of some variables; ``NAME_dim_0`` and so on by default.
+    coords : mapping of str to sequence, optional
+        What counts along some dimensions.
 
     Returns
     -------
     xarray.Dataset
+
+    Raises
+    ------
+    UsageError
+        If a variable has fewer dimensions than are named, or another length than its coordinate.
     """
     import xarray as xr
 
     origin = _index_origin()
-    arrays, coords = {}, {}
+    arrays: dict[str, Any] = {}
+    along: dict[str, Any] = {}
     for name, raw in variables.items():
         values = np.asarray(raw)
-        axes = [f"{name}_dim_{i}" for i in range(values.ndim - len(sample_dims))]
-        dims = (*sample_dims, *axes)
-        arrays[name] = (dims, values)
-        for dim, size in zip(dims, values.shape, strict=True):
+        given = (dims or {}).get(name, ())
+        if taken := [dim for dim in given if dim in variables or dim in SAMPLE_DIMS]:
+            raise UsageError(f"dims: {taken[0]!r} of {name} is taken; choose another name.")
+        own = _named_dims(name, given, values.ndim - len(sample_dims))
+        arrays[name] = ((*sample_dims, *own), values)
+        for dim, size in zip(arrays[name][0], values.shape, strict=True):
             start = 0 if dim in sample_dims else origin
-            coords[dim] = np.arange(start, start + size)
-    return xr.Dataset(arrays, coords=coords)
+            counted = np.arange(start, start + size)
+            told = np.asarray((coords or {}).get(dim, along.get(dim, counted)))
+            if told.shape != (size,):
+                raise UsageError(
+                    f"The dimension {dim!r} of {name} is {size} long, but its coordinate holds "
+                    f"{told.size} values."
+                )
+            along[dim] = told
+    return xr.Dataset(arrays, coords=along)
+
+
+def _named_dims(name: str, given: Sequence[str], count: int) -> list[str]:
+    if len(given) > count:
+        raise UsageError(
+            f"dims names {len(given)} dimensions of {name} ({', '.join(given)}), which has {count} "
+            "besides chain and draw."
+        )
+    return [*given, *(f"{name}_dim_{i}" for i in range(len(given), count))]
 
 
 def _index_origin() -> int:

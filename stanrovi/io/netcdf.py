@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stanrovi.draws import Draws, Run, as_draws
 from stanrovi.errors import DrawsError
-from stanrovi.io.arviz import as_tree, from_arviz
+from stanrovi.io.arviz import as_groups, as_tree, from_arviz
 from stanrovi.io.files import atomic_path, usable_path
+from stanrovi.io.groups import Names, ObservedData
 from stanrovi.io.posteriordb import read_posteriordb
 
 if TYPE_CHECKING:
@@ -23,8 +24,12 @@ def write_netcdf(
     draws: Run,
     path: str | os.PathLike[str],
     *,
-    observed_data: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    observed_data: ObservedData | None = None,
+    log_likelihood: Names | None = None,
+    posterior_predictive: Names | None = None,
+    coords: Mapping[str, Any] | None = None,
+    dims: Mapping[str, str | Sequence[str]] | None = None,
 ) -> Path:
     """Write draws to a NetCDF file that both generations of ArviZ read.
 
@@ -34,10 +39,10 @@ def write_netcdf(
         Draws, or a run that carries them.
     path : path-like
         Destination.
-    observed_data : mapping of str to array, optional
-        See `to_arviz`.
     overwrite : bool
         Whether an existing file may be replaced.
+    observed_data, log_likelihood, posterior_predictive, coords, dims : optional
+        See `to_arviz`.
 
     Returns
     -------
@@ -47,11 +52,20 @@ def write_netcdf(
     Raises
     ------
     UsageError
-        ``draws`` carries none.
+        ``draws`` carries none, or a name is unknown or a length wrong.
     OutputError
         The path exists or cannot be written.
     """
-    return write_tree(as_tree(as_draws(draws), observed_data), path, overwrite=overwrite)
+    draws = as_draws(draws)
+    groups = as_groups(
+        draws,
+        observed_data=observed_data,
+        log_likelihood=log_likelihood,
+        posterior_predictive=posterior_predictive,
+        coords=coords,
+        dims=dims,
+    )
+    return write_tree(as_tree(draws, groups), path, overwrite=overwrite)
 
 
 def write_tree(tree: xr.DataTree, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -59,11 +73,11 @@ def write_tree(tree: xr.DataTree, path: str | os.PathLike[str], *, overwrite: bo
     with atomic_path(path, overwrite=overwrite) as temporary:
         # By way of memory: a disk that fills up would crash the HDF5 library, and Python with it.
         content = io.BytesIO()
-        # Draws are digits that nothing makes shorter; counts of a sampler and text are not.
+        # Draws are digits that nothing makes shorter; integers, counts of a sampler, text are not.
         packed: dict[str, dict[str, Any]] = {}
         for group in tree.subtree:
             for name, variable in group.data_vars.items():
-                if group.name == "sample_stats" or variable.dtype == "uint8":
+                if group.name == "sample_stats" or variable.dtype.kind in "iub":
                     packed.setdefault(group.path, {})[str(name)] = {"zlib": True, "complevel": 1}
         tree.to_netcdf(content, engine="h5netcdf", encoding=packed or None)
         temporary.write_bytes(content.getvalue())

@@ -26,7 +26,8 @@ from stanrovi.vi.settings import FamilySettings
 GROUP = "fit"
 # Attributes that are ours where a file tells of a fit; the first are of no use to a reader.
 FOR_PROGRAMS = (
-    "parameters", "verdict", "verdict_reasons", "verdict_cures", "errors", "modes", "trace", "axes",
+    "parameters", "variables", "verdict", "verdict_reasons", "verdict_cures", "errors", "modes",
+    "trace", "axes",
 )  # fmt: skip
 _FRAME = "axes_"  # names of arrays that hold the axes of a fit begin with this, where they are thin
 KEYS = (*FOR_PROGRAMS, "warnings", "settings", "gradients_by_stage", "roots")
@@ -40,17 +41,22 @@ class Notes:
     ----------
     parameters : tuple of str
         Variables that are parameters; empty where it does not tell.
+    variables : tuple of str
+        All, in the order of the program; empty where it does not tell.
     facts : FitFacts or None
         None where it tells nothing of a fit.
     """
 
     parameters: tuple[str, ...]
+    variables: tuple[str, ...]
     facts: FitFacts | None
 
 
 def text(draws: Draws) -> dict[str, str]:
-    """Attributes that hold text: names of the parameters and facts of the fit."""
-    notes = {"parameters": json.dumps(list(draws.parameters))}
+    """Attributes that hold text: names of parameters and variables, and facts of the fit."""
+    notes = {"variables": json.dumps(list(draws.posterior))}
+    if not draws.parameters_assumed:
+        notes["parameters"] = json.dumps(list(draws.parameters))
     facts = draws.facts
     if facts is None:
         return notes
@@ -128,14 +134,16 @@ def read(attrs: Mapping[str, Any], stored: Mapping[str, Array]) -> tuple[Notes, 
         The other attributes.
     """
     parameters = json_attribute(attrs, "parameters", _names) or ()
+    variables = json_attribute(attrs, "variables", _names) or ()
     verdict = _verdict(attrs)
     peaks = json_attribute(attrs, "modes", _peaks) or ()
     trace = json_attribute(attrs, "trace", _trace) or ()
     # Older files hold the axes as text.
     frame = _frame(stored) or json_attribute(attrs, "axes", _frame_of_text)
     if verdict is None and not peaks and not trace and frame is None:
-        others = {key: value for key, value in attrs.items() if key != "parameters"}
-        return Notes(parameters, None), others
+        ours = {"parameters", *(["variables"] if variables else [])}
+        others = {key: value for key, value in attrs.items() if key not in ours}
+        return Notes(parameters, variables, None), others
     facts = FitFacts(
         verdict=verdict,
         modes=_with_widths(peaks, stored),
@@ -147,7 +155,8 @@ def read(attrs: Mapping[str, Any], stored: Mapping[str, Array]) -> tuple[Notes, 
         roots=json_attribute(attrs, "roots", _roots) or (),
         errors=json_attribute(attrs, "errors", _errors),
     )
-    return Notes(parameters, facts), {key: v for key, v in attrs.items() if key not in KEYS}
+    others = {key: v for key, v in attrs.items() if key not in KEYS}
+    return Notes(parameters, variables, facts), others
 
 
 def _verdict(attrs: Mapping[str, Any]) -> Verdict | None:

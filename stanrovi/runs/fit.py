@@ -14,7 +14,7 @@ import numpy as np
 from stanrovi.arguments import check_choice, checked_count, checked_seed
 from stanrovi.determinism import one_blas_thread
 from stanrovi.diagnostics.statistics import psis_khat
-from stanrovi.draws import Draws, require_finite
+from stanrovi.draws import Draws, Values, require_finite
 from stanrovi.errors import DensityError, UsageError
 from stanrovi.families.base import in_blocks
 from stanrovi.methods import METHODS, Method
@@ -22,6 +22,7 @@ from stanrovi.modes.basins import Mode
 from stanrovi.runs.answers import Answers
 from stanrovi.runs.as_html import run_html, verdict_html
 from stanrovi.runs.guard import guarded
+from stanrovi.runs.loo import loo
 from stanrovi.runs.plan import Plan, limited_to
 from stanrovi.runs.progress import of_fit
 from stanrovi.runs.record import constrained, constrained_until, record
@@ -242,6 +243,31 @@ class Fit(Answers):
         built = None if model is None else as_model(model, data)
         return resampled(self.draws, draws, seed=seed, model=built)
 
+    def loo(self, var_name: str | None = None) -> Any:
+        """Cross-validate by PSIS-LOO, corrected for the approximation.
+
+        The log density of the model is evaluated at all draws at which it is not known yet.
+
+        Parameters
+        ----------
+        var_name : str, optional
+            The generated quantity that holds the log likelihood of each observation; ``log_lik``
+            by default.
+
+        Returns
+        -------
+        arviz.ELPDData
+            See `stanrovi.runs.loo.loo`.
+
+        Raises
+        ------
+        DrawsError
+            If the program computes no log likelihood; the message says what to add.
+        UsageError
+            For an unknown name.
+        """
+        return loo(self.draws, var_name, model=self.model)
+
     def inits(self, chains: int = 4, *, seed: int | None = None) -> list[dict[str, Any]]:
         """Give starts for chains, as cmdstanpy takes them (``inits=``).
 
@@ -443,7 +469,7 @@ def _with_draws(model: Model, result: FitResult, until: float | None) -> Fit:
     return Fit(result, _recorded(model, result, values), model.name, model.engine, model)
 
 
-def _recorded(model: Model, result: FitResult, values: Mapping[str, Array]) -> Draws:
+def _recorded(model: Model, result: FitResult, values: Mapping[str, Values]) -> Draws:
     """Make the draws of a fit, of which those that it evaluated come first."""
     lp = np.full(len(result.draws), np.nan)
     lp[: len(result.log_p)] = result.log_p

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from stanrovi.errors import ModelError, StanroviError
+from stanrovi.errors import DataError, ModelError, StanroviError
 from stanrovi.methods import Method
 from stanrovi.runs.fit import Fit
 from stanrovi.stan.locate import locate
@@ -50,20 +50,26 @@ class FitRow:
 
 
 def fit_many(
-    models: Sequence[str], methods: Sequence[Method], seeds: Sequence[int], fitter: Fitter
+    models: Sequence[str],
+    methods: Sequence[Method],
+    seeds: Sequence[int],
+    fitter: Fitter,
+    include_paths: Sequence[str | os.PathLike[str]] = (),
 ) -> Iterator[FitRow]:
     """Fit every model by every method with every seed.
 
     Parameters
     ----------
     models : sequence of str
-        Names of bundled models, or of files. A ``.stan`` file takes its data from the file
-        ``NAME.data.json`` beside it, where there is one.
+        Names of bundled models, or of files, whose data stand beside them; see
+        `stanrovi.Model`.
     methods : sequence of str
     seeds : sequence of int
         Of the fits, and of random transformed data.
     fitter : callable
         Takes a model, a method and a seed to a fit.
+    include_paths : sequence of path
+        Folders searched for ``#include``.
 
     Yields
     ------
@@ -76,18 +82,22 @@ def fit_many(
         For a model that is not there, before the first fit.
     """
     for model in models:
-        with suppress(ModelError):  # becomes the error of its rows
-            locate(model)
+        with suppress(ModelError, DataError):  # becomes the error of its rows
+            locate(model, include_paths)
     for name, method, seed in product(models, methods, seeds):
-        yield _row(name, method, seed, fitter)
+        yield _row(name, method, seed, fitter, include_paths)
 
 
-def _row(name: str, method: Method, seed: int, fitter: Fitter) -> FitRow:
+def _row(
+    name: str,
+    method: Method,
+    seed: int,
+    fitter: Fitter,
+    include_paths: Sequence[str | os.PathLike[str]],
+) -> FitRow:
     model: Model | None = None
-    data = Path(name.removesuffix(".stan") + ".data.json")
     try:
-        own = data if name.endswith(".stan") and os.path.isfile(data) else None
-        model = Model(name, own, seed=seed)
+        model = Model(name, include_paths=include_paths, seed=seed)
         result = fitter(model, method, seed).result
     except StanroviError as error:
         if model is None:

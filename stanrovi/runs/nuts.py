@@ -15,7 +15,7 @@ import numpy as np
 
 from stanrovi.arguments import check_choice, checked_count, checked_seed
 from stanrovi.determinism import one_blas_thread
-from stanrovi.draws import Run, as_draws, nan_variables, require_finite
+from stanrovi.draws import Run, Values, as_draws, nan_variables, require_finite
 from stanrovi.errors import DrawsError, ModelError, SamplerError, StanroviError, UsageError
 from stanrovi.runs.nuts_run import NutsEngine, NutsRun
 from stanrovi.runs.progress import of_chains
@@ -30,7 +30,6 @@ from stanrovi.stan.nuts.cmdstan import chains_of, sample_cmdstan
 from stanrovi.stan.nuts.csv_files import csv_files, read_cmdstan, require_nuts
 from stanrovi.stan.nuts.embedded import sample_embedded
 from stanrovi.stan.program import Program
-from stanrovi.target import Array
 
 logger = logging.getLogger(__name__)
 
@@ -314,7 +313,7 @@ def _sample_embedded(
     )
 
 
-def _flat(variables: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array]:
+def _flat(variables: Mapping[str, Values], names: Sequence[str]) -> dict[str, Values]:
     """Draws of all chains in one row of draws, shape (chain * draw, *shape)."""
     return {name: variables[name].reshape(-1, *variables[name].shape[2:]) for name in names}
 
@@ -348,7 +347,7 @@ def _sampler_notes(result: Chains, max_treedepth: int) -> tuple[str, ...]:
 
 
 def _require_same_program(
-    variables: Mapping[str, Array], model: Model, error: type[StanroviError], origin: str
+    variables: Mapping[str, Values], model: Model, error: type[StanroviError], origin: str
 ) -> None:
     missing = [name for name in model.parameters if name not in variables]
     if missing:

@@ -13,6 +13,7 @@ from stanrovi.errors import DrawsError
 from stanrovi.markup import trust
 from stanrovi.runs.answers import Answers
 from stanrovi.runs.as_html import run_html
+from stanrovi.runs.loo import CrossValidated
 from stanrovi.runs.summary import summary_frame
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ NutsEngine = Literal["cmdstan", "stanli", "numpy"]
 
 
 @dataclass(frozen=True, repr=False)
-class NutsRun(Answers):
+class NutsRun(Answers, CrossValidated):
     """A NUTS run.
 
     Attributes

@@ -8,7 +8,7 @@ from importlib import metadata
 import numpy as np
 from numpy.typing import NDArray
 
-from stanrovi.draws import Draws
+from stanrovi.draws import Draws, Values
 from stanrovi.errors import UsageError
 from stanrovi.stan.model import Model
 from stanrovi.target import Array
@@ -20,7 +20,7 @@ _ENOUGH = 100  # draws of a chain; fewer are not worth the loss of the others
 def record(
     model: Model,
     method: str,
-    posterior: Mapping[str, Array],
+    posterior: Mapping[str, Values],
     *,
     engine: str,
     seed: int,
@@ -62,12 +62,13 @@ def record(
     }
     return Draws(
         method=method,
-        posterior=posterior,
+        posterior=model.as_declared(posterior),
         parameters=tuple(model.parameters),
         sample_stats=sample_stats,
         attrs=common | dict(attrs),
         unconstrained=unconstrained,
         facts=facts,
+        data=model.data,
     )
 
 
@@ -84,7 +85,7 @@ def not_of(model: Model, attrs: Mapping[str, str | int | float]) -> UsageError:
     )
 
 
-def constrained(model: Model, x: Array, *, seed: int) -> dict[str, Array]:
+def constrained(model: Model, x: Array, *, seed: int) -> dict[str, Values]:
     """Stan's variables (chain, draw, *shape) at unconstrained points x (chain, draw, dim).
 
     ``seed`` is that of random numbers in generated quantities.
@@ -94,7 +95,7 @@ def constrained(model: Model, x: Array, *, seed: int) -> dict[str, Array]:
 
 def constrained_until(
     model: Model, x: Array, until: float | None, *, seed: int
-) -> tuple[dict[str, Array], int, str]:
+) -> tuple[dict[str, Values], int, str]:
     """Stan's variables at unconstrained points, as far as the time allows.
 
     Parameters
@@ -144,11 +145,9 @@ def _flat(x: Array) -> Array:
     return x.swapaxes(0, 1).reshape(-1, x.shape[2])
 
 
-def _shaped(values: Mapping[str, Array], chains: int) -> dict[str, Array]:
+def _shaped(values: Mapping[str, Values], chains: int) -> dict[str, Values]:
     """Undo `_flat`."""
     return {
-        name: np.ascontiguousarray(
-            np.asarray(v, dtype=np.float64).reshape(-1, chains, *v.shape[1:]).swapaxes(0, 1)
-        )
+        name: np.ascontiguousarray(v.reshape(-1, chains, *v.shape[1:]).swapaxes(0, 1))
         for name, v in values.items()
     }

@@ -12,12 +12,10 @@ from stanrovi.diagnostics.statistics import psis_weights
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError
 from stanrovi.runs.answers import Answers
-from stanrovi.runs.guard import guarded
-from stanrovi.runs.record import is_of, not_of
+from stanrovi.runs.completing import completed
 from stanrovi.runs.summary import summary_frame
 from stanrovi.stan.model import Model
-from stanrovi.target import Array, Clock, Target
-from stanrovi.waiting import within
+from stanrovi.target import Array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +117,7 @@ def resampled(
     seed = checked_seed(int(draws.attrs.get("seed", 0)) if seed is None else seed)
     n_gradients = 0
     if model is not None:
-        draws, n_gradients = _completed(draws, model, max_seconds)
+        draws, n_gradients = completed(draws, model, max_seconds)
     ratios, known = draws.log_ratios, draws.evaluated
     if ratios is None:
         raise DrawsError(
@@ -146,22 +144,6 @@ def resampled(
         n_left_out=draws.n_chains * draws.n_draws - len(ratios),
         n_gradients=n_gradients,
     )
-
-
-def _completed(draws: Draws, model: Model, max_seconds: float | None) -> tuple[Draws, int]:
-    """Evaluate the log density where it is not known; gives how many evaluations that took."""
-    if not is_of(model, draws.attrs):
-        raise not_of(model, draws.attrs)
-    if not draws.is_variational or "lp" not in draws.sample_stats or draws.unconstrained is None:
-        return draws, 0
-    lp = np.array(draws.sample_stats["lp"], dtype=np.float64)
-    missing = np.flatnonzero(np.isnan(lp.ravel()))
-    clock = None if max_seconds is None else Clock(max_seconds, within)
-    target = Target(model, clock=clock)
-    x = draws.unconstrained.reshape(-1, model.dim)[missing]
-    value, _ = guarded(model, lambda: target.leading(x, 0))
-    lp.ravel()[missing[: len(value)]] = value
-    return replace(draws, sample_stats={**draws.sample_stats, "lp": lp}), target.n_gradients
 
 
 def _stratified(weights: Array, n: int, rng: np.random.Generator) -> np.ndarray:

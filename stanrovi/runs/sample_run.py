@@ -11,6 +11,7 @@ from stanrovi.markup import trust
 from stanrovi.modes.basins import Mode
 from stanrovi.runs.answers import Answers
 from stanrovi.runs.as_html import run_html
+from stanrovi.runs.loo import CrossValidated
 from stanrovi.runs.summary import summary_frame
 from stanrovi.samplers.bridge import LogRatio
 from stanrovi.samplers.by_fit import Sampled
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class SampleRun(Answers):
+class SampleRun(Answers, CrossValidated):
     """Draws that say whether they may be trusted.
 
     Attributes

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from stanrovi.arguments import checked_count, checked_seed
 from stanrovi.diagnostics.statistics import mixing, psis_khat
-from stanrovi.draws import Draws, nan_variables, require_finite
+from stanrovi.draws import Draws, Values, nan_variables, require_finite
 from stanrovi.errors import DensityError, UsageError
 from stanrovi.runs.guard import guarded
 from stanrovi.runs.plan import Plan, limited_to
@@ -20,7 +20,6 @@ from stanrovi.samplers.mixing import Goal
 from stanrovi.samplers.trust import doubts, support
 from stanrovi.stan.data import DataSource
 from stanrovi.stan.model import Model, ModelSource, as_model
-from stanrovi.target import Array
 from stanrovi.vi.methods.driver import fit_density
 from stanrovi.vi.result import FitResult
 
@@ -183,7 +182,7 @@ def _evidence(model: Model, result: Sampled) -> tuple[LogRatio, str]:
 def _draws(
     model: Model,
     result: Sampled,
-    values: dict[str, Array],
+    values: dict[str, Values],
     n: int,
     seed: int,
     *,

@@ -169,7 +169,7 @@ def read_fit(path: str | os.PathLike[str]) -> tuple[Draws, FitResult, StoredMode
             "damaged, or of another version of stanrovi. Its draws may be readable by "
             "stanrovi.read_draws; else fit again."
         ) from error
-    return replace(draws, facts=result.facts), result, model
+    return replace(draws, facts=result.facts, data=read_data(model.data)), result, model
 
 
 def _with_draws(bare: FitResult, draws: Draws) -> FitResult:

@@ -6,7 +6,7 @@ import ctypes
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import stanio
 from stanio.reshape import Variable, VariableType
 
-from stanrovi.draws import nan_variables
+from stanrovi.draws import Values, nan_variables
 from stanrovi.errors import DataError
 from stanrovi.stan.batch import Messages, processors, supports_threads
 from stanrovi.target import Array
@@ -84,6 +84,18 @@ def split(columns: Array, layout: Mapping[str, Variable]) -> dict[str, Array]:
         Complex variables get a last axis (real part, imaginary part).
     """
     return {name: _extract(columns, variable) for name, variable in layout.items()}
+
+
+def with_integers(values: Mapping[str, Values], names: Collection[str]) -> dict[str, Values]:
+    """Values in which those of the names are integers, as far as all of each are whole."""
+    return {
+        name: v.astype(np.int64) if name in names and _are_whole(v) else v
+        for name, v in values.items()
+    }
+
+
+def _are_whole(values: Values) -> bool:
+    return bool((np.isfinite(values) & (values == np.rint(values))).all())
 
 
 def shape(variable: Variable) -> tuple[int, ...]:
@@ -278,7 +290,7 @@ class Constrainer:
             raise DataError(f"these parameter values cannot be used: {message}")
         return out[0]
 
-    def unconstrain_draws(self, draws: Mapping[str, Array]) -> Array | None:
+    def unconstrain_draws(self, draws: Mapping[str, Values]) -> Array | None:
         """Unconstrained points of many draws.
 
         Parameters
@@ -297,7 +309,7 @@ class Constrainer:
             return None
         return out
 
-    def _unconstrain_rows(self, draws: Mapping[str, Array]) -> tuple[Array, str]:
+    def _unconstrain_rows(self, draws: Mapping[str, Values]) -> tuple[Array, str]:
         """Unconstrain draws (n, *shape) row by row, up to the first that fails."""
         columns = [_flatten(draws[name], variable) for name, variable in self.parameters.items()]
         flat = np.ascontiguousarray(np.concatenate(columns, axis=1), dtype=np.float64)
@@ -427,7 +439,7 @@ def _parameter(name: str, variable: Variable, values: Mapping[str, Any]) -> Arra
     return array[np.newaxis]
 
 
-def _flatten(values: Array, variable: Variable) -> Array:
+def _flatten(values: Values, variable: Variable) -> Values:
     """Inverse of `_extract`: draws (n, *shape) to columns (n, width)."""
     if variable.type is VariableType.COMPLEX:
         parts = [_flatten_plain(values[..., k]) for k in (0, 1)]
@@ -435,5 +447,5 @@ def _flatten(values: Array, variable: Variable) -> Array:
     return _flatten_plain(values)
 
 
-def _flatten_plain(values: Array) -> Array:
+def _flatten_plain(values: Values) -> Values:
     return values.transpose(0, *range(values.ndim - 1, 0, -1)).reshape(values.shape[0], -1)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import stanio
 
-from stanrovi.arguments import nearest
+from stanrovi.arguments import nearest, suggestion
 from stanrovi.errors import DataError, UsageError
 from stanrovi.io.files import usable_path
 from stanrovi.stan.program import Declaration
@@ -29,6 +29,7 @@ DataSource = str | os.PathLike[str] | Mapping[str, Any] | None
 
 # Stan's JSON dialect writes these as strings; every engine reads these spellings.
 _STAN_FLOATS = {"NaN", "Inf", "+Inf", "-Inf", "Infinity", "+Infinity", "-Infinity"}
+_COMPRESSED = (b"\x1f\x8b", b"PK", b"BZh", b"\xfd7zXZ")
 _INT_RANGE = (-(2**31), 2**31 - 1)
 
 
@@ -89,7 +90,13 @@ def _floats(value: Any) -> Any:
     return float(value) if isinstance(value, (bool, int)) else value
 
 
-def check_data(data: Mapping[str, Any], declarations: Sequence[Declaration], program: str) -> None:
+def check_data(
+    data: Mapping[str, Any],
+    declarations: Sequence[Declaration],
+    program: str,
+    *,
+    may_be_nan: bool = False,
+) -> None:
     """Check data against the declarations of the data block.
 
     Parameters
@@ -100,11 +107,14 @@ def check_data(data: Mapping[str, Any], declarations: Sequence[Declaration], pro
         The program's data block.
     program : str
         Name of the program, for messages.
+    may_be_nan : bool
+        Whether the program expects NaN in real data, and looks for it.
 
     Raises
     ------
     DataError
-        Naming every missing variable, or the first one of wrong shape, type or range.
+        Naming every missing variable, or the first one of wrong shape, type or range, or the
+        first entry that is NaN.
     """
     missing = [item for item in declarations if item.name not in data]
     if missing:
@@ -113,7 +123,7 @@ def check_data(data: Mapping[str, Any], declarations: Sequence[Declaration], pro
     for item in declarations:
         if not item.is_structured:
             try:
-                _check_variable(item, data, program)
+                _check_variable(item, data, program, may_be_nan=may_be_nan)
             except RecursionError:
                 raise DataError(f"data variable {item.name} is nested too deeply") from None
 
@@ -134,10 +144,14 @@ def _misspelt(missing: Sequence[Declaration], undeclared: Iterable[str]) -> str:
     return f" Spelling and case must agree: {' '.join(hints)}" if hints else ""
 
 
-def _check_variable(item: Declaration, data: Mapping[str, Any], program: str) -> None:
+def _check_variable(
+    item: Declaration, data: Mapping[str, Any], program: str, *, may_be_nan: bool
+) -> None:
     where = f"data variable {item.name} ({program} declares {item})"
     array = _as_array(data[item.name], where)
     _check_shape(item, array.shape, data, where)
+    if item.is_integer or not may_be_nan:
+        _refuse_nan(item.name, array, where)
     if item.is_integer:
         _check_integers(array, where)
     elif not np.isfinite(array).all():
@@ -207,6 +221,18 @@ def known_size(text: str, data: Mapping[str, Any]) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def _refuse_nan(name: str, array: np.ndarray, where: str) -> None:
+    if array.dtype.kind != "f" or not len(found := np.argwhere(np.isnan(array))):
+        return
+    entry = name + (f"[{','.join(str(i + 1) for i in found[0])}]" if array.ndim else "")
+    more = f", and {len(found) - 1} more entries" if len(found) > 1 else ""
+    raise DataError(
+        f"{entry} is NaN{more}: {where}. Stan has no missing values, and NaN makes the whole "
+        "log density NaN: leave those observations out (y[~np.isnan(y)] in NumPy, dropna() in "
+        "pandas) and shorten the sizes, or give entries that the program never reads a number."
+    )
+
+
 def _check_integers(array: np.ndarray, where: str) -> None:
     if array.size == 0:
         return
@@ -235,13 +261,18 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise UsageError(f"no such data file: {path}; check the path of the JSON data") from None
+        near = suggestion(path.name, (file.name for file in path.parent.glob("*.json")))
+        raise UsageError(
+            f"no such data file: {path}; check the path of the JSON data.{near}"
+        ) from None
     except OSError as error:
         raise UsageError(f"cannot read the data file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
+        if error.object.startswith(_COMPRESSED):
+            raise DataError(f"{path} is compressed; unpack it, and give the JSON file") from None
         raise DataError(
             f"{path} is not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x}); "
-            "data are read as JSON"
+            "data are read as JSON: save them in UTF-8"
         ) from None
 
 
@@ -249,9 +280,7 @@ def _parse(text: str, where: str) -> dict[str, Any]:
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(
-            f"{where} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        ) from None
+        raise DataError(f"{where} {_no_json(text.strip(), error)}") from None
     except ValueError:  # of Python's own, against numbers that take forever to convert
         raise DataError(f"{where} holds an integer of thousands of digits") from None
     except RecursionError:
@@ -261,6 +290,19 @@ def _parse(text: str, where: str) -> dict[str, Any]:
             f"{where} holds a JSON {_json_kind(data)}; Stan data are an object of names and values"
         )
     return data
+
+
+def _no_json(text: str, error: json.JSONDecodeError) -> str:
+    if not text:
+        return "is empty; data without variables are {}"
+    if text.startswith(("{", "[")):
+        return f"is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+    first = text.splitlines()[0][:40]
+    what = "R's dump format" if "<-" in first else f"no JSON (it begins with {first!r})"
+    return (
+        f'is {what}. Data are a JSON object such as {{"N": 2, "y": [0.5, 1.5]}}, which '
+        "write_stan_json of cmdstanpy and of cmdstanr writes; in Python, a mapping will do"
+    )
 
 
 def _json_kind(value: Any) -> str:

@@ -125,7 +125,10 @@ def load_library(path: Path, data: str, seed: int) -> StanModel:
             )
         )
     except OSError as error:
-        raise ModelError(f"{path} cannot be loaded as a library: {error}") from error
+        raise ModelError(
+            f"{path} cannot be loaded as a library: {error}. Give one that BridgeStan has built "
+            "on this system, or the .stan file."
+        ) from error
     except AttributeError as error:
         raise ModelError(_wrong_library(path, error)) from error
     except RuntimeError as error:
@@ -160,6 +163,7 @@ def translate(program: Program) -> str:
     raise ModelError(
         f"stanc rejected {program.name}.stan:\n"
         + message.replace("'string'", f"'{program.name}.stan'").strip()
+        + _include_cure(program)
     )
 
 
@@ -191,6 +195,12 @@ def bridgestan_folder() -> Path | None:
     folder = Path(os.environ.get("BRIDGESTAN") or home)
     complete = (folder / "Makefile").is_file() and shutil.which(os.environ.get("MAKE", "make"))
     return folder if complete else None
+
+
+def _include_cure(program: Program) -> str:
+    if not (lost := program.lost_includes):
+        return ""
+    return f"\nName the folder of {', '.join(lost)}: --include-path DIR, include_paths= in Python."
 
 
 def _message_with_includes(program: Program) -> str | None:

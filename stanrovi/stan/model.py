@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from stanrovi.arguments import check_choice, checked_seed
+from stanrovi.draws import Values
 from stanrovi.errors import ModelError, UsageError
 from stanrovi.scalars import Scalars, element_names
 from stanrovi.stan.batch import BatchEvaluator
-from stanrovi.stan.constrain import Constrainer, shape
+from stanrovi.stan.constrain import Constrainer, shape, with_integers
 from stanrovi.stan.data import DataSource, canonical, check_data, known_size, read_data, to_json
 from stanrovi.stan.engine import EngineChoice, EngineName, load_library, load_program, load_reduced
-from stanrovi.stan.locate import locate
+from stanrovi.stan.locate import ProgramSource, locate
 from stanrovi.stan.program import Program
 from stanrovi.target import Array
 
@@ -40,12 +41,14 @@ class Model:
 
     Parameters
     ----------
-    program : path or str
+    program : path, str or cmdstanpy.CmdStanModel
         Path of a ``.stan`` file, path of a compiled BridgeStan library
-        (``.so``, ``.dylib``, ``.dll``), or the name of a bundled model, which
-        brings its data.
+        (``.so``, ``.dylib``, ``.dll``), the name of a bundled model, which
+        brings its data, or a CmdStanModel, whose ``.stan`` file is used.
     data : path, str, mapping or None
-        Path of a JSON file, JSON text, or a mapping of names to values.
+        Path of a JSON file, JSON text, or a mapping of names to values. A program that
+        declares data and is given none takes them from ``NAME.data.json`` or ``NAME.json``
+        beside ``NAME.stan``, and logs that (level INFO).
     engine : {"auto", "stanli", "bridgestan"}
         ``"auto"`` takes the embedded engine (stanli) if it accepts the
         program, else compiles with BridgeStan where its sources are.
@@ -82,12 +85,12 @@ class Model:
     ModelError
         If stanc rejects the program, no engine can run it, or it has no parameters.
     DataError
-        If the data do not fit the data block.
+        If there are no data, or they do not fit the data block.
     """
 
     def __init__(
         self,
-        program: str | os.PathLike[str],
+        program: ProgramSource,
         data: DataSource = None,
         *,
         engine: EngineChoice = "auto",
@@ -95,8 +98,8 @@ class Model:
         seed: int = 0,
     ) -> None:
         check_choice("engine", engine, get_args(EngineChoice))
-        source, own_data = locate(program, include_paths)
-        self._build(source, read_data(own_data if data is None else data), engine, seed)
+        source, data = locate(program, include_paths, data)
+        self._build(source, read_data(data), engine, seed)
 
     def _build(
         self, source: Program | Path, data: dict[str, Any], engine: EngineChoice, seed: int
@@ -105,7 +108,7 @@ class Model:
         self.engine: EngineName
         if isinstance(source, Program):
             self.name = source.name
-            check_data(data, source.data_declarations, source.name)
+            check_data(data, source.data_declarations, source.name, may_be_nan=source.asks_for_nan)
             client, self.engine = load_program(source, self.data_json, engine, self.seed)
         elif engine == "stanli":
             raise UsageError(
@@ -216,7 +219,19 @@ class Model:
         """
         return self._evaluator.evaluate(x)
 
-    def constrain(self, x: Array, *, seed: int, until: float | None = None) -> dict[str, Array]:
+    @property
+    def integers(self) -> frozenset[str]:
+        """Generated quantities declared as integers; none where there is no source to tell."""
+        return self.source.integers if isinstance(self.source, Program) else frozenset()
+
+    def as_declared(self, values: Mapping[str, Values]) -> dict[str, Values]:
+        """Values of variables, any shape, with int64 where the program declares integers.
+
+        Those that hold NaN, since their computation threw, stay floating-point numbers.
+        """
+        return with_integers(values, self.integers)
+
+    def constrain(self, x: Array, *, seed: int, until: float | None = None) -> dict[str, Values]:
         """Stan's variables at unconstrained points.
 
         Parameters
@@ -232,10 +247,11 @@ class Model:
         -------
         dict of str to ndarray, shape (m, *shape)
             Parameters, transformed parameters and generated quantities in
-            declaration order. NaN where their computation threw, which is logged
-            with its count. Of all n points, or of the first that were done in time.
+            declaration order, integers as in `as_declared`. NaN where their computation
+            threw, which is logged with its count. Of all n points, or of the first that were
+            done in time.
         """
-        return self._constrainer.constrain(x, seed, until=until)
+        return self.as_declared(self._constrainer.constrain(x, seed, until=until))
 
     def constrain_parameters(self, x: Array) -> dict[str, Array]:
         """Parameters alone at unconstrained points x (n, dim), without what is computed of them."""
@@ -318,7 +334,7 @@ class Model:
         """
         return self._constrainer.unconstrain(values)
 
-    def unconstrain_draws(self, draws: Mapping[str, Array]) -> Array | None:
+    def unconstrain_draws(self, draws: Mapping[str, Values]) -> Array | None:
         """Unconstrained coordinates of many draws.
 
         Parameters
@@ -334,7 +350,7 @@ class Model:
         return self._constrainer.unconstrain_draws(draws)
 
 
-ModelSource = Model | str | os.PathLike[str]
+ModelSource = Model | ProgramSource
 
 
 def as_model(model: ModelSource, data: DataSource) -> Model:
@@ -342,7 +358,7 @@ def as_model(model: ModelSource, data: DataSource) -> Model:
 
     Parameters
     ----------
-    model : Model, path or str
+    model : Model, path, str or cmdstanpy.CmdStanModel
         A model, or what `Model` takes.
     data : path, str, mapping or None
         Data, when ``model`` is not a `Model` yet.

@@ -25,6 +25,7 @@ _BLOCK = re.compile(
 )
 _TYPE = re.compile(r"(?P<base>[a-z]\w*)")
 _IDENTIFIER = re.compile(r"\s*(?P<name>[A-Za-z]\w*)\s*$")
+_CONTROL = re.compile(r"\s*(?:\{|(?:for|while|if|else|profile)\b)")
 _BOUND = re.compile(r"\b(?P<side>lower|upper)\s*=\s*(?P<value>-?\d+(?:\.\d+)?)\s*(?:,|$)")
 
 # Container dimensions of each type, and the sizes that its brackets hold.
@@ -104,6 +105,13 @@ class Program:
         """The program with every ``#include`` that could be found replaced by its file."""
         return _expand(self.text, self.include_paths, ())
 
+    @property
+    def lost_includes(self) -> tuple[str, ...]:
+        """Files of ``#include`` that no folder holds."""
+        names = (match["file"] for match in _INCLUDE.finditer(self.code))
+        folders = self.include_paths
+        return tuple(n for n in names if not any(Path(f, n).is_file() for f in folders))
+
     @cached_property
     def _bare(self) -> str:
         """`code` with comments and strings blanked out, every position kept."""
@@ -134,6 +142,16 @@ class Program:
         """Variables of the generated quantities block, as far as they are understood."""
         found = _declarations(self.block("generated quantities"))
         return tuple(item for item in found if item.base in _CONTAINER_DIMS)
+
+    @property
+    def integers(self) -> frozenset[str]:
+        """Generated quantities that are integers, alone or in arrays."""
+        return frozenset(item.name for item in self.generated_declarations if item.is_integer)
+
+    @property
+    def asks_for_nan(self) -> bool:
+        """Whether it looks for NaN somewhere, as programs do that take it for a missing value."""
+        return re.search(r"\bis_nan\s*\(", self._bare) is not None
 
     @property
     def keeps_constants(self) -> bool:
@@ -217,10 +235,21 @@ def _blocks(code: str) -> Iterator[tuple[str, slice]]:
 
 
 def _declarations(block: str) -> Iterator[Declaration]:
-    for statement in _split(block, ";"):
+    for statement in _statements(block):
         type_text, array_sizes = _array_prefix(statement.strip())
         if match := _TYPE.match(type_text):
             yield from _declared(match["base"], type_text[match.end() :], array_sizes)
+
+
+def _statements(block: str) -> Iterator[str]:
+    """Statements at the top of a block; those with a body of their own end where it does."""
+    depth, start = 0, 0
+    for position, character in enumerate(block):
+        depth += (character in "([{") - (character in ")]}")
+        ends_body = character == "}" and _CONTROL.match(block, start)
+        if depth <= 0 and (character == ";" or ends_body):
+            yield block[start : position + (character == "}")]
+            start = position + 1
 
 
 def _array_prefix(statement: str) -> tuple[str, list[str]]:

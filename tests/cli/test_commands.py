@@ -15,7 +15,7 @@ from places import SCHEMAS
 
 import stanrovi as sr
 from stanrovi.io.json_values import json_text
-from stanrovi_cli import console, options
+from stanrovi_cli import console, loading, options
 from stanrovi_cli.app import COMMANDS, cli
 
 
@@ -299,6 +299,28 @@ def test_strict_sample_of_a_budget_too_small():
     assert "budget" in result.stderr
 
 
+def test_the_draws_of_a_fit_as_csv(tmp_path):
+    """What readers of CmdStan's files find in it; a reference it is not."""
+    import cmdstanpy
+
+    output, csv = tmp_path / "fit.nc", tmp_path / "csv"
+    args = ("kidscore", "--seed", 1, "--output", output, "--csv", csv)
+    found = run_json("fit", *args)
+    assert found["csv"] == str(csv)
+    assert f"Wrote {csv}" in run("fit", *args, "--overwrite").stdout
+    draws = sr.read_draws(output)
+    (path,) = csv.iterdir()
+    back = cmdstanpy.from_csv(str(path))
+    np.testing.assert_allclose(back.stan_variable("beta"), draws.posterior["beta"][0], rtol=1e-15)
+    lines = path.read_text().splitlines()
+    rows = [line for line in lines if line and not line.startswith("#")]
+    assert rows[0].split(",")[0] == "lp__"
+    assert len(rows) == 4001
+    assert {row.count(",") for row in rows} == {rows[0].count(",")}
+    result = run("compare", "kidscore", "--reference", path, "--methods", "gaussian", code=1)
+    assert "not from NUTS" in result.stderr
+
+
 @pytest.mark.cmdstan
 def test_nuts_by_a_cmdstan_executable(prophet_folder, prophet_data, tmp_path):
     data = tmp_path / "prophet.json"
@@ -532,4 +554,4 @@ def test_names_of_methods_are_those_of_the_library():
 
     assert set(options.METHODS) == set(METHODS)
     assert set(options.NUTS_ENGINES) == set(get_args(NutsChoice))
-    assert set(options.MODEL_ENGINES) == set(get_args(EngineChoice))
+    assert set(loading.ENGINES) == set(get_args(EngineChoice))

@@ -8,23 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from commands import fails
 
 import stanrovi as sr
 from stanrovi_cli.app import cli
 
 NORMAL = "parameters { real x; } model { x ~ std_normal(); }"
 NEEDS_DATA = "data { int N; vector[N] y; } parameters { real m; } model { y ~ normal(m, 1); }"
-
-
-def fails(*args: object, code: int) -> str:
-    """Run a command that must fail; returns what it says on standard error."""
-    result = CliRunner().invoke(cli, [str(arg) for arg in args])
-    assert isinstance(result.exception, SystemExit), result.exception
-    assert result.exit_code == code, result.output
-    assert result.stdout == ""
-    assert "Traceback" not in result.stderr
-    assert "Error: " in result.stderr
-    return result.stderr
 
 
 @pytest.mark.parametrize("command", ["check", "fit", "nuts", "modes", "compare"])

@@ -254,18 +254,39 @@ def test_a_fit_is_no_reference():
         compare(reference, fit)
 
 
-def test_files_and_containers_are_shown_the_way():
+def test_files_are_shown_the_way():
     rng = np.random.default_rng(23)
     fit, reference = good_fit(rng), nuts(bimodal(rng, 4, 500, 0.5))
     for one, other, cure in (
-        (fit, to_arviz(reference), "from_arviz"),
-        (to_arviz(fit), reference, "from_arviz"),
         (fit, "nuts.nc", r"read_draws\('nuts.nc'\)"),
         ("fit.nc", reference, r"read_draws\('fit.nc'\)"),
         (["fit.nc"], reference, r"read_draws\('fit.nc'\)"),
     ):
         with pytest.raises(UsageError, match=cure):
             compare(one, other)
+
+
+def test_containers_are_taken_as_they_are():
+    rng = np.random.default_rng(23)
+    fit, reference = good_fit(rng), nuts(bimodal(rng, 4, 500, 0.5))
+    told = compare(fit, reference).to_dict()
+    for fits in (to_arviz(fit), [to_arviz(fit)], {"rovi": to_arviz(fit)}):
+        assert compare(fits, to_arviz(reference)).to_dict()["methods"] == told["methods"]
+
+
+def test_a_reference_that_does_not_tell_its_parameters_leaves_that_to_the_fit():
+    rng = np.random.default_rng(24)
+    fit, reference = good_fit(rng), nuts(bimodal(rng, 4, 500, 0.5))
+    (name,) = fit.parameters
+    computed = {"twice": 2 * reference.posterior[name]}
+    untold = replace(
+        reference,
+        posterior={**reference.posterior, **computed},
+        parameters=(name, "twice"),
+        parameters_assumed=True,
+    )
+    with_more = replace(fit, posterior={**fit.posterior, "twice": 2 * fit.posterior[name]})
+    assert compare(with_more, untold).parameters == compare(fit, reference).parameters
 
 
 def test_different_models_are_named():

@@ -1,38 +1,95 @@
-"""The examples run, and show what their text says."""
+"""The examples run from any folder, are short, and show what the gallery shows of them."""
 
 from __future__ import annotations
 
-import importlib.util
+import ast
+import json
+import re
+import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
-import numpy as np
 import pytest
-from places import EXAMPLES
+from places import EXAMPLES, ROOT
+
+GALLERY = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
+LINES = 60
+PICTURE = 120_000  # bytes
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def run(name: str, folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / f"{name}.py", *arguments],
+        cwd=folder, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert not done.stderr
+    return done.stdout
 
 
-def test_own_model(capsys: pytest.CaptureFixture[str]) -> None:
-    load("own_model").main()
-    printed = capsys.readouterr().out
-    assert "verdict: ok" in printed
-    assert "dose_response with nuts (trusted)" in printed
-    assert "ED50: 1.2" in printed
+def shown(name: str) -> str:
+    """What the gallery says that an example prints."""
+    (block,) = re.findall(rf"\$ python examples/{name}\.py\n(.*?)```", GALLERY, re.DOTALL)
+    return str(block)
 
 
-def test_own_density(capsys: pytest.CaptureFixture[str]) -> None:
-    load("own_density").main()
-    printed = capsys.readouterr().out
+def as_shown(name: str, folder: Path) -> str:
+    """Run an example that draws; it prints what the gallery shows, up to figures."""
+    printed = run(name, folder, "--output", str(folder))
+    ours, theirs = printed.splitlines(), shown(name).splitlines()
+    assert [line.split(" ")[0] for line in ours] == [line.split(" ")[0] for line in theirs]
+    assert (folder / f"example_{name}.png").is_file()
+    return printed
+
+
+def test_eight_schools(tmp_path: Path) -> None:
+    assert "ok: one basin was found" in as_shown("eight_schools", tmp_path)
+
+
+def test_mode_collapse(tmp_path: Path) -> None:
+    printed = as_shown("mode_collapse", tmp_path)
+    assert printed.count("collapsed") == 2
+    assert re.search(r"3  rovi +0\.30 +0\.000  ok", printed)
+
+
+def test_label_switching(tmp_path: Path) -> None:
+    printed = as_shown("label_switching", tmp_path)
+    assert len(re.findall(r"0\.167  \[", printed)) == 6
+    assert "NUTS: The chains disagree" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.cmdstan
+def test_forecast(tmp_path: Path, prophet_folder: Path) -> None:
+    printed = as_shown("forecast", tmp_path)
+    fit, nuts = (float(month) for month in re.findall(r"July 1960 by .*: (\d+) ", printed))
+    assert fit == pytest.approx(nuts, abs=4)
+
+
+def test_forecast_without_prophet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    source = (EXAMPLES / "forecast.py").read_text(encoding="utf-8")
+    scope = {"__name__": "forecast", "__file__": str(EXAMPLES / "forecast.py")}
+    exec(compile(source, "forecast.py", "exec"), scope)
+    with pytest.raises(SystemExit, match="pip install prophet"):
+        scope["main"]()
+
+
+@pytest.mark.slow
+def test_hierarchy(tmp_path: Path) -> None:
+    printed = as_shown("hierarchy", tmp_path)
+    assert float(re.findall(r"(0\.\d+) sd$", printed, re.MULTILINE)[0]) < 0.1
+
+
+@pytest.mark.slow
+def test_suspect(tmp_path: Path) -> None:
+    printed = run("suspect", tmp_path)
+    assert "fit: suspect" in printed
+    assert "sample: trusted" in printed
+
+
+def test_own_density(tmp_path: Path) -> None:
+    printed = run("own_density", tmp_path)
     assert "mfvi: suspect, KL 0.6" in printed
     assert "rovi: ok, KL 0.00" in printed
     # 2 (1 + Euler's constant) + log |det AXES|
@@ -40,33 +97,23 @@ def test_own_density(capsys: pytest.CaptureFixture[str]) -> None:
     assert "mean 0.01, sd 0.99" in printed or "sd 1.00" in printed
 
 
-@pytest.mark.slow
-def test_mode_collapse_in_short(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    study = load("mode_collapse")
-    monkeypatch.setattr(study, "DISTANCES", (3.0,))
-    monkeypatch.setattr(study, "SEEDS", range(2))
-    monkeypatch.setattr(study, "CURVE", np.array([1.0, 3.0]))
-    monkeypatch.setattr(study, "surviving", lambda m, w, starts: np.linspace(0, 1, len(starts)))
-    monkeypatch.setattr(sys, "argv", ["mode_collapse.py", "--output", str(tmp_path)])
-    study.main()
-    printed = capsys.readouterr().out
-    assert "within the computed bound in 4 of 4 fits" in printed
-    assert printed.count("collapsed") == 2  # MFVI, at either weight
-    assert len(list(tmp_path.glob("mode_collapse_*.png"))) == 6
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.stem)
+def test_an_example_is_short_and_known(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LINES
+    assert f"python examples/{path.name}" in (ast.get_docstring(ast.parse(text)) or "")
+    assert path.name in (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    assert path.name in GALLERY
 
 
-def test_exact_mean_field_optimum() -> None:
-    study = load("mode_collapse")
-    kl, mass = study.mean_field_optimum(3.0, 0.3)
-    assert kl == pytest.approx(np.log(1 / 0.7), abs=1e-3)
-    assert mass < 1e-3
-    # With one mode there is nothing to lose; the grid ends at five standard deviations (1e-6).
-    kl, _ = study.mean_field_optimum(0.0, 0.5)
-    assert kl == pytest.approx(0, abs=1e-5)
+def test_pictures_of_the_gallery_are_small() -> None:
+    pictures = re.findall(r"\]\((images/example_.*?\.png)\)", GALLERY)
+    assert len(pictures) == 6
+    assert all((ROOT / "docs" / name).stat().st_size <= PICTURE for name in pictures)
 
 
-def test_where_mean_field_starts_decides() -> None:
-    masses = load("mode_collapse").surviving(3.0, 0.3, np.array([[-3.0, -3.0], [3.0, 3.0]]))
-    assert masses == pytest.approx([1.0, 0.0], abs=0.01)
+def test_radon_is_that_of_the_benchmark() -> None:
+    mine = json.loads((EXAMPLES / "data" / "radon.data.json").read_text())
+    theirs = ROOT / "benchmarks" / "hierarchies" / "radon_slope.data.json"
+    other = json.loads(theirs.read_text())
+    assert (mine["county"], mine["floor"]) == (other["county_idx"], other["floor_measure"])

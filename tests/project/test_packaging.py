@@ -20,7 +20,8 @@ import stanrovi
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 FOLDERS = PROJECT["tool"]["setuptools"]["package-dir"]  # package: folder
 TOP = {
-    ".ci", ".github", "benchmarks", "cli", "docs", "examples", "stan_models", "stanrovi", "tests",
+    ".ci", ".github", "benchmarks", "cli", "conda", "docs", "examples", "paper", "stan_models",
+    "stanrovi", "tests",
     "CHANGELOG.md", "CITATION.cff", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "LICENSE", "Makefile",
     "README.md", "RELEASING.md", "pyproject.toml", ".gitignore", ".pre-commit-config.yaml",
 }  # fmt: skip
@@ -127,6 +128,23 @@ def test_console_script():
 
 def test_the_version_is_that_of_the_package():
     assert stanrovi.__version__ == metadata.version("stanrovi") == PROJECT["project"]["version"]
+
+
+def test_the_conda_recipe_says_the_same():
+    text = (ROOT / "conda" / "recipe.yaml").read_text(encoding="utf-8")
+    run = text.partition("  run:\n")[2].partition("\n\n")[0]
+    python, *needed = re.findall(r"- (.+)", run)
+    # Without Qt, as conda-forge wants it of packages that only draw.
+    named = [line.replace(" ", "").replace("matplotlib-base", "matplotlib") for line in needed]
+    project = PROJECT["project"]
+    assert named == project["dependencies"]
+    assert python == "python >=${{ python_min }}"
+    assert f'python_min: "{project["requires-python"].removeprefix(">=")}"' in text
+    assert f'version: "{project["version"]}"' in text
+    (script,) = project["scripts"].items()
+    assert "- " + " = ".join(script) in text
+    for package in set(FOLDERS):
+        assert f"        - {package}\n" in text
 
 
 def test_the_citation_names_the_same_version():

@@ -93,7 +93,9 @@ def test_arrays_without_elements_may_be_empty_lists() -> None:
         ({"N": None}, "N .* holds null"),
         ({"z": [0, 2, 1]}, "z .* is 2, but its upper bound is 1"),
         ({"z": [True, False, True]}, "z .* holds true; Stan wants 0 or 1"),
-        ({"z": [0, "NaN", 1]}, "z .* must hold integers"),
+        ({"z": [0, "NaN", 1]}, r"z\[2\] is NaN: data variable z .* no missing values"),
+        ({"a": float("nan")}, "a is NaN: data variable a .*leave those observations out"),
+        ({"y": [[1, "NaN", 3], [4, 5, np.nan]]}, r"y\[1,2\] is NaN, and 1 more entries: .*dropna"),
         ({"a": "high"}, 'a .* holds "high", which is not a number'),
         ({"y": [[1, None, 3], [4, 5, 6]]}, "y .* holds null"),
     ],
@@ -111,18 +113,27 @@ def test_missing_variables_are_all_named() -> None:
         check_data({}, PROGRAM.data_declarations, PROGRAM.name)
 
 
-def test_nan_is_allowed_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_infinity_is_allowed_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        check(a=float("nan"), later=["Inf", 1, 2, 3])
+        check(a=float("inf"), later=["Inf", 1, 2, 3])
     assert [record.args[1] for record in caplog.records if isinstance(record.args, tuple)] == [1, 1]
 
 
-def test_nan_reaches_the_engine() -> None:
-    data = {"J": 2, "y": np.array([np.nan, 1.0]), "sigma": [1.0, np.inf]}
-    model = Model("eight_schools", data)
+def test_infinity_reaches_the_engine() -> None:
+    model = Model("eight_schools", {"J": 2, "y": np.array([np.inf, 1.0]), "sigma": [1.0, 1.0]})
     assert model.log_density_gradient(np.zeros((1, 4)))[0] == -np.inf
-    assert model.last_rejection is not None
-    assert "nan" in model.last_rejection
+
+
+def test_nan_is_for_programs_that_look_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "missing.stan"
+    path.write_text(
+        "data { vector[2] y; } parameters { real mu; }"
+        "model { mu ~ normal(0, 1); for (n in 1:2) if (!is_nan(y[n])) y[n] ~ normal(mu, 1); }"
+    )
+    model = Model(path, {"y": [np.nan, 1.0]})
+    assert np.isfinite(model.log_density_gradient(np.zeros((1, 1)))[0]).all()
+    with pytest.raises(DataError, match=r"y\[1\] is NaN: data variable y \(eight_schools"):
+        Model("eight_schools", {"J": 2, "y": [np.nan, 1.0], "sigma": [1.0, 1.0]})
 
 
 def test_what_the_check_cannot_judge_the_engine_names(tmp_path: Path) -> None:
@@ -172,7 +183,11 @@ def test_no_data() -> None:
     ("content", "message"),
     [
         (b'{"N": 1,\n "y": }', "not valid JSON: Expecting value at line 2, column 7"),
-        (b"", "not valid JSON"),
+        (b" \n", "is empty; data without variables are {}"),
+        (b"N <- 3\ny <- c(1, 2, 3)", "R's dump format.*write_stan_json"),
+        (b"y,x\n1,2\n", "is no JSON .it begins with 'y,x'.*a mapping will do"),
+        (b"N: 3\ny: [1, 2, 3]", "is no JSON"),
+        (b"\x1f\x8b\x08\x00rest", "is compressed; unpack it"),
         (b"[1, 2]", "holds a JSON array; Stan data are an object"),
         (b"3", "holds a JSON number"),
         (b'{"name": "caf\xe9"}', "not UTF-8 text .byte 13 is 0xe9"),

@@ -15,6 +15,7 @@ import pytest
 from stanrovi.errors import DataError, DensityError, ModelError, UsageError
 from stanrovi.stan.check import check_model
 from stanrovi.stan.model import Model
+from stanrovi.stan.program import Program
 from stanrovi.waiting import limited
 
 Write = Callable[[str, str], Path]
@@ -220,7 +221,6 @@ def test_bundled_model_brings_its_data_unless_given() -> None:
     [
         ("eight_school", "Did you mean 'eight_schools'"),
         ("nowhere.stan", "no such file: nowhere.stan"),
-        (".", "neither a .stan file nor a compiled library"),
     ],
 )
 def test_unknown_programs(program: str, message: str) -> None:
@@ -303,3 +303,24 @@ def test_transformed_data_that_loop_for_ever_are_given_up(write: Write) -> None:
     path = write("loops.stan", f"transformed data {{ {LOOPS} }} {body}")
     with limited(time.perf_counter() + 0.3), pytest.raises(ModelError, match="loops for ever"):
         Model(path)
+
+
+def test_integers_are_found_wherever_the_program_declares_them() -> None:
+    program = Program(
+        "m",
+        """
+        generated quantities {
+          int a; array[2] int b = {1, 2}; real c = a < 3 ? 1 : 2;
+          for (i in 1:2) { int inner = i; if (i > 1) c += inner; else { c = 0; } }
+          array[2, 3] int<lower=0> d; vector[2] e; // int comment;
+          if (c > 0) { int other; } else { int another; }
+          int<lower=0> f = size({1, 2}), g;
+          { int local; }
+          while (a < 0) a += 1;
+          profile("x") { int third; }
+          tuple(int, real) t; array[a] int h;
+        }
+        """,
+    )
+    assert program.integers == {"a", "b", "d", "f", "g", "h"}
+    assert not program.asks_for_nan

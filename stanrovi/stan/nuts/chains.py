@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stanrovi.draws import SAMPLER_COLUMNS
+from stanrovi.draws import SAMPLER_COLUMNS, Values
 from stanrovi.target import Array
 
 ChainListener = Callable[[int, int, int], None]
@@ -75,7 +75,7 @@ class Chains:
         As the engine tells, summed over chains.
     """
 
-    variables: Mapping[str, Array]
+    variables: Mapping[str, Values]
     sampler: Mapping[str, Array]
     n_gradients: int
     includes_warmup: bool

@@ -35,7 +35,7 @@ def csv_files(
         pattern = os.fspath(usable_path(item))
         found = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern), key=_natural)
         if not found:
-            raise UsageError(f"no CmdStan CSV file matches {pattern}")
+            raise UsageError(f"no CmdStan CSV file matches {pattern}; check folder and name")
         files += map(Path, found)
     return files
 
@@ -60,7 +60,10 @@ def require_nuts(file: Path) -> None:
         raise DrawsError(f"{file} cannot be read as a CmdStan CSV file: {error}") from error
     match = _METHOD.search(head)
     if match is None:
-        raise DrawsError(f"{file} is not a CmdStan CSV file: its header names no method")
+        raise DrawsError(
+            f"{file} is not a CmdStan CSV file: its header names no method; "
+            "give what CmdStan's sample wrote"
+        )
     if match[1] != "sample" or "divergent__" not in head:
         what = "fixed_param sampling" if match[1] == "sample" else match[1]
         raise DrawsError(

@@ -1,0 +1,23 @@
+// Radon in houses: the effect of the floor varies by county; centred.
+data {
+  int<lower=1> N;
+  int<lower=1> J;
+  array[N] int<lower=1, upper=J> county;
+  vector[N] floor;
+  vector<lower=0>[N] activity;
+}
+parameters {
+  real alpha;
+  real mu;
+  real<lower=0> tau;
+  real<lower=0> sigma;
+  vector[J] beta;
+}
+model {
+  alpha ~ normal(0, 5);
+  mu ~ normal(0, 2);
+  tau ~ normal(0, 1);
+  sigma ~ normal(0, 1);
+  beta ~ normal(mu, tau);
+  log(activity) ~ normal(alpha + beta[county] .* floor, sigma);
+}
