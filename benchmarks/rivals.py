@@ -273,9 +273,8 @@ def _module(package: str) -> str:
     return package.replace("-", "_")
 
 
-def main() -> None:
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        runs = Runs(run for some in pool.map(runs_on, names()) for run in some)
+def write(runs: Runs) -> None:
+    """Write the page."""
     every = list(dict.fromkeys(r.method for r in runs))
     common = list(methods())
     counted = [m for m in common if any(np.isfinite(r.gradients) for r in runs if r.method == m)]
@@ -293,6 +292,11 @@ def main() -> None:
     )
     OUTPUT.write_text(text, encoding="utf-8")
     print(f"Wrote {OUTPUT}")
+
+
+def main() -> None:
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        write(Runs(run for some in pool.map(runs_on, names()) for run in some))
 
 
 if __name__ == "__main__":

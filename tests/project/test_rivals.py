@@ -150,3 +150,23 @@ def test_the_words_have_a_place_for_every_table(benchmarks):
         **{name: name.upper() for name in tables}, good=0, far=0, last=0, n_draws=0
     )
     assert all(name.upper() in filled for name in tables)
+
+
+def rows(text: str) -> dict[str, dict[str, str]]:
+    """Read the first table that has a column "wrong runs": cells by column, by method."""
+    lines = [line.strip("| \n").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    start = next(i for i, cells in enumerate(lines) if "wrong runs" in cells)
+    head, found = lines[start], {}
+    for cells in lines[start + 2 :]:
+        if len(cells) != len(head):
+            break
+        found[cells[0]] = dict(zip(head, cells, strict=True))
+    return found
+
+
+def test_the_readme_tells_what_was_measured():
+    page = rows((ROOT / "docs" / "results" / "comparison.md").read_text(encoding="utf-8"))
+    readme = rows((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(readme) > 5
+    for method, cells in readme.items():
+        assert cells == {head: page[method][head] for head in cells}
