@@ -16,7 +16,7 @@ LOWEST ?= .venv-lowest
 # Processes that share the tests.
 WORKERS ?= 2
 
-.PHONY: demo test test-lowest lint clean
+.PHONY: demo test test-lowest lint docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/installed
@@ -39,8 +39,14 @@ lint: $(VENV)/installed-dev
 	ln -sfn $(CURDIR)/stan_models $(VENV)/types/stanrovi_stan_models
 	MYPYPATH=$(VENV)/types $(BIN)/mypy
 
+# The site, for docs/_build/html/index.html in a browser. Warnings are errors; every page is made
+# anew, since a page that was read before warns no more. Notebooks run where they have changed.
+docs: $(VENV)/installed-docs
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m sphinx --jobs $(WORKERS) --nitpicky --fail-on-warning \
+	  --keep-going --fresh-env --write-all --quiet -d docs/_build/doctrees docs docs/_build/html
+
 clean:
-	rm -rf $(VENV) $(LOWEST) stanrovi-demo build dist
+	rm -rf $(VENV) $(LOWEST) stanrovi-demo build dist docs/_build
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with the venv module was found." \
@@ -59,6 +65,10 @@ $(VENV)/installed-tests: $(BIN)/python pyproject.toml
 
 $(VENV)/installed-dev: $(VENV)/installed-tests
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	touch $@
+
+$(VENV)/installed-docs: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
 	touch $@
 
 # Each lower bound becomes a pin: "numpy>=2.0" is numpy==2.0, "cmdstanpy>=1.3,<2" cmdstanpy==1.3.

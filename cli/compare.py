@@ -108,7 +108,9 @@ def command(
         )
         if folder is not None:
             with working("drawing plots"):
-                write_comparison(comparison, folder, commands=[_this_command(seed)])
+                write_comparison(
+                    comparison, folder, commands=[_this_command(seed)], program=model.words
+                )
     if as_json:
         console.print_json(comparison.to_dict())
     else:

@@ -48,7 +48,7 @@ def command(output: Path, overwrite: bool, as_json: bool) -> None:
             comparison = run_comparison(Model(name, seed=_SEED), _METHODS, _SEED)
             with working("drawing plots"):
                 (folder / name).mkdir()
-                write_comparison(comparison, folder / name, commands=[_command(name)])
+                write_comparison(comparison, folder / name, commands=[_command(name)], program=name)
             if not as_json:
                 click.echo("\n" if comparisons else "", nl=False)
                 show_comparison(comparison)

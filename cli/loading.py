@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,18 @@ class NamedModel:
     data: Path | None
     include_paths: tuple[Path, ...]
     engine: EngineChoice
+
+    @property
+    def words(self) -> str:
+        """What names it on another command line, its options with it."""
+        words = [self.name]
+        if self.data is not None:
+            words += ["--data", str(self.data)]
+        for folder in self.include_paths:
+            words += ["--include-path", str(folder)]
+        if self.engine != "auto":
+            words += ["--engine", self.engine]
+        return shlex.join(words)
 
     def load(self, *, seed: int = 0, max_seconds: float | None = None) -> Model:
         """Load it, for a run of so many seconds and for what follows it."""

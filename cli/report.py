@@ -55,7 +55,9 @@ def command(
         fits = [read_draws(file) for file in files[:-1]]
         comparison = compare(fits, read_reference(files[-1], "the last file must be that of NUTS"))
         line = shlex.join(["stanrovi", "report", *map(str, files), "--output", str(output)])
-        write_comparison(comparison, folder, draws=False, commands=[line])
+        names = [*comparison.fits, comparison.reference.method]
+        origin = dict(zip(names, map(str, files), strict=True))
+        write_comparison(comparison, folder, files=origin, commands=[line])
     if as_json:
         console.print_json(comparison.to_dict())
     else:

@@ -142,7 +142,7 @@ class Draws:
         Parameters
         ----------
         names : tuple of str, optional
-            Variables to flatten; `parameters` by default.
+            Variables to flatten; ``parameters`` by default.
         order : {"C", "F"}
             Which index of a variable moves fastest: the last, or, as in CmdStan's files, the first.
 

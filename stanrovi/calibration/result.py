@@ -19,7 +19,7 @@ class CalibrationResult(RankTable):
     Attributes
     ----------
     draws, level, parameters, band
-        The ranks with their tests, see `stanrovi.calibration.ranks.RankTable`.
+        The ranks with their tests, see ``stanrovi.calibration.ranks``.
     model, method, engine : str
     seed : int
     failures : tuple of str
@@ -41,11 +41,11 @@ class CalibrationResult(RankTable):
     seconds: float
 
     def plot_ranks(self) -> Figure:
-        """Draw a histogram of the ranks of each parameter; see `stanrovi.calibration.plots`."""
+        """Draw a histogram of the ranks of each parameter."""
         return plot_ranks(self)
 
     def plot_ecdf(self) -> Figure:
-        """Draw distribution functions less the uniform one; see `stanrovi.calibration.plots`."""
+        """Draw distribution functions less the uniform one."""
         return plot_ecdf(self)
 
     def __repr__(self) -> str:

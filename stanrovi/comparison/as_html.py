@@ -6,7 +6,7 @@ import base64
 import math
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stanrovi.comparison.next_steps import next_steps, told
+from stanrovi.comparison.posterior import posterior_table
 from stanrovi.comparison.rows import summary_row
 from stanrovi.grading.findings import Findings, MethodComparison
+from stanrovi.grading.sameness import shown_once
 from stanrovi.io.files import write_text
 from stanrovi.io.notes import FOR_PROGRAMS
 from stanrovi.plots.gallery import Plot, all_plots
@@ -42,6 +45,8 @@ def write_report(
     *,
     plots: Sequence[Plot] | None = None,
     commands: Sequence[str] | None = None,
+    files: Mapping[str, str] | None = None,
+    program: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write the report of a comparison.
@@ -55,6 +60,11 @@ def write_report(
         Plots made already; all that the material allows by default.
     commands : sequence of str, optional
         Command lines that reproduce it; none by default.
+    files : mapping of str to str, optional
+        File of the draws of each run, by name, to tell what to use.
+    program : str, optional
+        What names the model on a command line, with the options that it needs, so that what to do
+        next can be told as commands.
     overwrite : bool
         Whether an existing file may be replaced.
 
@@ -68,7 +78,7 @@ def write_report(
     OutputError
         The path exists or cannot be written.
     """
-    html = report_html(comparison, plots=plots, commands=commands)
+    html = report_html(comparison, plots=plots, commands=commands, files=files, program=program)
     return write_text(path, html, overwrite=overwrite)
 
 
@@ -77,13 +87,15 @@ def report_html(
     *,
     plots: Sequence[Plot] | None = None,
     commands: Sequence[str] | None = None,
+    files: Mapping[str, str] | None = None,
+    program: str | None = None,
 ) -> str:
     """Render the report of a comparison; see `write_report`.
 
     Parameters
     ----------
     findings : Findings
-    plots, commands
+    plots, commands, files, program
         As in `write_report`.
 
     Returns
@@ -91,15 +103,19 @@ def report_html(
     str
         A complete HTML document that loads nothing from anywhere.
     """
+    once = shown_once(findings)
     return (
         _environment()
         .get_template("report.html.j2")
         .render(
             **_shared(findings),
-            headline=_headline(findings),
-            worst=_worst_rows(findings),
+            cards=_methods(once),
+            headline=_headline(once),
+            steps=next_steps(once, files=_files_once(findings, once, files or {}), program=program),
+            posterior=posterior_table(once),
+            worst=_worst_rows(once),
             n_parameters=len(findings.parameters),
-            modes=_mode_rows(findings),
+            modes=_mode_rows(once),
             plots=[_plot(plot) for plot in (all_plots(findings) if plots is None else plots)],
             settings=_settings(findings),
             versions=_versions(),
@@ -125,12 +141,23 @@ def _shared(findings: Findings) -> dict[str, Any]:
         "model": findings.model,
         "reference": findings.reference,
         "noise_floor": _number(findings.noise_floor, ".3f"),
-        "methods": [_method(name, method) for name, method in findings.methods.items()],
+        "methods": _methods(findings),
         "reference_cost": {
             "seconds": _number(findings.reference.seconds, ".2f"),
             "n_gradients": _number(findings.reference.n_gradients, ",.0f"),
         },
     }
+
+
+def _files_once(findings: Findings, once: Findings, files: Mapping[str, str]) -> dict[str, str]:
+    """Files by the names of runs that are shown once."""
+    owner = {id(run): name for name, run in findings.runs.items()}
+    found = {label: files.get(owner[id(run)]) for label, run in once.runs.items()}
+    return {label: file for label, file in found.items() if file is not None}
+
+
+def _methods(findings: Findings) -> list[dict[str, Any]]:
+    return [_method(name, method) for name, method in findings.methods.items()]
 
 
 def _method(name: str, method: MethodComparison) -> dict[str, Any]:
@@ -149,11 +176,11 @@ def _headline(findings: Findings) -> str:
     good = [name for name, m in findings.methods.items() if m.verdict.name == "ok"]
     bad = [name for name in findings.methods if name not in good]
     if not bad:
-        answer = f"Yes: {_and(good)} passed every check."
+        answer = f"Yes: {told(good)} passed every check."
     elif not good:
-        answer = f"No: {_and(bad)} did not pass."
+        answer = f"No: {told(bad)} did not pass."
     else:
-        answer = f"{_and(good)}: yes. {_and(bad)}: no."
+        answer = f"{told(good)}: yes. {told(bad)}: no."
     if findings.reference.trusted:
         return answer
     return f"{answer} ({findings.reference.method} is no reference here: judged by the modes.)"
@@ -251,12 +278,9 @@ def _plot(plot: Plot) -> dict[str, Any]:
         "caption": plot.caption,
         "alt": plot.alt,
         "source": f"data:image/svg+xml;base64,{svg}",
-        "wide": plot.figure.get_figwidth() > 7.5,
+        "width": round(96 * plot.figure.get_figwidth()),  # CSS pixels
+        "height": round(96 * plot.figure.get_figheight()),
     }
-
-
-def _and(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _number(value: float, style: str) -> str:

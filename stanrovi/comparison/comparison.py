@@ -15,6 +15,7 @@ from stanrovi.comparison.rows import summary_row
 from stanrovi.draws import is_foreign
 from stanrovi.grading.findings import Findings, examine
 from stanrovi.grading.matching import named_fits, reference_draws
+from stanrovi.grading.sameness import shown_once
 from stanrovi.io.arviz import from_arviz
 from stanrovi.markup import block, judgement, table, trust
 from stanrovi.plots.marginals import plot_marginals
@@ -80,7 +81,7 @@ class Comparison(Findings):
         -------
         matplotlib.figure.Figure
         """
-        return plot_marginals(self)
+        return plot_marginals(shown_once(self))
 
     def to_html(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the report: one self-contained HTML file.

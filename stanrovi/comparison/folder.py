@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stanrovi.comparison.as_html import write_report
@@ -18,8 +18,9 @@ def write_comparison(
     comparison: Comparison,
     folder: Path,
     *,
-    draws: bool = True,
+    files: Mapping[str, str] | None = None,
     commands: Sequence[str] | None = None,
+    program: str | None = None,
 ) -> None:
     """Write draws, JSON, plots and the report into a folder.
 
@@ -29,21 +30,31 @@ def write_comparison(
     folder : Path
         An existing folder, without files of these names (`stanrovi.io.folders.filled_folder`
         gives one).
-    draws : bool
-        Write the draws as well; not where they came from files.
+    files : mapping of str to str, optional
+        Files from which the draws of each run came, by name; without, they are written as well.
     commands : sequence of str, optional
         Commands that reproduce it, for the report.
+    program : str, optional
+        What names the model on a command line; see `write_report`.
 
     Raises
     ------
     OutputError
         A file exists or cannot be written.
     """
-    if draws:
+    if files is None:
+        files = {name: f"{name}.nc" for name in comparison.runs}
         for name, run in comparison.runs.items():
-            write_netcdf(run, folder / f"{name}.nc")
+            write_netcdf(run, folder / files[name])
     write_text(folder / "comparison.json", json_text(comparison.to_dict()) + "\n")
     (folder / "plots").mkdir()
     plots = all_plots(comparison)
     save_plots(plots, folder / "plots")
-    write_report(comparison, folder / "report.html", plots=plots, commands=commands)
+    write_report(
+        comparison,
+        folder / "report.html",
+        plots=plots,
+        commands=commands,
+        files=files,
+        program=program,
+    )

@@ -104,6 +104,12 @@ class Findings:
         return self.reference.trusted and verdicts <= {"ok"}
 
     @property
+    def usable(self) -> list[str]:
+        """Fits that passed; where a trusted reference grades them, the nearest to it first."""
+        passed = {n: m.marginals for n, m in self.methods.items() if m.verdict.name == "ok"}
+        return sorted(passed, key=lambda n: 0.0 if (p := passed[n]) is None else float(p.w1.max()))
+
+    @property
     def runs(self) -> dict[str, Draws]:
         """Draws of the reference, and of every fit, by name."""
         return {self.reference.method: self.reference_draws, **self.fits}

@@ -67,13 +67,11 @@ def grouped(
     given = {key: value for key, value in values.items() if not isinstance(value, str)}
     data = {**draws.data, **given}
     if log_likelihood is None:
-        likelihoods = {name: name for name in log_likelihoods(draws.posterior, data)
-                       if name not in draws.parameters}  # fmt: skip
+        likelihoods = {name: name for name in log_likelihoods(_computed(draws), data)}
     else:
         likelihoods = _chosen(LOG_LIKELIHOOD, log_likelihood, draws.posterior)
     if posterior_predictive is None:
-        predictive = {name: name for name in replicated(draws.posterior, data)
-                      if name not in draws.parameters}  # fmt: skip
+        predictive = {name: name for name in replicated(_computed(draws), data)}
     else:
         predictive = _chosen(PREDICTIVE, posterior_predictive, draws.posterior)
     moved = {*likelihoods.values(), *predictive.values()}
@@ -88,6 +86,18 @@ def grouped(
         predictive,
         {stored: _array(name, data[name]) for stored, name in names.items()},
     )
+
+
+def posterior_names(draws: Draws) -> tuple[str, ...]:
+    """Names of the variables that stay in the posterior by what they are called."""
+    computed = _computed(draws)
+    moved = {*log_likelihoods(computed, draws.data), *replicated(computed, draws.data)}
+    return tuple(name for name in draws.posterior if name not in moved)
+
+
+def _computed(draws: Draws) -> dict[str, Values]:
+    """Variables that are no parameters."""
+    return {name: x for name, x in draws.posterior.items() if name not in draws.parameters}
 
 
 def log_likelihoods(variables: Mapping[str, Values], data: Mapping[str, Any]) -> list[str]:

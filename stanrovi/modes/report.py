@@ -51,12 +51,12 @@ class ModeReport:
         Of more than two modes, each two of the heaviest, on the coordinate axes.
     rovi_kl : float
         Nats by which the best rotated product differs from the modes' local Gaussians, at most;
-        see `stanrovi.modes.bounds.rovi_bound`.
+        see ``stanrovi.modes.bounds.rovi_bound``.
     misfit : str or None
         Why one rotated product cannot hold the modes.
     n_starts, n_usable, n_improper, n_gradients : int
     unseen : float
-        Chance that another climb finds a new basin; see `stanrovi.modes.found.SearchResult`.
+        Chance that another climb finds a new basin.
     warnings : tuple of str
         That no mode was found, for one.
     """

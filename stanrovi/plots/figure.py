@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from stanrovi.diagnostics.density import kde
+from stanrovi.diagnostics.density import kde_by_mode
 from stanrovi.io.files import atomic_path
 from stanrovi.plots.png import png_bytes
 from stanrovi.plots.style import (
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _TALLEST = 4.0
+_MOST_BARS = 60
 _DPI = 200
+# Coordinates of an SVG are points: two decimals of six are left, which halves the file.
+_PATH, _DECIMALS = re.compile(rb' d="[^"]*"'), re.compile(rb"(\.\d\d)\d+")
 _SCREEN_DPI = 100
 
 
@@ -74,6 +78,9 @@ def density_panel(axis: Axes, looks: Looks, runs: dict[str, Array]) -> None:
     from matplotlib.collections import PolyCollection
 
     low, high = limits(list(runs.values()))
+    whole = high - low <= _MOST_BARS and all((x == np.rint(x)).all() for x in runs.values())
+    outline = _bars if whole else _density
+    low, high = (low - 0.5, high + 0.5) if whole else (low, high)
     tallest = np.inf
     for name, values in runs.items():
         # Far outliers would coarsen the grid of the estimate; the margin keeps its ends unseen.
@@ -82,13 +89,12 @@ def density_panel(axis: Axes, looks: Looks, runs: dict[str, Array]) -> None:
         if inside.size < 10 or np.ptp(inside) == 0:
             axis.axvline(float(np.median(values)), **looks.line(name))
             continue
-        grid, density = kde(inside)
-        step = grid[1] - grid[0]
-        seen = (grid >= low - step) & (grid <= high + step)
+        grid, density = outline(inside)
+        seen = (grid >= low - margin / 100) & (grid <= high + margin / 100)
         grid, density = grid[seen], density[seen]
         if name == looks.reference:
-            outline = np.column_stack([grid[[0, *range(len(grid)), -1]], [0, *density, 0]])
-            area = PolyCollection([outline], facecolors=REFERENCE_FILL, linewidths=0)
+            ground = np.column_stack([grid[[0, *range(len(grid)), -1]], [0, *density, 0]])
+            area = PolyCollection([ground], facecolors=REFERENCE_FILL, linewidths=0)
             axis.add_collection(area, autolim=False)  # its line has the same limits
             axis.plot(grid, density, color=REFERENCE_LINE, linewidth=0.8)
             tallest = _TALLEST * density.max()
@@ -100,6 +106,20 @@ def density_panel(axis: Axes, looks: Looks, runs: dict[str, Array]) -> None:
     axis.yaxis.set_visible(False)
     axis.spines["left"].set_visible(False)
     axis.locator_params(axis="x", nbins=4)
+
+
+def _density(values: Array) -> tuple[Array, Array]:
+    """Outline of the density, from the ground to the ground: at a bound it ends upright."""
+    grid, density = kde_by_mode(values)
+    return grid[[0, *range(len(grid)), -1]], np.concatenate([[0.0], density, [0.0]])
+
+
+def _bars(values: Array) -> tuple[Array, Array]:
+    """Outline of the bars of whole numbers, as tall as they are frequent."""
+    whole = np.arange(np.rint(values.min()), np.rint(values.max()) + 1)
+    counts, _ = np.histogram(values, np.append(whole - 0.5, whole[-1] + 0.5))
+    sides = np.repeat(whole, 4) + np.tile([-0.4, -0.4, 0.4, 0.4], len(whole))
+    return sides, np.outer(counts / values.size, [0, 1, 1, 0]).ravel()
 
 
 def limits(runs: list[Array]) -> tuple[float, float]:
@@ -174,7 +194,7 @@ class Plot:
         with _laid_out(self.figure):
             file = io.BytesIO()
             self.figure.savefig(file, format="svg", dpi=_DPI, metadata={"Date": None})
-            return file.getvalue()
+            return _PATH.sub(lambda path: _DECIMALS.sub(rb"\1", path[0]), file.getvalue())
 
     @property
     def png(self) -> bytes:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 _LEAST_HEIGHT = 0.3
+_MARKERS = 150  # of the importance ratios of a fit, at most
 
 
 def plot_trace(findings: Findings) -> Figure | None:
@@ -152,7 +153,9 @@ def _khat_line(axis: Axes, looks: Looks, name: str, ratios: Array) -> None:
     share = (np.arange(count) + 0.5) / n
     height = (ratios[:count] - level) / np.log(10)
     marker = {key: looks.look(name)[key] for key in ("marker", "color")}
-    axis.plot(share, height, markersize=2.5, lw=0, **marker)
+    # On a logarithmic axis the later ones would lie on each other.
+    apart = np.unique(np.geomspace(1, count, _MARKERS).astype(int)) - 1
+    axis.plot(share, height, markersize=2.5, lw=0, markevery=list(apart), **marker)
     if fitted is not None:
         line = (fitted - level) / np.log(10)
         axis.plot(share[: len(line)], line, **looks.line(name))

@@ -8,6 +8,7 @@ no window and to no pyplot state; save them or show them in a notebook.
 from __future__ import annotations
 
 from stanrovi.grading.findings import Findings
+from stanrovi.grading.sameness import shown_once
 from stanrovi.plots import captions
 from stanrovi.plots.along_axes import axes_owner
 from stanrovi.plots.figure import Plot
@@ -28,8 +29,9 @@ def all_plots(findings: Findings) -> list[Plot]:
     Returns
     -------
     list of Plot
-        In the order of the report.
+        In the order of the report. Fits whose draws are equal are drawn once.
     """
+    findings = shown_once(findings)
     owner = axes_owner(findings)
     made = {
         "marginals": plot_marginals(findings),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stanrovi.grading.findings import Findings
+from stanrovi.plots.contours import Surface, heights, surfaces
 from stanrovi.plots.figure import add_legend, density_panel, limits, new_figure
 from stanrovi.plots.style import Looks
 from stanrovi.target import Array
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 # Shares of a fit's draws that its contours enclose.
 _SHARES = (0.9, 0.5)
-_BINS = 60
 
 
 def plot_pairs(findings: Findings, count: int = 4) -> Figure | None:
@@ -57,56 +57,6 @@ def plot_pairs(findings: Findings, count: int = 4) -> Figure | None:
     return figure
 
 
-def contour_grid(x: Array, y: Array) -> tuple[Array, Array, Array, Array] | None:
-    """Smoothed density of points and the heights that enclose the shares of `_SHARES`.
-
-    Parameters
-    ----------
-    x, y : ndarray, shape (n,)
-        Coordinates.
-
-    Returns
-    -------
-    x, y : ndarray, shape (bins, bins)
-        Centres of the bins, which lie along the principal axes of the points: smoothing
-        along x and y would widen a narrow ridge.
-    density : ndarray, shape (bins, bins)
-        Share of the points by bin.
-    heights : ndarray, shape (<= 2,)
-        Ascending.
-
-    None where the points lie on a line.
-    """
-    points = np.column_stack([x, y])
-    sd = points.std(axis=0)
-    if not sd.all():
-        return None
-    variance, turn = np.linalg.eigh(np.corrcoef(points.T))
-    if variance[0] < 1e-10:
-        return None
-    scale = turn * np.sqrt(variance)
-    white = (points - points.mean(axis=0)) / sd @ turn / np.sqrt(variance)
-    window = [np.array(limits([part])) * 1.15 for part in white.T]
-    counts, first, second = np.histogram2d(white[:, 0], white[:, 1], bins=_BINS, range=window)
-    # Scott's rule for a Gaussian in two dimensions, whose sd is about eight of the bins.
-    kernel = _smoothing(_BINS, 8 * x.size ** (-1 / 6))
-    density = kernel @ counts @ kernel.T / x.size
-    ordered = np.sort(density.ravel())[::-1]
-    enclosed = np.cumsum(ordered) / ordered.sum()
-    heights = np.unique(ordered[np.searchsorted(enclosed, _SHARES)])
-    centres = np.meshgrid(*((edges[1:] + edges[:-1]) / 2 for edges in (first, second)))
-    grid = points.mean(axis=0) + np.moveaxis(np.array(centres), 0, -1) @ scale.T * sd
-    return grid[..., 0], grid[..., 1], density.T, heights
-
-
-def _smoothing(bins: int, sd: float) -> Array:
-    """Matrix that smooths counts in bins by a Gaussian, cut off at four sds."""
-    apart = np.subtract.outer(np.arange(bins), np.arange(bins))
-    reach = int(4 * sd + 0.5)
-    whole = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sd) ** 2).sum()
-    return np.where(np.abs(apart) <= reach, np.exp(-0.5 * (apart / sd) ** 2) / whole, 0)
-
-
 def _pair_panel(
     axis: Axes, findings: Findings, looks: Looks, runs: dict[str, dict[str, Array]], x: str, y: str
 ) -> None:
@@ -116,19 +66,27 @@ def _pair_panel(
             step = max(1, points[0].size // 1200)
             cloud: dict[str, Any] = {"s": 8, "alpha": 0.5, "lw": 0, "rasterized": True}
             axis.scatter(points[0][::step], points[1][::step], c="#AAAAAA", **cloud)
-        elif (grid := contour_grid(*points)) is None:
+        elif (found := surfaces(*points)) is None:
             axis.plot(*points, marker=look["marker"], color=look["color"], lw=0, markersize=3)
         else:
             style: dict[str, Any] = {"colors": [look["color"]], "linestyles": [look["linestyle"]]}
-            axis.contour(*grid, linewidths=1.1, **style)
+            _contours(axis, found, style)
     axis.set_xlim(*limits([draws[x] for draws in runs.values()]))
     axis.set_ylim(*limits([draws[y] for draws in runs.values()]))
     axis.locator_params(nbins=4)
     centres = findings.basin_centres
     if x in centres and y in centres:
         axis.scatter(
-            centres[x], centres[y], marker="*", s=110, c="white", edgecolors="black", zorder=5
+            centres[x], centres[y], marker="*", s=70, c="white", edgecolors="black", zorder=5
         )
+
+
+def _contours(axis: Axes, found: list[Surface], style: dict[str, Any]) -> None:
+    levels = heights(found, _SHARES)
+    for one in found:
+        crossed = levels[(levels > np.nanmin(one.density)) & (levels < np.nanmax(one.density))]
+        if len(crossed):
+            axis.contour(one.x, one.y, one.density, crossed, linewidths=1.1, **style)
 
 
 def _outer_labels(axis: Axes, names: tuple[str, ...], i: int, j: int) -> None:

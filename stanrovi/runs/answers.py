@@ -24,15 +24,15 @@ class Answers:
     to_arviz = arviz.to_arviz
 
     def stan_variable(self: HasDraws, name: str) -> NDArray[Any]:
-        """Draws of one variable, shape (chain * draw, *shape); see `Draws.stan_variable`."""
+        """Draws of one variable (chain * draw, *shape); see `stanrovi.Draws.stan_variable`."""
         return self.draws.stan_variable(name)
 
     def stan_variables(self: HasDraws) -> dict[str, NDArray[Any]]:
-        """Draws of every variable, by its name; see `Draws.stan_variable`."""
+        """Draws of every variable, by its name; see `stanrovi.Draws.stan_variable`."""
         return self.draws.stan_variables()
 
     def draws_pd(self: HasDraws, vars: str | Iterable[str] | None = None) -> pd.DataFrame:
-        """Draws as a data frame, one chain after the other; see `Draws.draws_pd`."""
+        """Draws as a data frame, one chain after the other; see `stanrovi.Draws.draws_pd`."""
         return self.draws.draws_pd(vars)
 
     def draws_xr(self: HasDraws, vars: str | Iterable[str] | None = None) -> Any:

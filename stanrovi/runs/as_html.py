@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from stanrovi.draws import Draws
+from stanrovi.io.groups import posterior_names
 from stanrovi.markup import block, judgement, line, short, table
 from stanrovi.runs.summary import summary_frame
 from stanrovi.vi.facts import MarginalErrors, Verdict
@@ -60,6 +61,6 @@ def _summary(draws: Draws, errors: MarginalErrors | None, *, chains: bool) -> st
         (str(name), *(shown[c].format(x) if c in shown else short(x) for c, x in row.items()))
         for name, row in frame.iterrows()
     ]
-    more = sum(draws.posterior[name][0, 0].size for name in draws.parameters) - len(rows)
-    told = f"The first {len(rows)} parameters; summary() has {more:,} more." if more else ""
+    more = sum(draws.posterior[name][0, 0].size for name in posterior_names(draws)) - len(rows)
+    told = f"The first {len(rows)} quantities; summary() has {more:,} more." if more else ""
     return table(("", *frame.columns), rows, told)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -104,16 +104,27 @@ class Fit(Answers):
         """How the fit ended, in a sentence."""
         return self.result.message
 
-    def summary(self) -> pd.DataFrame:
-        """Summarise every scalar parameter, with the estimated error of its marginal.
+    def summary(self, vars: str | Iterable[str] | None = None) -> pd.DataFrame:
+        """Summarise every scalar quantity, with the estimated error of a parameter's marginal.
+
+        Parameters
+        ----------
+        vars : str or sequence of str, optional
+            Names of variables; by default all but pointwise log likelihoods and replicated data.
 
         Returns
         -------
         pandas.DataFrame
             Rows under Stan's names; columns mean, sd, q5, q50, q95, and error and error_se: W1 to
-            the posterior in sds and its Monte Carlo error, estimated without a reference.
+            the posterior in sds and its Monte Carlo error, estimated without a reference (NaN
+            for what is no parameter).
+
+        Raises
+        ------
+        UsageError
+            If there is no such variable.
         """
-        return summary_frame(self.draws, self.result.errors)
+        return summary_frame(self.draws, self.result.errors, names=vars)
 
     def sample(self, n: int = 4000, seed: int | None = None) -> Draws:
         """Draw anew from the fitted distribution.
@@ -246,7 +257,9 @@ class Fit(Answers):
     def loo(self, var_name: str | None = None) -> Any:
         """Cross-validate by PSIS-LOO, corrected for the approximation.
 
-        The log density of the model is evaluated at all draws at which it is not known yet.
+        Draws are weighted by p / q besides (Magnusson, Andersen, Jonasson and Vehtari 2019,
+        Bayesian leave-one-out cross-validation for large data). The log density of the model is
+        evaluated at all draws at which it is not known yet.
 
         Parameters
         ----------
@@ -257,7 +270,7 @@ class Fit(Answers):
         Returns
         -------
         arviz.ELPDData
-            See `stanrovi.runs.loo.loo`.
+            With pointwise values and the Pareto k-hat of each.
 
         Raises
         ------

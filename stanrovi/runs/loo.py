@@ -79,7 +79,7 @@ class CrossValidated:
         Returns
         -------
         arviz.ELPDData
-            See `stanrovi.runs.loo.loo`.
+            With pointwise values and the Pareto k-hat of each.
 
         Raises
         ------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -55,9 +55,9 @@ class Relabelled(Answers):
     moved: float
     reason: str
 
-    def summary(self) -> pd.DataFrame:
-        """Mean, sd and quantiles of every scalar parameter; see `stanrovi.runs.fit.Fit.summary`."""
-        return summary_frame(self.draws)
+    def summary(self, vars: str | Iterable[str] | None = None) -> pd.DataFrame:
+        """Mean, sd and quantiles of every scalar quantity; see `stanrovi.Fit.summary`."""
+        return summary_frame(self.draws, names=vars)
 
     def __repr__(self) -> str:
         return f"<Relabelled: {self.moved:.0%} of the draws moved. {self.reason}>"

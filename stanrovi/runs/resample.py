@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -63,9 +64,9 @@ class Resampled(Answers):
             "density was not evaluated, which takes the model."
         )
 
-    def summary(self) -> pd.DataFrame:
-        """Mean, sd and quantiles of every scalar parameter; see `stanrovi.runs.fit.Fit.summary`."""
-        return summary_frame(self.draws)
+    def summary(self, vars: str | Iterable[str] | None = None) -> pd.DataFrame:
+        """Mean, sd and quantiles of every scalar quantity; see `stanrovi.Fit.summary`."""
+        return summary_frame(self.draws, names=vars)
 
     def __repr__(self) -> str:
         return (

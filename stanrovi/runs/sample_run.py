@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -83,16 +83,26 @@ class SampleRun(Answers, CrossValidated):
         """Divergent trajectories."""
         return int(self.result.trace.diverged.sum())
 
-    def summary(self) -> pd.DataFrame:
-        """Mean, sd, quantiles, R-hat and ESS of every scalar parameter.
+    def summary(self, vars: str | Iterable[str] | None = None) -> pd.DataFrame:
+        """Mean, sd, quantiles, R-hat and ESS of every scalar quantity.
+
+        Parameters
+        ----------
+        vars : str or sequence of str, optional
+            Names of variables; by default all but pointwise log likelihoods and replicated data.
 
         Returns
         -------
         pandas.DataFrame
             Rows under Stan's names; columns mean, sd, q5, q50, q95, r_hat, ess_bulk, ess_tail
             (NaN for constants; R-hat also for a single chain).
+
+        Raises
+        ------
+        UsageError
+            If there is no such variable.
         """
-        return summary_frame(self.draws, chains=True)
+        return summary_frame(self.draws, chains=True, names=vars)
 
     def _repr_html_(self) -> str:
         draws, evidence = self.draws, self.log_evidence

@@ -1,3 +1,4 @@
+import html as html_text
 import re
 import shlex
 import shutil
@@ -60,8 +61,11 @@ def test_first_screen_answers_the_question(html):
         for text in (
             "Can I trust the fits of bimodal_gaussian?",
             "rovi: yes. mfvi: no.",
+            "What to do next</h2>",
+            "Use the draws of rovi",
             "Collapsed",
             "Lost mode 2",
+            "Posterior</h2>",
             "Worst parameters</h2>",
             "Modes</h2>",
             "Plots</h2>",
@@ -103,6 +107,7 @@ def test_settings_are_told_and_no_command_is_made_up(html):
     assert "stage" not in text  # the raw trace is no setting
     assert "To reproduce" not in text
     assert "stanrovi fit" not in text
+    assert "stanrovi sample" not in text
 
 
 def test_names_are_escaped():
@@ -154,57 +159,89 @@ def test_written_whole_and_never_over_another(comparison, tmp_path):
         write_report(comparison, path, plots=[])
 
 
-PROBE = """<script>
-addEventListener("load", () => {
-  const images = [...document.images].filter(i => i.complete && i.naturalWidth > 50).length;
+FRAME = """<!DOCTYPE html><iframe id="page" style="border:0;width:{width}px;height:900px"
+srcdoc="{page}"></iframe><script>
+const frame = document.getElementById("page");
+addEventListener("load", () => {{
+  const page = frame.contentDocument, root = page.documentElement;
+  const images = [...page.images].filter(i => i.complete && i.naturalWidth > 50).length;
+  for (const one of page.querySelectorAll("details")) one.open = true;
+  const regions = [...page.querySelectorAll(".scroll")];
+  const within = regions.every(r => r.getBoundingClientRect().right <= root.clientWidth);
+  const worst = [...page.querySelectorAll("#worst .scroll")].every(
+    r => r.scrollWidth <= r.clientWidth);
+  const stays = regions.filter(r => r.querySelector("table")).every(r => {{
+    r.scrollLeft = 1000;
+    const name = r.querySelector("tbody th").getBoundingClientRect();
+    return name.left === r.getBoundingClientRect().left;
+  }});
   const out = document.createElement("p");
   out.id = "probe";
-  out.textContent = [images, document.images.length,
-    document.documentElement.scrollWidth <= innerWidth,
-    [...document.querySelectorAll("#worst .scroll")].every(
-      e => e.scrollWidth <= e.clientWidth)].join(" ");
+  out.textContent = [images, page.images.length, root.clientWidth === {width},
+    root.scrollWidth <= root.clientWidth, within, worst, stays,
+    Math.min(...[...page.images].map(i => i.width / i.getAttribute("width"))) >= 0.7].join(" ");
   document.body.append(out);
-});
-</script></body>"""
+}});
+</script>"""
 
 
-def in_browser(html, folder, width):
-    """Log of a browser, images loaded, images, and whether page and worst table fit."""
-    page = folder / "probe.html"
-    page.write_text(html.replace("</body>", PROBE), encoding="utf-8")
+def in_browser(page, folder, width):
+    """Log of a browser, and what it found in a frame of this width.
+
+    Images loaded; images; whether the frame is as wide as asked, the page fits it, every region
+    that scrolls lies in it, the worst table needs no scrolling, names of rows stay in sight,
+    and no image is much reduced.
+    """
+    file = folder / "probe.html"
+    file.write_text(FRAME.format(width=width, page=html_text.escape(page)), encoding="utf-8")
     done = subprocess.run(
         [
             CHROMIUM,
             "--headless",
             "--no-sandbox",
             "--disable-gpu",
+            "--hide-scrollbars",
             "--no-first-run",
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
             "--enable-logging=stderr",
             f"--user-data-dir={folder / 'profile'}",
-            f"--window-size={width},900",
+            "--window-size=1400,1000",
             "--dump-dom",
-            page.as_uri(),
+            file.as_uri(),
         ],
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    found = re.search(r'id="probe">(\d+) (\d+) (\w+) (\w+)<', done.stdout)
-    return done.stderr, *found.groups()
+    found = re.search(r'id="probe">([\w ]+)<', done.stdout)
+    return done.stderr, *found[1].split()
 
 
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-@pytest.mark.parametrize("width", [500, 1200])
+@pytest.mark.parametrize("width", [390, 1200])
 def test_in_a_real_browser(html, tmp_path, width):
-    log, loaded, total, fits, _ = in_browser(html, tmp_path, width)
+    log, loaded, total, wide, fits, within, _, stays, legible = in_browser(html, tmp_path, width)
     assert loaded == total != "0"
-    assert fits == "true"  # the page itself never scrolls sideways
+    assert wide == fits == within == "true"  # the page itself never scrolls sideways
+    assert stays == legible == "true"
     assert "CONSOLE" not in log
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+@pytest.mark.parametrize("width", [390, 1200])
+def test_long_names_and_many_rows_do_not_widen_the_page(tmp_path, width):
+    rng = np.random.default_rng(7)
+    name = "log_odds_of_the_intercept_of_every_hospital"
+    reference = nuts(1e7 * rng.normal(size=(4, 100, 60)), name=name)
+    fit = run("vi", 1e7 * rng.normal(size=(1, 400, 60)), name=name)
+    page = report_html(compare(fit, reference), plots=[], program="m.stan --data " + "x" * 90)
+    _, _, _, wide, fits, within, _, stays, _ = in_browser(page, tmp_path, width)
+    assert wide == fits == within == stays == "true"
 
 
 @pytest.mark.browser
@@ -217,8 +254,8 @@ def test_the_table_of_four_methods_needs_no_scrolling(tmp_path):
     }
     reference = nuts(bimodal(rng, 4, 500, 0.5), name="log_sigma_slope")
     html = report_html(compare(fits, reference), plots=[])
-    *_, page, table = in_browser(html, tmp_path, 1200)
-    assert page == table == "true"
+    _, _, _, _, fits_in, _, worst, _, _ = in_browser(html, tmp_path, 1200)
+    assert fits_in == worst == "true"
 
 
 def test_the_command_line_repeats_itself_in_the_report(comparison, tmp_path):

@@ -35,14 +35,14 @@ def test_everything_is_there_and_reads_back(comparison, tmp_path):
 
 
 def test_draws_that_came_from_files_are_not_written_again(comparison, tmp_path):
-    write_comparison(comparison, tmp_path, draws=False)
+    write_comparison(comparison, tmp_path, files={})
     assert not list(tmp_path.glob("*.nc"))
 
 
 def test_nothing_is_overwritten(comparison, tmp_path):
     (tmp_path / "comparison.json").write_text("mine")
     with pytest.raises(OutputError, match="exists already"):
-        write_comparison(comparison, tmp_path, draws=False)
+        write_comparison(comparison, tmp_path, files={})
     assert (tmp_path / "comparison.json").read_text() == "mine"
 
 
@@ -60,7 +60,7 @@ def test_every_figure_is_laid_out_once_and_drawn_once_a_format(comparison, tmp_p
 
     counted(Figure, "draw")
     counted(ConstrainedLayoutEngine, "execute")
-    write_comparison(comparison, tmp_path, draws=False)
+    write_comparison(comparison, tmp_path, files={})
     images = list((tmp_path / "plots").glob("*.svg"))
     assert len(images) >= 6
     assert Counter(name for name, _ in calls) == {"draw": len(images), "execute": len(images)}

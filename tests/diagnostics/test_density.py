@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stanrovi.diagnostics.density import kde
+from stanrovi.diagnostics.density import kde, kde_by_mode, valleys
 from stanrovi.io.generations import import_arviz, is_legacy
 
 RNG = np.random.default_rng(5)
@@ -50,3 +50,48 @@ def test_shape_of_the_draws_does_not_matter():
     grid, density = kde(SAMPLES["normal"].reshape(4, 1000))
     assert abs(grid[density.argmax()]) < 0.5
     np.testing.assert_array_equal(density, kde(SAMPLES["normal"])[1])
+
+
+def mixture(weight, sd, size=4000, seed=0):
+    rng = np.random.default_rng(seed)
+    first = rng.random(size) < weight
+    return np.where(first, 6 + sd * rng.normal(size=size), rng.normal(size=size))
+
+
+@pytest.mark.parametrize("name", ["normal", "few", "at a bound", "uniform", "Cauchy", "two values"])
+def test_one_mode_has_no_valley(name):
+    assert valleys(SAMPLES[name]).size == 0
+
+
+@pytest.mark.parametrize(("weight", "sd"), [(0.4, 0.15), (0.1, 0.15), (0.03, 0.1), (0.5, 0.8)])
+def test_each_mode_has_a_bandwidth_of_its_own(weight, sd):
+    values = mixture(weight, sd)
+    (valley,) = valleys(values)
+    assert 3 < valley < 6
+    grid, density = kde_by_mode(values)
+    mass = ((density[1:] + density[:-1]) / 2 * np.diff(grid)).sum()
+    assert mass == pytest.approx(1, abs=0.01)
+    assert (np.diff(grid) >= 0).all()
+    peak = weight / sd / np.sqrt(2 * np.pi)
+    assert density[grid > valley].max() == pytest.approx(peak, rel=0.2)
+
+
+def test_many_modes_are_told_apart():
+    values = np.random.default_rng(0).normal(size=(7, 500)) * 0.3 + 4 * np.arange(7)[:, None]
+    np.testing.assert_allclose(valleys(values), 2 + 4 * np.arange(6), atol=1.2)
+
+
+def test_density_ends_at_a_bound_and_fades_elsewhere():
+    grid, density = kde_by_mode(SAMPLES["at a bound"])
+    assert grid[0] > 0
+    assert density[0] == pytest.approx(1, abs=0.15)
+    assert density[-1] < 1e-3 * density.max()
+    grid, density = kde_by_mode(SAMPLES["normal"][:200])
+    assert max(density[0], density[-1]) < 1e-3 * density.max()
+
+
+def test_where_a_mode_is_one_value_there_is_one_bandwidth():
+    values = np.concatenate([np.zeros(100), 1 + 0.01 * RNG.normal(size=100)])
+    grid, density = kde_by_mode(values)
+    assert np.isfinite(density).all()
+    assert len(grid) >= 512

@@ -17,7 +17,6 @@ from comparison_cases import (
     stuck,
 )
 from matplotlib.contour import ContourSet
-from scipy.ndimage import gaussian_filter
 
 from stanrovi.comparison.comparison import compare
 from stanrovi.diagnostics.statistics import pareto_tail
@@ -29,7 +28,7 @@ from stanrovi.plots.forest import plot_forest, shortest_interval
 from stanrovi.plots.gallery import all_plots
 from stanrovi.plots.marginals import plot_marginals
 from stanrovi.plots.modes import plot_modes
-from stanrovi.plots.pairs import _smoothing, contour_grid, plot_pairs
+from stanrovi.plots.pairs import plot_pairs
 
 AXES = json.dumps({"center": [0, 0], "matrix": [[1, -1], [1, 1]]})
 
@@ -297,34 +296,12 @@ def test_a_narrow_density_is_not_cut_and_flattens_nothing():
     assert axis.get_ylim()[1] > spike
 
 
-def test_contours_enclose_their_share_of_the_draws():
-    x, y = np.random.default_rng(11).normal(size=(2, 20_000))
-    y = 50 * (x + 0.02 * y)  # a narrow ridge
-    grid_x, grid_y, density, heights = contour_grid(x, y)
-    across = (density * (grid_y / 50 - grid_x) ** 2).sum() / density.sum()
-    assert np.sqrt(across) == pytest.approx(0.02, rel=0.05)
-    shares = [density[density >= height].sum() for height in heights]
-    assert shares == pytest.approx([0.9, 0.5], abs=0.02)
-    assert contour_grid(x, 3 * x) is None
-    area = [(density >= height).sum() for height in heights]
-    # Discs that hold 90% and 50% of a Gaussian have areas as log 10 to log 2.
-    assert area[0] / area[1] == pytest.approx(np.log(10) / np.log(2), rel=0.1)
-
-
-def test_smoothing_is_that_of_scipy():
-    counts = np.random.default_rng(12).integers(0, 9, (60, 60)).astype(float)
-    for sd in (0.3, 2.0, 3.7, 20.0):
-        kernel = _smoothing(60, sd)
-        expected = gaussian_filter(counts, sd, mode="constant")
-        np.testing.assert_allclose(kernel @ counts @ kernel.T, expected, atol=1e-12)
-
-
 def test_fits_do_not_cover_each_other_in_pairs(small):
     figure = plot_pairs(small)
     below = figure.axes[1]
     assert len([c for c in below.collections if c.get_rasterized()]) == 1
     contours = [c for c in below.collections if isinstance(c, ContourSet)]
-    assert len(contours) == 2
+    assert len(contours) == 3  # of one mode, and of two
     assert not any(c.get_fill() for c in contours)
 
 
@@ -342,6 +319,44 @@ def test_a_frozen_fit_and_heavy_tails_can_be_drawn():
     figure = plot_marginals(compare(fits, nuts(reference)))
     figure.canvas.draw()
     assert figure.axes[0].get_xlim()[1] < 5000
+
+
+def test_densities_stand_upright_on_the_ground_at_a_bound():
+    rng = np.random.default_rng(16)
+    fit = run("vi", rng.exponential(size=(1, 2000, 1)))
+    axis = plot_marginals(compare(fit, nuts(rng.exponential(size=(4, 500, 1))))).axes[0]
+    for line in axis.lines:
+        (left, height), (right, density) = line.get_xydata()[:2]
+        assert height == 0
+        assert left == right == pytest.approx(0, abs=0.02)
+        assert density > 0.8
+    assert axis.get_xlim()[0] < 0
+
+
+def test_narrow_modes_are_drawn_as_tall_as_they_are():
+    rng = np.random.default_rng(17)
+    narrow = rng.random((5, 800, 1)) < 0.3
+    values = np.where(
+        narrow, 6 + 0.05 * rng.normal(size=narrow.shape), rng.normal(size=narrow.shape)
+    )
+    axis = plot_marginals(compare(run("vi", values[:1]), nuts(values[1:]))).axes[0]
+    for line in axis.lines:
+        x, density = line.get_data()
+        assert density[x > 4].max() == pytest.approx(0.3 / 0.05 / np.sqrt(2 * np.pi), rel=0.15)
+        assert density[x < 4].max() == pytest.approx(0.7 / np.sqrt(2 * np.pi), rel=0.15)
+        assert density[(x > 4.2) & (x < 5.5)].max(initial=0) < 1e-3
+
+
+def test_whole_numbers_are_drawn_as_bars():
+    rng = np.random.default_rng(18)
+    values = rng.poisson(2.0, size=(5, 800, 1)).astype(float)
+    axis = plot_marginals(compare(run("vi", values[:1]), nuts(values[1:]))).axes[0]
+    x, height = (part[: len(part) // 4 * 4].reshape(-1, 4) for part in axis.lines[1].get_data())
+    assert (height[:, [0, 3]] == 0).all()
+    whole = np.rint(x.mean(axis=1))
+    assert height[:, 1] == pytest.approx([(values[0] == k).mean() for k in whole])
+    np.testing.assert_allclose(np.diff(x), [[0, 0.8, 0]] * len(x), atol=1e-9)
+    assert axis.get_xlim()[0] < -0.4
 
 
 def test_no_global_state_of_matplotlib_changes():

@@ -123,7 +123,7 @@ DENSE = {
     "stanrovi.vi.methods.rovi",
     "stanrovi.densities",
     "stanrovi.io.notes",  # files hold arrays
-    "stanrovi.plots.pairs",  # two by two
+    "stanrovi.plots.contours",  # two by two
 }
 
 

@@ -75,8 +75,13 @@ def test_a_fit_resamples_and_summarises_at_its_top():
     frame = fit.summary()
     assert list(frame.columns) == ["mean", "sd", "q5", "q50", "q95", "error", "error_se"]
     assert frame.loc["tau", "mean"] == pytest.approx(fit.draws.posterior["tau"].mean())
-    assert frame["error"].notna().all()
-    assert set(fit.result.errors.names) == set(frame.index)
+    graded = frame[frame["error"].notna()]
+    assert set(fit.result.errors.names) == set(graded.index) == set(fit.draws.scalars())
+    assert set(frame.index) - set(graded.index) == {f"theta[{i}]" for i in range(1, 9)}
+    assert fit.summary("theta").index[0] == "theta[1]"
+    assert fit.summary(["tau", "mu"]).index.tolist() == ["tau", "mu"]
+    with pytest.raises(UsageError, match=r"Unknown variable 'thet'. Did you mean 'theta'\?"):
+        fit.summary("thet")
 
 
 def test_resampling_mends_a_marginal():

@@ -85,7 +85,7 @@ def fit_density(
         Same seed, same result.
     n_draws : int
         Draws returned. ELBO, k-hat and verdict of the result are computed on the first
-        `_JUDGED_DRAWS` of them, on more where those do not tell the error of a marginal, and on
+        1,000 of them, on more where those do not tell the error of a marginal, and on
         further ones where fewer are returned.
     settings : FamilySettings, optional
     max_gradients, max_seconds : optional
@@ -97,12 +97,12 @@ def fit_density(
     pareto_k : callable
         Pareto shape of log importance ratios (n,).
     progress : callable, optional
-        Called with each `TracePoint`.
+        Called with each `stanrovi.vi.facts.TracePoint`.
     names : sequence of str, optional
         Unconstrained parameters, for messages.
     scalars : Scalars, optional
         Quantities whose marginals the verdict is about; the unconstrained parameters if not given,
-        and in more than `DENSE_LIMIT` dimensions.
+        and in more than 500 dimensions.
     known : FitResult, optional
         An earlier fit, whose modes are taken instead of a search's, with those that it lacks.
     probe : bool
