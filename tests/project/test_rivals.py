@@ -127,7 +127,7 @@ def test_sums_over_runs(benchmarks):
         [
             run("a", 0, 0.05, "sure"),
             run("a", 1, 0.06, "doubted"),
-            run("a", 2, 0.30, "sure"),
+            run("a", 2, 0.35, "sure"),
             run("b", 0, 0.50, "doubted"),
             run("b", 1, 0.40, "doubted"),
             rivals.Run("b", "m", 2, verdict="doubted"),
