@@ -25,7 +25,7 @@ from stanrovi_cli.parsing import Command
 from stanrovi_cli.relabelling import as_dict, relabel_option, relabelled, show
 
 if TYPE_CHECKING:
-    from stanrovi.runs.fit import Fit
+    from stanrovi.runs.fitted import Fit
     from stanrovi.runs.relabel import Relabelled
     from stanrovi.runs.resample import Resampled
     from stanrovi.stan.model import Model

@@ -10,7 +10,7 @@ import click
 from stanrovi_cli import console
 
 if TYPE_CHECKING:
-    from stanrovi.runs.fit import Fit
+    from stanrovi.runs.fitted import Fit
     from stanrovi.runs.relabel import Relabelled
     from stanrovi.runs.sample_run import SampleRun
     from stanrovi.stan.model import Model

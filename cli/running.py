@@ -13,7 +13,7 @@ _REFERENCE_ESS = 1000
 if TYPE_CHECKING:
     from stanrovi.comparison.comparison import Comparison
     from stanrovi.draws import Draws
-    from stanrovi.runs.fit import Fit
+    from stanrovi.runs.fitted import Fit
     from stanrovi.runs.nuts_run import NutsRun
     from stanrovi.runs.sample_run import SampleRun
     from stanrovi.stan.model import Model

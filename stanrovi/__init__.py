@@ -22,7 +22,8 @@ if _TYPE_CHECKING:
     from stanrovi.io.arviz import from_arviz, to_arviz
     from stanrovi.io.netcdf import read_draws, write_netcdf
     from stanrovi.runs.find_modes import find_modes
-    from stanrovi.runs.fit import Fit, fit, load_fit
+    from stanrovi.runs.fit import fit
+    from stanrovi.runs.fitted import Fit, load_fit
     from stanrovi.runs.nuts import nuts, nuts_from_csv
     from stanrovi.runs.nuts_run import NutsRun
     from stanrovi.runs.relabel import relabel
@@ -35,7 +36,7 @@ if _TYPE_CHECKING:
 _HOME = {
     "Comparison": "comparison.comparison",
     "Draws": "draws",
-    "Fit": "runs.fit",
+    "Fit": "runs.fitted",
     "Model": "stan.model",
     "NutsRun": "runs.nuts_run",
     "SampleRun": "runs.sample_run",
@@ -43,7 +44,7 @@ _HOME = {
     "find_modes": "runs.find_modes",
     "fit": "runs.fit",
     "from_arviz": "io.arviz",
-    "load_fit": "runs.fit",
+    "load_fit": "runs.fitted",
     "nuts": "runs.nuts",
     "nuts_from_csv": "runs.nuts",
     "read_draws": "io.netcdf",

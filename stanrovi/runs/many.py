@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stanrovi.errors import DataError, ModelError, StanroviError
 from stanrovi.methods import Method
-from stanrovi.runs.fit import Fit
+from stanrovi.runs.fitted import Fit
 from stanrovi.stan.locate import locate
 from stanrovi.stan.model import Model
 
