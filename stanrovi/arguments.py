@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import operator
 import secrets
 from collections.abc import Iterable
@@ -69,3 +70,17 @@ def checked_seed(seed: SupportsIndex | None) -> int:
         If it is no whole number from 0 to 2**32 - 1.
     """
     return secrets.randbelow(2**31) if seed is None else checked_count("seed", seed, 0, MAX_SEED)
+
+
+def checked_seconds(seconds: float | None) -> float | None:
+    """Take a limit on the time, if any.
+
+    Raises
+    ------
+    UsageError
+        If it is not positive, or infinite.
+    """
+    if seconds is not None and not 0 < seconds < math.inf:
+        cure = "; leave it out for no limit" if seconds == math.inf else ""
+        raise UsageError(f"max_seconds must be positive and finite, not {seconds}{cure}.")
+    return seconds

@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from stanrovi.arguments import check_choice, checked_count, checked_seed
+from stanrovi.arguments import check_choice, checked_count, checked_seconds, checked_seed
 from stanrovi.diagnostics.statistics import psis_khat
 from stanrovi.draws import require_finite
-from stanrovi.errors import DensityError, UsageError
+from stanrovi.errors import DensityError
 from stanrovi.methods import METHODS, Method
 from stanrovi.runs.fitted import MAX_DRAWS, Fit, recorded
 from stanrovi.runs.guard import guarded
@@ -91,8 +91,7 @@ def fit(
     settings = FamilySettings(marginals, preconditioner, updates)
     if max_gradients is not None:
         max_gradients = checked_count("max_gradients", max_gradients, 1)
-    if max_seconds is not None and not max_seconds > 0:
-        raise UsageError(f"max_seconds must be positive, not {max_seconds}.")
+    max_seconds = checked_seconds(max_seconds)
     with of_fit(progress, method) as heard:
         with limited_to(max_seconds):
             built = as_model(model, data)

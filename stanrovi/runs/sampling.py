@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Protocol
 
-from stanrovi.arguments import checked_count, checked_seed
+from stanrovi.arguments import checked_count, checked_seconds, checked_seed
 from stanrovi.diagnostics.statistics import mixing, psis_khat
 from stanrovi.draws import Draws, Values, nan_variables, require_finite
 from stanrovi.errors import DensityError, UsageError
@@ -98,8 +98,7 @@ def sample(
     seed = checked_seed(seed)
     if not ess >= 1:
         raise UsageError(f"ess must be at least 1, not {ess}.")
-    if max_seconds is not None and not max_seconds > 0:
-        raise UsageError(f"max_seconds must be positive, not {max_seconds}.")
+    max_seconds = checked_seconds(max_seconds)
     with of_words(progress, "sampling") as heard:
         with limited_to(max_seconds):
             built = as_model(model, data)

@@ -135,7 +135,7 @@ def test_what_cannot_be_asked_for(eight):
     for options, message in (
         ({"chains": 0}, "chains"),
         ({"ess": 0}, "ess must be at least 1"),
-        ({"max_seconds": 0}, "max_seconds must be positive"),
+        ({"max_seconds": 0}, "max_seconds must be positive and finite, not 0"),
         ({"max_gradients": 0}, "max_gradients"),
         ({"init": sr.fit("bimodal_gaussian", seed=1)}, "give a fit of the same model"),
     ):
