@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from stanrovi.draws import Draws, Run, as_draws
 from stanrovi.errors import DrawsError
@@ -149,13 +146,11 @@ def _require_contents(content: io.BytesIO) -> None:
 
     HDF5 declares a size and fills what is not there: a small file could ask for all of the memory.
     """
-    import h5netcdf
+    import h5py
 
-    def size(group: Any) -> int:
-        own = (math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in group.variables.values())
-        return sum(own) + sum(map(size, group.groups.values()))
-
-    with h5netcdf.File(content, "r") as file:
-        declared = size(file)
+    sizes: list[int] = []
+    with h5py.File(content, "r") as file:
+        file.visititems(lambda _, item: sizes.append(getattr(item, "nbytes", 0)))
+    declared = sum(sizes)
     if declared > max(_PACKED * content.getbuffer().nbytes, _HARMLESS):
         raise ValueError(f"it declares {declared:,} bytes, which it does not hold")

@@ -70,6 +70,7 @@ HOMES = {
     "arviz_stats": ("stanrovi.diagnostics.statistics",),
     "xarray": ("stanrovi.io",),
     "h5netcdf": ("stanrovi.io",),
+    "h5py": ("stanrovi.io",),
     "matplotlib": ("stanrovi.plots", "stanrovi.comparison.comparison", "stanrovi.calibration"),
     "pandas": ("stanrovi.draws", "stanrovi.grading.findings", "stanrovi.runs"),
     "jinja2": ("stanrovi.comparison.as_html",),

@@ -243,7 +243,7 @@ def test_a_small_file_cannot_ask_for_all_of_the_memory(tmp_path):
         group.dimensions = {"chain": 1, "draw": 10**14}
         group.create_variable("x", ("chain", "draw"), "f8", chunks=(1, 1000))
     for read in (stanrovi.load_fit, stanrovi.read_draws):
-        with pytest.raises(DrawsError, match="declares 800,000,000,000,000 bytes"):
+        with pytest.raises(DrawsError, match=r"declares [\d,]{19,} bytes"):
             read(path)
 
 
