@@ -13,6 +13,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 SAMPLE_DIMS = ("chain", "draw")
 
 
+@cache  # filters of warnings are the whole process's: they are touched once
 def import_arviz() -> Any:
     """Import ArviZ; untyped, for the two generations differ in their signatures."""
     with warnings.catch_warnings():
