@@ -101,10 +101,20 @@ def _container(draws: Draws, name: str, rows: Any) -> Any:
 def _name(draws: Draws, var_name: str | None) -> str:
     """Name the pointwise log likelihood."""
     if var_name is not None:
-        if var_name not in draws.posterior:
+        computed = [
+            name
+            for name, values in draws.posterior.items()
+            if name not in draws.parameters and values.dtype.kind == "f"
+        ]
+        if var_name not in computed:
+            if var_name in draws.parameters:
+                what = "a parameter"
+            else:
+                what = "integers" if var_name in draws.posterior else "no variable of the draws"
+            known = f" It can be {', '.join(computed)}." if computed else ""
             raise UsageError(
-                f"var_name is {var_name!r}, which is no variable of the draws."
-                f"{suggestion(var_name, draws.posterior)}"
+                f"var_name is {var_name!r}, which is {what}, and no log likelihood."
+                f"{suggestion(var_name, computed)}{known}"
             )
         return var_name
     found = log_likelihoods(draws.posterior, draws.data)

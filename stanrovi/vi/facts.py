@@ -58,6 +58,9 @@ class Verdict:
     reasons: tuple[str, ...]
     cures: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        return "\n".join([self.name, *(f"- {line}" for line in self.told)])
+
     @property
     def sign(self) -> Sign:
         """Tell the name in a sign: whether to trust, to look closer, or not to trust."""

@@ -23,6 +23,8 @@ generated quantities {
   vector[N] log_lik;
   for (n in 1:N) log_lik[n] = normal_lpdf(kid_score[n] | beta[1] + beta[2] * mom_iq[n], sigma);
   vector[2] other = [0, negative_infinity()]';  // no likelihood
+  array[N] int rounded;
+  for (n in 1:N) rounded[n] = poisson_rng(3);
 }
 """
 SCHOOLS = """
@@ -135,6 +137,9 @@ def test_what_lacks_a_log_likelihood_says_what_to_add(regression, eight_schools)
     fit = sr.fit(regression[0], seed=1, draws=200)
     with pytest.raises(UsageError, match=r"var_name is 'loglik'.*Did you mean 'log_lik'"):
         fit.loo("loglik")
+    for name, what in {"beta": "a parameter", "rounded": "integers"}.items():
+        with pytest.raises(UsageError, match=f"{what}, and no log likelihood.*log_lik, other"):
+            fit.loo(name)
     with pytest.raises(DrawsError, match="200 of 400 values of other are NaN or infinite"):
         fit.loo("other")
     with pytest.raises(DrawsError, match="4000 of 8000 values of other"):
