@@ -20,7 +20,7 @@ from stanrovi.families.base import in_blocks
 from stanrovi.methods import METHODS, Method
 from stanrovi.modes.basins import Mode
 from stanrovi.runs.answers import Answers
-from stanrovi.runs.as_html import run_html, verdict_html
+from stanrovi.runs.as_html import run_html
 from stanrovi.runs.guard import guarded
 from stanrovi.runs.loo import loo
 from stanrovi.runs.plan import Plan, limited_to
@@ -354,7 +354,7 @@ class Fit(Answers):
         )
         return run_html(
             f"Fit of {self.model_name} by {r.method}",
-            verdict_html(r.verdict),
+            r.verdict._repr_html_(),
             (*facts, f"{r.status}: {r.message}"),
             r.warnings,
             self.draws,

@@ -159,6 +159,7 @@ def test_notebooks_show_verdict_cost_and_summary(runs, kind):
     html = runs[kind]._repr_html_()
     assert "✓" in html or "✗" in html or "!" in html
     assert "gradients" in html
+    assert "nan" not in html
     assert "<th" in html
     assert re.search(r"The first 15 quantities; summary\(\) has \d+ more.", html)
     assert "shapes" in html
@@ -169,6 +170,8 @@ def test_notebooks_show_reasons_cures_and_modes():
     html = fit._repr_html_()
     assert "✗</b> <b>collapsed" in html
     assert all(text in html for finding in fit.verdict.findings for text in finding)
+    assert fit.verdict._repr_html_() in html
+    assert "axes" not in repr(fit.modes)
     assert str(fit.verdict).splitlines() == ["collapsed", *(f"- {x}" for x in fit.verdict.told)]
     report = sr.find_modes("bimodal_gaussian", seed=1)._repr_html_()
     assert "Modes of bimodal_gaussian: 2" in report
