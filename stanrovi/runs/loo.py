@@ -15,6 +15,8 @@ from stanrovi.io.groups import log_likelihoods
 from stanrovi.runs.completing import completed
 from stanrovi.stan.model import Model
 
+_LEAST = 25  # draws of which the Pareto tail has the five that it needs
+
 
 def loo(draws: Draws, var_name: str | None = None, *, model: Model | None = None) -> Any:
     """Estimate how well a model predicts each observation from the others (PSIS-LOO).
@@ -41,12 +43,13 @@ def loo(draws: Draws, var_name: str | None = None, *, model: Model | None = None
     ------
     DrawsError
         There is no pointwise log likelihood, or it is NaN or infinite, or the density of a fit
-        is known at too few draws.
+        is known at too few draws, or there are fewer than 25.
     UsageError
         For an unknown name, several to choose from, or another model.
     """
     name = _name(draws, var_name)
     if not draws.is_variational:
+        _require_draws(draws.n_chains * draws.n_draws)
         _require_numbers(name, draws.posterior[name])
         return psis_loo(_container(draws, name, slice(None)), name)
     if model is not None:
@@ -58,6 +61,7 @@ def loo(draws: Draws, var_name: str | None = None, *, model: Model | None = None
             "for the approximation; give the model."
         )
     rows = rows[np.isfinite(ratios)]  # others have no weight
+    _require_draws(len(rows))
     _require_numbers(name, draws.posterior[name][:, rows])
     data = _container(draws, name, rows)
     lp, log_q = (np.ravel(draws.sample_stats[key])[rows] for key in ("lp", "log_q"))
@@ -129,6 +133,11 @@ def _name(draws: Draws, var_name: str | None) -> str:
             "(var_name)."
         )
     return found[0]
+
+
+def _require_draws(n: int) -> None:
+    if n < _LEAST:
+        raise DrawsError(f"LOO needs at least {_LEAST} draws with weights, not {n}; take more.")
 
 
 def _require_numbers(name: str, values: Any) -> None:

@@ -147,7 +147,7 @@ class Model:
         if source.generates_structures:
             cause = (
                 "It knows no tuples and no complex numbers: declare their parts one by one, or "
-                "compile the program with BridgeStan."
+                "compile the program with BridgeStan (engine bridgestan)."
             )
         logger.warning(
             "%s declares generated quantities (%s) that the engine cannot compute; the draws "

@@ -144,3 +144,12 @@ def test_what_lacks_a_log_likelihood_says_what_to_add(regression, eight_schools)
         fit.loo("other")
     with pytest.raises(DrawsError, match="4000 of 8000 values of other"):
         regression[1].loo("other")
+
+
+def test_a_handful_of_draws_is_too_few(regression):
+    few = sr.fit(regression[0], seed=1, draws=24)
+    with pytest.raises(DrawsError, match="at least 25 draws with weights, not 24"):
+        few.loo()
+    assert sr.fit(regression[0], seed=1, draws=25).loo().n_samples == 25
+    with pytest.raises(DrawsError, match="not 20"):
+        sr.nuts(regression[0], engine="stanli", seed=1, chains=2, iter_sampling=10).loo()
