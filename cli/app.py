@@ -112,7 +112,7 @@ class _OnStderr(logging.Handler):
     """Shows what the library says; looks stderr up each time, for progress bars stand in."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(logging.INFO)
         self._told: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
