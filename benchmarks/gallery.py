@@ -31,9 +31,9 @@ PICTURES = {
 }
 HEAD = """# Gallery of examples
 
-Written by `python benchmarks/gallery.py`, which runs them. Every script is at most 60 lines,
-stands in [examples/](../examples/README.md) with its data, and runs from any folder;
-`--output DIR` draws the picture.
+Six scripts of at most 60 lines on real data, with what they print and draw. Each stands in
+[examples/](../examples/README.md) with its data and runs from any folder; `--output DIR` draws the
+picture. (`python benchmarks/gallery.py` writes this page.)
 """
 
 

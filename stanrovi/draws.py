@@ -223,7 +223,7 @@ class Draws:
         wanted = [*columns, *self.posterior] if vars is None else _listed(vars)
         chosen: dict[str, NDArray[Any]] = {}
         for name in wanted:
-            check_choice("variable", name, [*self.posterior, *columns])
+            _require_variable(name, [*self.posterior, *columns])
             if name in self.posterior:
                 scalars, kind = self.scalars((name,), order="F"), self.posterior[name].dtype
                 chosen |= {label: x.ravel().astype(kind) for label, x in scalars.items()}
@@ -241,12 +241,21 @@ class Draws:
         """
         chosen = list(self.posterior) if names is None else _listed(names)
         for name in chosen:
-            check_choice("variable", name, self.posterior)
+            _require_variable(name, self.posterior)
         return tuple(chosen)
 
 
 def _listed(names: str | Iterable[str]) -> list[str]:
     return [names] if isinstance(names, str) else list(dict.fromkeys(names))
+
+
+def _require_variable(name: str, known: Iterable[str]) -> None:
+    names, (whole, bracket, _) = tuple(known), str(name).partition("[")
+    if bracket and whole in names:
+        raise UsageError(
+            f"{name!r} is one element of {whole!r}; name the variable, and index what comes back."
+        )
+    check_choice("variable", name, names)
 
 
 class HasDraws(Protocol):
@@ -301,7 +310,11 @@ def no_draws(run: Any) -> UsageError:
     """Tell that something carries no draws of ours, and what to do with it."""
     cure = "give what stanrovi.fit or stanrovi.nuts returns, or its draws"
     if isinstance(run, (str, os.PathLike)):
-        cure = f"read the file first: stanrovi.read_draws({os.fspath(run)!r})"
+        path = os.fspath(run)
+        reads = f"stanrovi.read_draws({path!r})"
+        if str(path).endswith(".csv"):
+            reads = f"stanrovi.nuts_from_csv({path!r}, model)"
+        cure = f"read the file first: {reads}"
     elif is_foreign(run):
         cure = "convert it first: stanrovi.from_arviz(data)"
     return UsageError(f"What is given (of type {type(run).__name__}) carries no draws; {cure}.")

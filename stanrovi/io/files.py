@@ -95,7 +95,8 @@ def check_output_folder(path: str | os.PathLike[str], *, overwrite: bool = False
         raise OutputError(f"{path} is a file, and a folder is needed; choose another path.")
     if not overwrite and folder.is_dir() and any(folder.iterdir()):
         raise OutputError(
-            f"The folder {path} is not empty; choose another one or ask to overwrite (--overwrite)."
+            f"The folder {path} is not empty; choose another one or ask to overwrite "
+            "(overwrite=True; --overwrite on the command line)."
         )
     return folder
 

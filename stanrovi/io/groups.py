@@ -8,7 +8,7 @@ instead of these.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +78,7 @@ def grouped(
     if observed_data is None:
         names = dict(_data_of(likelihoods, predictive, draws.posterior, data))
     else:
-        names = _mapping(observed_data, {key: key for key in given})
+        names = _mapping("observed_data", observed_data, {key: key for key in given})
         _require("observed_data", names.values(), data, "the program's data")
     return Groups(
         {name: x for name, x in draws.posterior.items() if name not in moved},
@@ -144,17 +144,22 @@ def _data_of(
 
 
 def _chosen(group: str, names: Names, variables: Mapping[str, Values]) -> dict[str, str]:
-    chosen = _mapping(names, {})
+    chosen = _mapping(group, names, {})
     _require(group, chosen.values(), variables, "the program's variables")
     return chosen
 
 
-def _mapping(names: Any, known: Mapping[str, str]) -> dict[str, str]:
+def _mapping(what: str, names: Any, known: Mapping[str, str]) -> dict[str, str]:
     """Names as a mapping of the name to store under to that which it has."""
     if isinstance(names, str):
         return {names: names}
     if isinstance(names, Mapping):
         return {stored: known.get(stored, name) for stored, name in names.items()}
+    if not isinstance(names, Iterable):
+        raise UsageError(
+            f"{what} must be a name, a list of names, or a mapping of new names to the program's, "
+            f"not {names!r}."
+        )
     return {name: name for name in names}
 
 

@@ -7,7 +7,7 @@ the one definition of a basin's mass: of a fit's, of a NUTS run's, of each of it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ class Peak:
 
     def with_axes(self, axes: Axes) -> Mode:
         """Give the peak a width."""
-        own = {field.name: getattr(self, field.name) for field in fields(Peak)}
+        own = {each.name: getattr(self, each.name) for each in fields(Peak)}
         return Mode(**own, axes=axes)
 
 
@@ -63,7 +63,7 @@ class Mode(Peak):
         What takes the first mode of its orbit to this one; None for the first.
     """
 
-    axes: Axes
+    axes: Axes = field(repr=False)
     symmetry: Symmetry | None = None
 
     @property

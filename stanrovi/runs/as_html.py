@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from stanrovi.draws import Draws
 from stanrovi.io.groups import posterior_names
 from stanrovi.markup import block, judgement, line, short, table
 from stanrovi.runs.summary import summary_frame
-from stanrovi.vi.facts import MarginalErrors, Verdict
+from stanrovi.vi.facts import MarginalErrors
 
 _MOST = 15  # parameters in a table
+_FORMATS = {"r_hat": "{:.3f}", "ess_bulk": "{:.0f}", "ess_tail": "{:.0f}"}
 
 
 def run_html(
@@ -49,18 +51,17 @@ def run_html(
     return block(title, *parts, _summary(draws, errors, chains=chains))
 
 
-def verdict_html(verdict: Verdict) -> str:
-    """Say the verdict on a fit, with every reason and its cure."""
-    return judgement(verdict.sign, verdict.name, verdict.findings)
-
-
 def _summary(draws: Draws, errors: MarginalErrors | None, *, chains: bool) -> str:
     frame = summary_frame(draws, errors, chains=chains, first=_MOST)
-    shown = {"r_hat": "{:.3f}", "ess_bulk": "{:.0f}", "ess_tail": "{:.0f}"}
     rows = [
-        (str(name), *(shown[c].format(x) if c in shown else short(x) for c, x in row.items()))
+        (str(name), *(_cell(str(column), x) for column, x in row.items()))
         for name, row in frame.iterrows()
     ]
     more = sum(draws.posterior[name][0, 0].size for name in posterior_names(draws)) - len(rows)
     told = f"The first {len(rows)} quantities; summary() has {more:,} more." if more else ""
     return table(("", *frame.columns), rows, told)
+
+
+def _cell(column: str, value: float) -> str:
+    known = math.isfinite(value) and column in _FORMATS
+    return _FORMATS[column].format(value) if known else short(value)

@@ -18,7 +18,7 @@ from stanrovi.errors import DensityError, UsageError
 from stanrovi.families.base import in_blocks
 from stanrovi.modes.basins import Mode
 from stanrovi.runs.answers import Answers
-from stanrovi.runs.as_html import run_html, verdict_html
+from stanrovi.runs.as_html import run_html
 from stanrovi.runs.loo import loo
 from stanrovi.runs.record import constrained, record
 from stanrovi.runs.resample import Resampled, resampled
@@ -349,7 +349,7 @@ class Fit(Answers):
         )
         return run_html(
             f"Fit of {self.model_name} by {r.method}",
-            verdict_html(r.verdict),
+            r.verdict._repr_html_(),
             (*facts, f"{r.status}: {r.message}"),
             r.warnings,
             self.draws,

@@ -15,7 +15,7 @@ from stanrovi.io.groups import log_likelihoods
 from stanrovi.runs.completing import completed
 from stanrovi.stan.model import Model
 
-_LEAST = 25  # draws; the largest fifth of the weights of each observation is fitted by five
+_LEAST = 25  # draws of which the Pareto tail has the five that it needs
 
 
 def loo(draws: Draws, var_name: str | None = None, *, model: Model | None = None) -> Any:
@@ -42,14 +42,14 @@ def loo(draws: Draws, var_name: str | None = None, *, model: Model | None = None
     Raises
     ------
     DrawsError
-        There is no pointwise log likelihood, or it is NaN or infinite, or there are too few draws,
-        of a fit those at which the density is known.
+        There is no pointwise log likelihood, or it is NaN or infinite, or the density of a fit
+        is known at too few draws, or there are fewer than 25.
     UsageError
         For an unknown name, several to choose from, or another model.
     """
     name = _name(draws, var_name)
     if not draws.is_variational:
-        _require_many(draws.n_chains * draws.n_draws)
+        _require_draws(draws.n_chains * draws.n_draws)
         _require_numbers(name, draws.posterior[name])
         return psis_loo(_container(draws, name, slice(None)), name)
     if model is not None:
@@ -61,7 +61,7 @@ def loo(draws: Draws, var_name: str | None = None, *, model: Model | None = None
             "for the approximation; give the model."
         )
     rows = rows[np.isfinite(ratios)]  # others have no weight
-    _require_many(len(rows))
+    _require_draws(len(rows))
     _require_numbers(name, draws.posterior[name][:, rows])
     data = _container(draws, name, rows)
     lp, log_q = (np.ravel(draws.sample_stats[key])[rows] for key in ("lp", "log_q"))
@@ -105,10 +105,20 @@ def _container(draws: Draws, name: str, rows: Any) -> Any:
 def _name(draws: Draws, var_name: str | None) -> str:
     """Name the pointwise log likelihood."""
     if var_name is not None:
-        if var_name not in draws.posterior:
+        computed = [
+            name
+            for name, values in draws.posterior.items()
+            if name not in draws.parameters and values.dtype.kind == "f"
+        ]
+        if var_name not in computed:
+            if var_name in draws.parameters:
+                what = "a parameter"
+            else:
+                what = "integers" if var_name in draws.posterior else "no variable of the draws"
+            known = f" It can be {', '.join(computed)}." if computed else ""
             raise UsageError(
-                f"var_name is {var_name!r}, which is no variable of the draws."
-                f"{suggestion(var_name, draws.posterior)}"
+                f"var_name is {var_name!r}, which is {what}, and no log likelihood."
+                f"{suggestion(var_name, computed)}{known}"
             )
         return var_name
     found = log_likelihoods(draws.posterior, draws.data)
@@ -125,11 +135,9 @@ def _name(draws: Draws, var_name: str | None) -> str:
     return found[0]
 
 
-def _require_many(n_draws: int) -> None:
-    if n_draws < _LEAST:
-        raise DrawsError(
-            f"LOO has {n_draws} draws to weight, and needs at least {_LEAST}; take more draws."
-        )
+def _require_draws(n: int) -> None:
+    if n < _LEAST:
+        raise DrawsError(f"LOO needs at least {_LEAST} draws with weights, not {n}; take more.")
 
 
 def _require_numbers(name: str, values: Any) -> None:

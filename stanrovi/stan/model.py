@@ -110,6 +110,7 @@ class Model:
             self.name = source.name
             check_data(data, source.data_declarations, source.name, may_be_nan=source.asks_for_nan)
             client, self.engine = load_program(source, self.data_json, engine, self.seed)
+            client = self._as_far_as_computed(source, client)
         elif engine == "stanli":
             raise UsageError(
                 f"{source} is a compiled library; engine 'stanli' needs the .stan file"
@@ -127,24 +128,32 @@ class Model:
         self.parameters = tuple(self._constrainer.parameters)
         self.variables = tuple(self._constrainer.variables)
         self.n_columns = self._constrainer.n_columns
-        if client.param_num(include_tp=True) == self.n_columns:
-            self._tell_what_is_missing()
 
-    def _tell_what_is_missing(self) -> None:
-        """Warn of generated quantities that the engine leaves out because they always throw."""
-        if not isinstance(self.source, Program):
-            return
+    def _as_far_as_computed(self, source: Program, client: StanModel) -> StanModel:
+        """Do without generated quantities that the engine leaves out, and warn of them.
+
+        It leaves out the transformed parameters then, too.
+        """
+        if client.param_num(include_tp=True) < client.param_num(include_tp=True, include_gq=True):
+            return client
         missing = [
             item.name
-            for item in self.source.generated_declarations
+            for item in source.generated_declarations
             if all(known_size(size, self.data) for size in item.sizes)
         ]
-        if missing:
-            logger.warning(
-                "%s declares generated quantities (%s) that the engine cannot compute; the draws "
-                "lack them. Do they throw whatever the parameters, as an index out of range does?",
-                self.name, ", ".join(missing),
-            )  # fmt: skip
+        if not missing:
+            return client
+        cause = "Do they throw whatever the parameters, as an index out of range does?"
+        if source.generates_structures:
+            cause = (
+                "It knows no tuples and no complex numbers: declare their parts one by one, or "
+                "compile the program with BridgeStan (engine bridgestan)."
+            )
+        logger.warning(
+            "%s declares generated quantities (%s) that the engine cannot compute; the draws "
+            "lack them. %s", self.name, ", ".join(missing), cause,
+        )  # fmt: skip
+        return self._reduced("generated quantities") if self.engine == "stanli" else client
 
     def _reduced(self, *dropped: str) -> StanModel:
         assert isinstance(self.source, Program)

@@ -25,6 +25,7 @@ _BLOCK = re.compile(
 )
 _TYPE = re.compile(r"(?P<base>[a-z]\w*)")
 _IDENTIFIER = re.compile(r"\s*(?P<name>[A-Za-z]\w*)\s*$")
+_STRUCTURE = re.compile(r"\btuple\s*\(|\bcomplex(?:_(?:row_)?vector|_matrix)?\b")
 _CONTROL = re.compile(r"\s*(?:\{|(?:for|while|if|else|profile)\b)")
 _BOUND = re.compile(r"\b(?P<side>lower|upper)\s*=\s*(?P<value>-?\d+(?:\.\d+)?)\s*(?:,|$)")
 
@@ -141,7 +142,12 @@ class Program:
     def generated_declarations(self) -> tuple[Declaration, ...]:
         """Variables of the generated quantities block, as far as they are understood."""
         found = _declarations(self.block("generated quantities"))
-        return tuple(item for item in found if item.base in _CONTAINER_DIMS)
+        return tuple(item for item in found if item.base in {*_CONTAINER_DIMS, "tuple"})
+
+    @property
+    def generates_structures(self) -> bool:
+        """Whether the generated quantities hold tuples or complex numbers."""
+        return bool(_STRUCTURE.search(self.block("generated quantities")))
 
     @property
     def integers(self) -> frozenset[str]:

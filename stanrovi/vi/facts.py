@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stanrovi.families.axes import Frame
-from stanrovi.markup import Sign
+from stanrovi.markup import Sign, judgement
 from stanrovi.modes.basins import Peak
 from stanrovi.target import Array
 from stanrovi.vi.settings import FamilySettings
@@ -57,6 +57,12 @@ class Verdict:
     name: VerdictName
     reasons: tuple[str, ...]
     cures: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join([self.name, *(f"- {line}" for line in self.told)])
+
+    def _repr_html_(self) -> str:
+        return judgement(self.sign, self.name, self.findings)
 
     @property
     def sign(self) -> Sign:

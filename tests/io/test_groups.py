@@ -219,6 +219,7 @@ def test_dims_and_coords_name_what_they_count(fit):
     [
         ({"log_likelihood": "loglik"}, r"log_likelihood names 'loglik'.*Did you mean 'log_lik'"),
         ({"posterior_predictive": {"y": "yrep"}}, r"names 'yrep'.*Did you mean 'y_rep'"),
+        ({"log_likelihood": 1}, "log_likelihood must be a name, a list of names, or a mapping"),
         ({"observed_data": "Y"}, r"observed_data names 'Y', which is none of the program's data"),
         ({"observed_data": {"y": object()}}, "'y' is no array of numbers"),
         ({"dims": {"y_repp": ["day"]}}, r"dims names 'y_repp'.*Did you mean 'y_rep'"),

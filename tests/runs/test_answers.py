@@ -128,6 +128,8 @@ def test_an_unknown_name_is_told_with_the_nearest(runs, kind):
     for ask in (run.stan_variable, run.draws_pd, run.draws_xr):
         with pytest.raises(UsageError, match=r"Unknown variable 'a'. Did you mean 'A'\?.*x, A, p"):
             ask("a")
+        with pytest.raises(UsageError, match=r"'A\[1,2\]' is one element of 'A'"):
+            ask("A[1,2]")
     with pytest.raises(UsageError, match="lp__"):
         run.draws_pd(["x", "lq__"])
     with pytest.raises(UsageError, match="Unknown variable 'lp__'"):
@@ -178,6 +180,7 @@ def test_notebooks_show_verdict_cost_and_summary(runs, kind):
     html = runs[kind]._repr_html_()
     assert "✓" in html or "✗" in html or "!" in html
     assert "gradients" in html
+    assert "nan" not in html
     assert "<th" in html
     assert re.search(r"The first 15 quantities; summary\(\) has \d+ more.", html)
     assert "shapes" in html
@@ -188,6 +191,9 @@ def test_notebooks_show_reasons_cures_and_modes():
     html = fit._repr_html_()
     assert "✗</b> <b>collapsed" in html
     assert all(text in html for finding in fit.verdict.findings for text in finding)
+    assert fit.verdict._repr_html_() in html
+    assert "axes" not in repr(fit.modes)
+    assert str(fit.verdict).splitlines() == ["collapsed", *(f"- {x}" for x in fit.verdict.told)]
     report = sr.find_modes("bimodal_gaussian", seed=1)._repr_html_()
     assert "Modes of bimodal_gaussian: 2" in report
     assert "50.0%" in report

@@ -23,6 +23,8 @@ generated quantities {
   vector[N] log_lik;
   for (n in 1:N) log_lik[n] = normal_lpdf(kid_score[n] | beta[1] + beta[2] * mom_iq[n], sigma);
   vector[2] other = [0, negative_infinity()]';  // no likelihood
+  array[N] int rounded;
+  for (n in 1:N) rounded[n] = poisson_rng(3);
 }
 """
 SCHOOLS = """
@@ -135,16 +137,19 @@ def test_what_lacks_a_log_likelihood_says_what_to_add(regression, eight_schools)
     fit = sr.fit(regression[0], seed=1, draws=200)
     with pytest.raises(UsageError, match=r"var_name is 'loglik'.*Did you mean 'log_lik'"):
         fit.loo("loglik")
+    for name, what in {"beta": "a parameter", "rounded": "integers"}.items():
+        with pytest.raises(UsageError, match=f"{what}, and no log likelihood.*log_lik, other"):
+            fit.loo(name)
     with pytest.raises(DrawsError, match="200 of 400 values of other are NaN or infinite"):
         fit.loo("other")
     with pytest.raises(DrawsError, match="4000 of 8000 values of other"):
         regression[1].loo("other")
 
 
-def test_a_few_draws_are_too_few(regression):
-    model, _ = regression
-    run = sr.nuts(model, engine="stanli", seed=1, chains=1, iter_warmup=100, iter_sampling=24)
-    fit = sr.fit(model, seed=1, draws=24)
-    for few in (run, fit):
-        with pytest.raises(DrawsError, match="24 draws to weight, and needs at least 25"):
-            few.loo()
+def test_a_handful_of_draws_is_too_few(regression):
+    few = sr.fit(regression[0], seed=1, draws=24)
+    with pytest.raises(DrawsError, match="at least 25 draws with weights, not 24"):
+        few.loo()
+    assert sr.fit(regression[0], seed=1, draws=25).loo().n_samples == 25
+    with pytest.raises(DrawsError, match="not 20"):
+        sr.nuts(regression[0], engine="stanli", seed=1, chains=2, iter_sampling=10).loo()

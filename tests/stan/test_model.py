@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from stanrovi.errors import DataError, DensityError, ModelError, UsageError
 from stanrovi.stan.check import check_model
+from stanrovi.stan.engine import bridgestan_folder
 from stanrovi.stan.model import Model
 from stanrovi.stan.program import Program
 from stanrovi.waiting import limited
@@ -324,3 +326,29 @@ def test_integers_are_found_wherever_the_program_declares_them() -> None:
     )
     assert program.integers == {"a", "b", "d", "f", "g", "h"}
     assert not program.asks_for_nan
+
+
+@pytest.mark.skipif(bridgestan_folder() is not None, reason="BridgeStan could compile it")
+@pytest.mark.parametrize(
+    ("generated", "cause"),
+    [
+        ("real u = b; tuple(real, int) t = (b, 1);", r"\(u, t\).*knows no tuples.*BridgeStan"),
+        ("complex z = to_complex(b, 1);", r"\(z\).*no complex numbers"),
+        ("vector[1] v = [b]'; real u = v[3];", r"\(v, u\).*index out of range"),
+    ],
+)
+def test_what_the_engine_cannot_compute_takes_nothing_else_away(
+    write: Write, caplog: pytest.LogCaptureFixture, generated: str, cause: str
+) -> None:
+    model = Model(
+        write(
+            "part.stan",
+            "parameters { real b; } transformed parameters { real twice = 2 * b; } "
+            f"model {{ b ~ normal(0, 1); }} generated quantities {{ {generated} }}",
+        )
+    )
+    assert re.search(cause, caplog.text)
+    assert model.variables == ("b", "twice")
+    values = model.constrain(np.array([[1.0], [3.0]]), seed=0)
+    np.testing.assert_array_equal(values["twice"], [2.0, 6.0])
+    np.testing.assert_allclose(model.log_density_gradient([[1.0]])[0], -0.5)
