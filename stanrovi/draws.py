@@ -179,7 +179,7 @@ class Draws:
         UsageError
             If there is no such variable.
         """
-        check_choice("variable", name, self.posterior)
+        _require_variable(name, self.posterior)
         values = self.posterior[name]
         return values.reshape(self.n_chains * self.n_draws, *values.shape[2:])
 
