@@ -29,10 +29,12 @@ def read_reference(path: Path, cure: str) -> Draws:
 
 def show_comparison(comparison: Comparison) -> None:
     """Print the reference, the table of methods, the modes, and the reasons."""
+    from stanrovi.scalars import counted
+
     check = comparison.reference
     console.facts(
         [
-            ("model", f"{comparison.model}, {len(comparison.parameters)} parameters"),
+            ("model", f"{comparison.model}, {counted(len(comparison.parameters), 'parameter')}"),
             ("reference", f"{check.method}, engine {check.engine}"),
             ("trusted", f"{'yes' if check.trusted else 'NO'}. {check.reason}"),
             *([("left out", _left_out(comparison))] if comparison.left_out else []),

@@ -45,6 +45,11 @@ def element_names(name: str, shape: tuple[int, ...]) -> list[str]:
     return [f"{name}[{place}]" for place in places]
 
 
+def counted(n: int, what: str) -> str:
+    """Say how many: "no draws", "1 parameter", "12 modes"."""
+    return f"{n or 'no'} {what}{'' if n == 1 else 's'}"
+
+
 def varying(values: Array) -> NDArray[np.bool_]:
     """Tell which quantities vary by more than rounding, as the ones of a correlation matrix.
 

@@ -19,6 +19,7 @@ from stanrovi.grading.sameness import shown_once
 from stanrovi.io.arviz import from_arviz
 from stanrovi.markup import block, judgement, table, trust
 from stanrovi.plots.marginals import plot_marginals
+from stanrovi.scalars import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -109,7 +110,7 @@ class Comparison(Findings):
         trust = "trusted" if self.reference.trusted else "NOT trusted"
         lines = [
             f"Comparison of {self.model} with {self.reference.method} ({trust}), "
-            f"{len(self.parameters)} parameters",
+            f"{counted(len(self.parameters), 'parameter')}",
             f"{'method':<12}{'verdict':<12}{'W1 max':>7}{'floor':>7}{'|mean|':>7}{'sd ratio':>11}"
             f"{'k-hat':>7}{'grads':>9}{'s':>7}",
         ]
@@ -146,7 +147,9 @@ class Comparison(Findings):
         ]
         return block(
             f"{self.model} compared with {reference.method}",
-            table(columns, rows, f"{len(self.parameters):,} parameters; W1 in reference sds"),
+            table(
+                columns, rows, f"{counted(len(self.parameters), 'parameter')}; W1 in reference sds"
+            ),
             trust(reference.trusted, reference.reason, reference.method),
             *(
                 judgement(method.verdict.sign, f"{name}: {method.verdict.name}", found)

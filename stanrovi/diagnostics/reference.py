@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stanrovi.diagnostics import statistics
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError
-from stanrovi.scalars import varying
+from stanrovi.scalars import counted, varying
 from stanrovi.target import Array
 
 DIVERGENT_SHARE_LIMIT = 0.01
@@ -105,7 +105,7 @@ def check_reference(
     known = ~unknown
     good = (
         f"{reference.n_chains} chains agree: R-hat at most {_nanmax(scale[known]):.3f} and ESS at "
-        f"least {effective[known].min(initial=np.inf):.0f} over {known.sum()} parameters, "
+        f"least {effective[known].min(initial=np.inf):.0f} over {counted(int(known.sum()), 'parameter')}, "
         f"{_count_divergences(divergences)}."
     )
     ungraded = np.flatnonzero(unknown)
@@ -189,7 +189,7 @@ def _rhat_problems(scale: Array, names: tuple[str, ...], n_chains: int) -> list[
     worst = int(bad[np.argmax(np.nan_to_num(scale[bad], nan=np.inf))])
     return [
         f"The chains disagree: rank R-hat is {_above_limit(scale[worst])} for {names[worst]} "
-        f"(above {statistics.RHAT_LIMIT} for {bad.size} of {len(names)} parameters); run longer, "
+        f"(above {statistics.RHAT_LIMIT} for {bad.size} of {counted(len(names), 'parameter')}); run longer, "
         "or the posterior has basins between which NUTS does not move."
     ]
 

@@ -9,6 +9,7 @@ import numpy as np
 from stanrovi.samplers.by_fit import DIVERGENT_SHARE, Sampled
 from stanrovi.samplers.legs import LegReport
 from stanrovi.samplers.mixing import Goal
+from stanrovi.scalars import counted
 from stanrovi.vi.checks.basins import lost_modes
 
 _APART = 3.0  # standard errors between the evidences of two legs
@@ -37,12 +38,12 @@ def support(sampled: Sampled, goal: Goal) -> str:
     chains = f"{goal.chains} chains agree" if goal.chains > 1 else "One chain"
     text = (
         f"{chains}: R-hat at most {sampled.mixed.rhat_max:.3f}, bulk and tail ESS at least "
-        f"{sampled.mixed.ess_min:.0f} over {len(sampled.mixed.names)} parameters, "
-        f"{_counted(int(sampled.trace.diverged.sum()), 'divergence')}"
+        f"{sampled.mixed.ess_min:.0f} over {counted(len(sampled.mixed.names), 'parameter')}, "
+        f"{counted(int(sampled.trace.diverged.sum()), 'divergence')}"
     )
     modes = len(sampled.fit.modes)
     if modes:
-        text += f"; {_counted(modes, 'basin')} found, and no other on a second look"
+        text += f"; {counted(modes, 'basin')} found, and no other on a second look"
     else:
         text += "; the density has no mode of its own, as that of a funnel, and no symmetry takes "
         text += "the draws to where none is"
@@ -55,10 +56,6 @@ def support(sampled: Sampled, goal: Goal) -> str:
     return text + "."
 
 
-def _counted(n: int, what: str) -> str:
-    return f"{n or 'no'} {what}{'' if n == 1 else 's'}"
-
-
 def _lacking(sampled: Sampled, goal: Goal) -> list[str]:
     found = sampled.mixed
     lacking = np.flatnonzero(found.lacking(goal))
@@ -68,7 +65,7 @@ def _lacking(sampled: Sampled, goal: Goal) -> list[str]:
     told = [f"{found.names[i]} (R-hat {found.rhat[i]:.3f}, ESS {found.ess[i]:.0f})" for i in order]
     more = f" and {len(lacking) - len(told)} more" if len(lacking) > len(told) else ""
     return [
-        f"{len(lacking)} of {len(found.names)} parameters have not reached R-hat below "
+        f"{len(lacking)} of {counted(len(found.names), 'parameter')} have not reached R-hat below "
         f"{goal.rhat:g} and bulk and tail ESS of {goal.ess:g}: {', '.join(told)}{more}. Allow more "
         "gradients or seconds, or reparameterise."
     ]
@@ -98,7 +95,7 @@ def _modes(sampled: Sampled) -> list[str]:
         )
     if n := len(sampled.fit.absent):
         out.append(
-            f"{_counted(n, 'mode')} found that the fit could not be given: draws there are "
+            f"{counted(n, 'mode')} found that the fit could not be given: draws there are "
             "missing, or come by luck. Another seed may do."
         )
     visited = [
@@ -133,7 +130,7 @@ def _legs(sampled: Sampled) -> list[str]:
         return [f"The budget did not suffice to temper from a wide reference: {blind}."]
     if not wide.alive:
         return [
-            f"Tempering from a wide reference made {_counted(wide.round_trips, 'round trip')} in "
+            f"Tempering from a wide reference made {counted(wide.round_trips, 'round trip')} in "
             f"{dim} dimensions (barrier {wide.barrier:.1f}): {blind}."
         ]
     own = legs["fit"].evidence if "fit" in legs else sampled.evidence
