@@ -105,8 +105,8 @@ def check_reference(
     known = ~unknown
     good = (
         f"{reference.n_chains} chains agree: R-hat at most {_nanmax(scale[known]):.3f} and ESS at "
-        f"least {effective[known].min(initial=np.inf):.0f} over {counted(int(known.sum()), 'parameter')}, "
-        f"{_count_divergences(divergences)}."
+        f"least {effective[known].min(initial=np.inf):.0f} over "
+        f"{counted(int(known.sum()), 'parameter')}, {_count_divergences(divergences)}."
     )
     ungraded = np.flatnonzero(unknown)
     if len(ungraded):
@@ -189,8 +189,8 @@ def _rhat_problems(scale: Array, names: tuple[str, ...], n_chains: int) -> list[
     worst = int(bad[np.argmax(np.nan_to_num(scale[bad], nan=np.inf))])
     return [
         f"The chains disagree: rank R-hat is {_above_limit(scale[worst])} for {names[worst]} "
-        f"(above {statistics.RHAT_LIMIT} for {bad.size} of {counted(len(names), 'parameter')}); run longer, "
-        "or the posterior has basins between which NUTS does not move."
+        f"(above {statistics.RHAT_LIMIT} for {bad.size} of {counted(len(names), 'parameter')}); run "
+        "longer, or the posterior has basins between which NUTS does not move."
     ]
 
 
