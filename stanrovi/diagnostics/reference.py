@@ -189,8 +189,8 @@ def _rhat_problems(scale: Array, names: tuple[str, ...], n_chains: int) -> list[
     worst = int(bad[np.argmax(np.nan_to_num(scale[bad], nan=np.inf))])
     return [
         f"The chains disagree: rank R-hat is {_above_limit(scale[worst])} for {names[worst]} "
-        f"(above {statistics.RHAT_LIMIT} for {bad.size} of {counted(len(names), 'parameter')}); run "
-        "longer, or the posterior has basins between which NUTS does not move."
+        f"(above {statistics.RHAT_LIMIT} for {bad.size} of {counted(len(names), 'parameter')}); "
+        "run longer, or the posterior has basins between which NUTS does not move."
     ]
 
 
