@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import pickle
 import re
+import subprocess
+import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +21,6 @@ from stanrovi.stan.check import check_model
 from stanrovi.stan.engine import bridgestan_folder
 from stanrovi.stan.model import Model
 from stanrovi.stan.program import Program
-from stanrovi.waiting import limited
 
 Write = Callable[[str, str], Path]
 
@@ -290,21 +292,48 @@ def test_constraining_ends_in_time(write: Write, monkeypatch: pytest.MonkeyPatch
 
 
 LOOPS = "real y = 1; while (y > -1) y = 0.5 * y;"
+BODY = "parameters { real x; } model { x ~ std_normal(); }"
+
+
+def run_apart(code: str, program: Path) -> None:
+    """Run code on a program in a process of its own, which takes the endless loop with it."""
+    header = f"""
+        import os, time
+        import numpy as np
+        from stanrovi.errors import ModelError
+        from stanrovi.stan.model import Model
+        from stanrovi.waiting import limited
+        path = {str(program)!r}
+    """
+    script = textwrap.dedent(header) + textwrap.dedent(code) + "\nos._exit(0)\n"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_generated_quantities_that_loop_for_ever_are_given_up(write: Write) -> None:
-    body = "parameters { real x; } model { x ~ std_normal(); }"
-    model = Model(write("loops.stan", f"{body} generated quantities {{ {LOOPS} }}"))
-    x = np.ones((10, 1))
-    assert model.constrain(x, seed=1, until=time.perf_counter() + 0.05)["y"].shape == (0,)
-    assert list(model.constrain_parameters(x)) == ["x"]
+    run_apart(
+        """
+        model, x = Model(path), np.ones((10, 1))
+        assert model.constrain(x, seed=1, until=time.perf_counter() + 0.05)["y"].shape == (0,)
+        assert list(model.constrain_parameters(x)) == ["x"]
+        """,
+        write("loops.stan", f"{BODY} generated quantities {{ {LOOPS} }}"),
+    )
 
 
 def test_transformed_data_that_loop_for_ever_are_given_up(write: Write) -> None:
-    body = "parameters { real x; } model { x ~ std_normal(); }"
-    path = write("loops.stan", f"transformed data {{ {LOOPS} }} {body}")
-    with limited(time.perf_counter() + 0.3), pytest.raises(ModelError, match="loops for ever"):
-        Model(path)
+    run_apart(
+        """
+        try:
+            with limited(time.perf_counter() + 0.3):
+                Model(path)
+        except ModelError as error:
+            assert "loops for ever" in str(error)
+        else:
+            raise AssertionError("loaded")
+        """,
+        write("loops.stan", f"transformed data {{ {LOOPS} }} {BODY}"),
+    )
 
 
 def test_integers_are_found_wherever_the_program_declares_them() -> None:
