@@ -8,7 +8,7 @@ import numpy as np
 
 from stanrovi.arguments import suggestion
 from stanrovi.diagnostics.statistics import psis_loo
-from stanrovi.draws import Draws, HasDraws
+from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError, UsageError
 from stanrovi.io.arviz import to_arviz
 from stanrovi.io.groups import log_likelihoods
@@ -66,33 +66,6 @@ def loo(draws: Draws, var_name: str | None = None, *, model: Model | None = None
     data = _container(draws, name, rows)
     lp, log_q = (np.ravel(draws.sample_stats[key])[rows] for key in ("lp", "log_q"))
     return psis_loo(data, name, lp.astype(np.float64), log_q.astype(np.float64))
-
-
-class CrossValidated:
-    """What chains that draw from a posterior can be asked for besides."""
-
-    def loo(self: HasDraws, var_name: str | None = None) -> Any:
-        """Cross-validate by PSIS-LOO.
-
-        Parameters
-        ----------
-        var_name : str, optional
-            The generated quantity that holds the log likelihood of each observation; ``log_lik``
-            by default.
-
-        Returns
-        -------
-        arviz.ELPDData
-            With pointwise values and the Pareto k-hat of each.
-
-        Raises
-        ------
-        DrawsError
-            If the program computes no log likelihood; the message says what to add.
-        UsageError
-            For an unknown name.
-        """
-        return loo(self.draws, var_name)
 
 
 def _container(draws: Draws, name: str, rows: Any) -> Any:

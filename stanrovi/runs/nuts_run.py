@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from stanrovi.diagnostics.reference import ReferenceCheck, check_draws
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError
 from stanrovi.markup import trust
-from stanrovi.runs.answers import Answers
 from stanrovi.runs.as_html import run_html
-from stanrovi.runs.loo import CrossValidated
-from stanrovi.runs.summary import summary_frame
-
-if TYPE_CHECKING:
-    import pandas as pd
+from stanrovi.runs.chain_answers import ChainAnswers
 
 NutsEngine = Literal["cmdstan", "stanli", "numpy"]
 
 
 @dataclass(frozen=True, repr=False)
-class NutsRun(Answers, CrossValidated):
+class NutsRun(ChainAnswers):
     """A NUTS run.
 
     Attributes
@@ -66,27 +60,6 @@ class NutsRun(Answers, CrossValidated):
             If none varies.
         """
         return check_draws(self.draws)
-
-    def summary(self, vars: str | Iterable[str] | None = None) -> pd.DataFrame:
-        """Mean, sd, quantiles, R-hat and ESS of every scalar quantity.
-
-        Parameters
-        ----------
-        vars : str or sequence of str, optional
-            Names of variables; by default all but pointwise log likelihoods and replicated data.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Rows under Stan's names; columns mean, sd, q5, q50, q95, r_hat, ess_bulk, ess_tail
-            (NaN for constants; R-hat also for a single chain).
-
-        Raises
-        ------
-        UsageError
-            If there is no such variable.
-        """
-        return summary_frame(self.draws, chains=True, names=vars)
 
     def _repr_html_(self) -> str:
         try:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from stanrovi.draws import Draws
 from stanrovi.markup import trust
 from stanrovi.modes.basins import Mode
-from stanrovi.runs.answers import Answers
 from stanrovi.runs.as_html import run_html
-from stanrovi.runs.loo import CrossValidated
-from stanrovi.runs.summary import summary_frame
+from stanrovi.runs.chain_answers import ChainAnswers
 from stanrovi.samplers.bridge import LogRatio
 from stanrovi.samplers.by_fit import Sampled
 from stanrovi.vi.result import FitResult
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 @dataclass(frozen=True, repr=False)
-class SampleRun(Answers, CrossValidated):
+class SampleRun(ChainAnswers):
     """Draws that say whether they may be trusted.
 
     Attributes
@@ -82,27 +76,6 @@ class SampleRun(Answers, CrossValidated):
     def divergences(self) -> int:
         """Divergent trajectories."""
         return int(self.result.trace.diverged.sum())
-
-    def summary(self, vars: str | Iterable[str] | None = None) -> pd.DataFrame:
-        """Mean, sd, quantiles, R-hat and ESS of every scalar quantity.
-
-        Parameters
-        ----------
-        vars : str or sequence of str, optional
-            Names of variables; by default all but pointwise log likelihoods and replicated data.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Rows under Stan's names; columns mean, sd, q5, q50, q95, r_hat, ess_bulk, ess_tail
-            (NaN for constants; R-hat also for a single chain).
-
-        Raises
-        ------
-        UsageError
-            If there is no such variable.
-        """
-        return summary_frame(self.draws, chains=True, names=vars)
 
     def _repr_html_(self) -> str:
         draws, evidence = self.draws, self.log_evidence
