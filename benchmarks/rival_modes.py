@@ -94,7 +94,7 @@ def labels() -> Labels:
     return Labels("label switching, d = 5", "posterior", model, sample, model.scalars.of)
 
 
-def of_density(density: MixtureDensity) -> Case:
+def _of_density(density: MixtureDensity) -> Case:
     """Take a mixture of normals of `targets`."""
     means, factors = zip(*(normal_of(c, density.dim) for c in density.components), strict=True)
     name = density.name if "apart" in density.name else f"{density.name}, d = {density.dim}"
@@ -108,17 +108,19 @@ def normal_of(component: LogDensity, dim: int) -> tuple[Array, Array]:
     return covariance @ score[0], np.linalg.cholesky((covariance + covariance.T) / 2)
 
 
-def _plain() -> list[MixtureDensity]:
+def plain_mixtures() -> list[Case]:
+    """Take pairs of normals, alike and not, and a triangle, of `targets`."""
     pairs = ((2, 4, 0.3), (2, 8.5, 0.1), (2, 12, 0.5), (10, 8, 0.2), (50, 6, 0.3))
     unlike = [d for d in targets.hard_pairs() if d.name.startswith(("oppo", "overl", "unlike w"))]
-    return [*(targets.pair_of_normals(*pair) for pair in pairs), targets.triangle(), *unlike]
+    alike = (targets.pair_of_normals(*pair) for pair in pairs)
+    return [_of_density(density) for density in (*alike, targets.triangle(), *unlike)]
 
 
 @cache
 def cases() -> list[Case]:
     """Every target here."""
     several = [c for c in exact.cases() if c.mixture is not None and len(c.mixture.weights) > 1]
-    return [*map(of_density, _plain()), *several, labels()]
+    return [*plain_mixtures(), *several, labels()]
 
 
 @cache
