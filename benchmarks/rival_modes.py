@@ -124,9 +124,12 @@ def cases() -> list[Case]:
 
 
 @cache
-def program(number: int) -> sr.Model:
+def _program(number: int) -> sr.Model:
+    return program(cases()[number])
+
+
+def program(case: Case) -> sr.Model:
     """Write a target as a Stan program."""
-    case = cases()[number]
     if isinstance(case.density, sr.Model):
         return case.density
     assert case.mixture is not None
@@ -166,7 +169,7 @@ def _multi_start(merged: bool, number: int, seed: int) -> Answer:
 
 
 def _pathfinder(paths: int, number: int, seed: int) -> Answer:
-    answer = multi_path(program(number), seed, paths)
+    answer = multi_path(_program(number), seed, paths)
     return answer.x[0], answer.n_gradients
 
 
