@@ -4,7 +4,7 @@ import pytest
 
 from stanrovi.errors import DensityError, UsageError
 from stanrovi.runs.fit import fit
-from stanrovi.runs.many import fit_many
+from stanrovi.runs.fit_rows import fit_many
 
 
 def fitter(model, method, seed):
