@@ -1,4 +1,4 @@
-"""Work that is kept in a folder as it is done, and gone on with where it was ended."""
+"""Many runs: who does them, and how they are kept as they are done, to be gone on with."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ from pathlib import Path
 
 import click
 
+from stanrovi_cli.options import Whole
+
+jobs_option = click.option(
+    "--jobs",
+    type=Whole(min=1),
+    metavar="N",
+    help="Worker processes; by default as many as there are processors.",
+)
+dask_option = click.option(
+    "--dask",
+    metavar="ADDRESS",
+    help="Scheduler of Dask (tcp://host:8786) whose workers are to be used, or local.",
+)
 resume_option = click.option(
     "--resume", is_flag=True, help="Go on with the finished runs that DIR holds."
 )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from stanrovi.arguments import checked_seed
 from stanrovi.methods import SBC_METHODS
 from stanrovi_cli import console
+from stanrovi_cli.keeping import dask_option, jobs_option, kept_runs, resume_option
 from stanrovi_cli.loading import NamedModel, model_options
 from stanrovi_cli.options import (
     Name,
@@ -25,6 +25,7 @@ from stanrovi_cli.parsing import Command
 
 if TYPE_CHECKING:
     from stanrovi.calibration.result import CalibrationResult
+    from stanrovi.stan.model import Model
 
 
 @click.command("sbc", cls=Command)
@@ -51,7 +52,10 @@ if TYPE_CHECKING:
     help="Draws that each true value is ranked among.",
 )
 @seed_option
-@folder_option("--output", help="Folder for plots and sbc.json.")
+@jobs_option
+@dask_option
+@folder_option("--output", help="Folder for plots, sbc.json, and every simulation once it is done.")
+@resume_option
 @overwrite_option
 @strict_option
 @json_option
@@ -61,7 +65,10 @@ def command(
     simulations: int,
     draws: int,
     seed: int | None,
+    jobs: int | None,
+    dask: str | None,
     output: Path | None,
+    resume: bool,
     overwrite: bool,
     strict: bool,
     as_json: bool,
@@ -72,24 +79,35 @@ def command(
     quantities hold the true values (pars_) or comparisons with them (ranks_). Each
     simulation fits the model with another seed and ranks the true values among the
     draws. Ranks of a calibrated method are uniform.
+
+    With --output DIR each simulation is in DIR/runs.jsonl as soon as it is done.
+    Should the run end early, --resume does what is missing; with a larger
+    --simulations it adds to what is there.
     """
     from stanrovi.calibration.folder import write_calibration
     from stanrovi.calibration.sbc import sbc
     from stanrovi.io.folders import filled_folder
+    from stanrovi.io.ledger import agreed_seed
+    from stanrovi.stan.batch import processors
     from stanrovi_cli.progress import stage, working
 
-    seed = checked_seed(seed)
-    place = nullcontext() if output is None else filled_folder(output, overwrite=overwrite)
-    with place as folder:
+    if jobs is None and dask is None:
+        jobs = processors()
+    with kept_runs(output, resume=resume, overwrite=overwrite) as ledger:
         built = model.load()
+        if ledger is not None:
+            seed = agreed_seed(ledger, _request(built, method, draws), seed)
         with stage():
             result = sbc(
                 built, method=method, simulations=simulations, draws=draws, seed=seed,
-                progress=True,
+                jobs=jobs, dask=dask, ledger=ledger, progress=True,
             )  # fmt: skip
         found = result.to_dict() | {"output": output}
-        if folder is not None:
-            with working("drawing plots"):
+        if output is not None and ledger is not None:
+            with (
+                working("drawing plots"),
+                filled_folder(output, overwrite=True, own=[ledger]) as folder,
+            ):
                 write_calibration(result, folder, output=output)
     if as_json:
         console.print_json(found)
@@ -99,6 +117,12 @@ def command(
             console.wrote(*(output / name for name in ("sbc.json", "ranks.png", "ecdf.png")))
     if strict and not result.calibrated:
         click.get_current_context().exit(3)
+
+
+def _request(model: Model, method: str, draws: int) -> dict[str, Any]:
+    """Tell what all simulations have in common."""
+    asked = {"model": model.name, **model.hashes, "engine": model.engine}
+    return asked | {"method": method, "draws": draws, "stanrovi": version("stanrovi")}
 
 
 def _show(result: CalibrationResult) -> None:
