@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import click
 
 from stanrovi.methods import SBC_METHODS
 from stanrovi_cli import console
-from stanrovi_cli.keeping import dask_option, jobs_option, kept_runs, resume_option
+from stanrovi_cli.keeping import dask_option, jobs_option, kept_runs, request, resume_option
 from stanrovi_cli.loading import NamedModel, model_options
 from stanrovi_cli.options import (
     Name,
@@ -25,7 +24,6 @@ from stanrovi_cli.parsing import Command
 
 if TYPE_CHECKING:
     from stanrovi.calibration.result import CalibrationResult
-    from stanrovi.stan.model import Model
 
 
 @click.command("sbc", cls=Command)
@@ -52,7 +50,7 @@ if TYPE_CHECKING:
     help="Draws that each true value is ranked among.",
 )
 @seed_option
-@jobs_option
+@jobs_option("as many as there are processors")
 @dask_option
 @folder_option("--output", help="Folder for plots, sbc.json, and every simulation once it is done.")
 @resume_option
@@ -96,7 +94,7 @@ def command(
     with kept_runs(output, resume=resume, overwrite=overwrite) as ledger:
         built = model.load()
         if ledger is not None:
-            seed = agreed_seed(ledger, _request(built, method, draws), seed)
+            seed = agreed_seed(ledger, request(built, method=method, draws=draws), seed)
         with stage():
             result = sbc(
                 built, method=method, simulations=simulations, draws=draws, seed=seed,
@@ -117,12 +115,6 @@ def command(
             console.wrote(*(output / name for name in ("sbc.json", "ranks.png", "ecdf.png")))
     if strict and not result.calibrated:
         click.get_current_context().exit(3)
-
-
-def _request(model: Model, method: str, draws: int) -> dict[str, Any]:
-    """Tell what all simulations have in common."""
-    asked = {"model": model.name, **model.hashes, "engine": model.engine}
-    return asked | {"method": method, "draws": draws, "stanrovi": version("stanrovi")}
 
 
 def _show(result: CalibrationResult) -> None:

@@ -135,7 +135,7 @@ class Ledger:
 def agreed_seed(path: str | os.PathLike[str], request: Mapping[str, Any], seed: int | None) -> int:
     """Give the seed of the runs in a ledger, once they are seen to be of the same request.
 
-    The first request is written into the ledger, with its seed.
+    What is new in a request is written into the ledger, the seed with it.
 
     Parameters
     ----------
@@ -151,21 +151,20 @@ def agreed_seed(path: str | os.PathLike[str], request: Mapping[str, Any], seed: 
     OutputError
         If the runs are of another request or seed, or see `Ledger`.
     """
-    with Ledger(path) as ledger:
-        known = ledger.records.get(_REQUEST)
-        if known is None:
-            seed = checked_seed(seed)
-            ledger.append(_REQUEST, {**request, "seed": seed})
-            return seed
     asked = dict(request) if seed is None else {**request, "seed": seed}
-    for name, value in asked.items():
-        if known.get(name) != value:
-            raise OutputError(
-                f"The runs in {path} are of {name} {known.get(name)}, not {value}; ask for the "
-                "same to go on with them, choose another place, or begin anew (overwrite=True; "
-                "--overwrite on the command line)."
-            )
-    return checked_seed(known.get("seed"))
+    with Ledger(path) as ledger:
+        known = ledger.records.get(_REQUEST, {})
+        for name, value in asked.items():
+            if known.get(name, value) != value:
+                raise OutputError(
+                    f"The runs in {path} are of {name} {known[name]}, not {value}; ask for the "
+                    "same to go on with them, choose another place, or begin anew "
+                    "(overwrite=True; --overwrite on the command line)."
+                )
+        agreed = {**asked, "seed": checked_seed(known.get("seed", seed)), **known}
+        if agreed != known:
+            ledger.append(_REQUEST, agreed)
+    return checked_seed(agreed["seed"])
 
 
 def n_done(path: str | os.PathLike[str]) -> int:
