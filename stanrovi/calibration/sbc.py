@@ -48,7 +48,7 @@ from stanrovi.stan.program import Program
 from stanrovi.target import Array
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from stanrovi.runs.many import Cluster
 
 Simulator = Callable[[np.random.Generator], tuple[Mapping[str, Any], Mapping[str, Any]]]
 SimulationListener = Callable[[int, int], None]
@@ -77,7 +77,7 @@ def sbc(
     seed: int | None = None,
     simulate: Simulator | None = None,
     jobs: int | None = None,
-    dask: str | Client | None = None,
+    dask: Cluster | None = None,
     ledger: str | os.PathLike[str] | None = None,
     progress: bool | SimulationListener | None = None,
 ) -> CalibrationResult:

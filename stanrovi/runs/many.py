@@ -25,6 +25,8 @@ from stanrovi.stan.batch import processors
 if TYPE_CHECKING:
     from distributed import Client
 
+    Cluster = str | Client
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -38,7 +40,7 @@ def run_many(
     function: Function[T],
     *,
     jobs: int | None = None,
-    dask: str | Client | None = None,
+    dask: Cluster | None = None,
     ledger: str | os.PathLike[str] | None = None,
     time_limit: float | None = None,
     seed: int | None = None,
@@ -111,7 +113,7 @@ def run_many(
     return outcomes()
 
 
-def _workers(jobs: int | None, dask: str | Client | None, time_limit: float | None) -> Workers:
+def _workers(jobs: int | None, dask: Cluster | None, time_limit: float | None) -> Workers:
     if dask is not None:
         return DaskWorkers(dask, jobs, time_limit)
     return Serial() if jobs == 0 else Processes(jobs or processors(), time_limit)
