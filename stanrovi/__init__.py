@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 if _TYPE_CHECKING:
+    from stanrovi.benchmark.bench import bench
     from stanrovi.calibration.sbc import sbc
     from stanrovi.comparison.as_html import write_report
     from stanrovi.comparison.comparison import Comparison, compare
@@ -40,6 +41,7 @@ _HOME = {
     "Model": "stan.model",
     "NutsRun": "runs.nuts_run",
     "SampleRun": "runs.sample_run",
+    "bench": "benchmark.bench",
     "compare": "comparison.comparison",
     "find_modes": "runs.find_modes",
     "fit": "runs.fit",
@@ -63,6 +65,7 @@ __all__ = [
     "Model",
     "NutsRun",
     "SampleRun",
+    "bench",
     "compare",
     "find_modes",
     "fit",
