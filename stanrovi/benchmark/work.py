@@ -129,7 +129,9 @@ def measure(model: Model, task: Task, *, posteriors: Mapping[str, Posterior]) ->
     row = BenchRow(posterior.name, model.dim, model.engine, task.method, task.seed or 0)
     began = _cpu_seconds()
     try:
-        run = run_method(model, cast("BenchMethod", task.method), seed=row.seed, draws=task.settings["draws"])
+        run = run_method(
+            model, cast("BenchMethod", task.method), seed=row.seed, draws=task.settings["draws"]
+        )
         spent = _cpu_seconds() - began
         found = _told(run) | {"cpu_seconds": spent} | _graded(run, posterior)
     except StanroviError as error:
