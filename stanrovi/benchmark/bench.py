@@ -17,25 +17,20 @@ from stanrovi.arguments import check_choice, checked_count, checked_seed
 from stanrovi.benchmark.posteriors import Posterior, posteriors_of
 from stanrovi.benchmark.result import BenchResult
 from stanrovi.benchmark.rows import BenchRow
-from stanrovi.benchmark.work import (
-    WithReference,
-    make_reference,
-    measure,
-    reference_path,
-    reference_task,
-)
+from stanrovi.benchmark.work import WithReference, make_reference, measure, reference_path
 from stanrovi.errors import OutputError, StanroviError, UsageError
 from stanrovi.io.files import output_folder
 from stanrovi.methods import BENCH_METHODS, BenchMethod
-from stanrovi.runs.many import Outcome, Task, run_many
-from stanrovi.runs.progress import of_steps
-from stanrovi.stan.data import DataSource
-from stanrovi.stan.model import ModelSource
+from stanrovi.runs.many import run_many
+from stanrovi.runs.tasks import Outcome, Task
 
 logger = logging.getLogger(__name__)
 
 LEDGER = "runs.jsonl"
 _REFERENCES = "references"
+_REFERENCE_SEED = 2**31 - 1  # hardly that of another run, whose draws would be the same
+
+MakeTask = Callable[..., Task | StanroviError]
 
 
 def bench(
@@ -108,11 +103,15 @@ def bench(
     named = {item.name: item for item in posteriors_of(posteriors, include_paths)}
     where = {"jobs": jobs, "dask": dask, "time_limit": time_limit}
     with _place(output, resume=resume, overwrite=overwrite) as folder:
+        make = partial(_task, include_paths=tuple(include_paths))
         known: Mapping[str, Posterior] = named
         if reference is not None:
-            known = _with_references(named, reference, folder / _REFERENCES, where, progress)
+            known = _with_references(
+                named, make, reference, folder / _REFERENCES, progress=progress is True, **where
+            )
         ledger = folder / LEDGER if output is not None else None
-        rows = _rows(known, methods, numbers, draws, ledger, where, progress)
+        asked = list(product(methods, numbers))
+        rows = _rows(known, make, asked, draws, ledger=ledger, progress=progress, **where)
         result = BenchResult(tuple(rows))
         if output is not None:
             result.write(folder, overwrite=True)
@@ -147,87 +146,87 @@ def _place(
     yield folder
 
 
-def _with_references(
-    posteriors: Mapping[str, Posterior],
-    method: Literal["nuts", "sample"],
-    folder: Path,
-    where: Mapping[str, Any],
-    progress: bool | Callable[[int, int], None] | None,
-) -> dict[str, Posterior]:
-    """Make the references that are lacking."""
-    output_folder(folder, overwrite=True)
-    folder = folder.resolve()  # workers may stand elsewhere
-    tasks = [
-        reference_task(*source, name, method)
-        for name, posterior in posteriors.items()
-        if not isinstance(source := _source(posterior), StanroviError)
-    ]
-    work = partial(make_reference, posteriors=posteriors, folder=folder)
-    known = dict(posteriors)
-    with of_steps(progress is True, f"references by {method}") as heard:
-        for done, outcome in enumerate(run_many(tasks, work, **where), 1):
-            name = outcome.task.settings["posterior"]
-            failure = f"{method} failed: {outcome.error}" if outcome.error else ""
-            if failure or outcome.value:
-                path = reference_path(folder, name)
-                known[name] = WithReference(
-                    posteriors[name], path, "" if failure else method, failure
-                )
-            if heard is not None:
-                heard(done, len(tasks))
-    return known
-
-
-def _source(posterior: Posterior) -> tuple[ModelSource, DataSource] | StanroviError:
-    """Give program and data, or why they are not to be had."""
+def _task(
+    posterior: Posterior,
+    method: str,
+    seed: int,
+    *,
+    include_paths: tuple[str | os.PathLike[str], ...],
+    **settings: Any,
+) -> Task | StanroviError:
+    """Make a task, or tell why program or data are not to be had."""
     try:
-        return posterior.program(), posterior.data()
+        program, data = posterior.program(), posterior.data()
     except StanroviError as error:
         return error
+    settings = {"posterior": posterior.name, **settings}
+    return Task(
+        program, data, method=method, seed=seed, include_paths=include_paths, settings=settings
+    )
+
+
+def _with_references(
+    posteriors: Mapping[str, Posterior],
+    make: MakeTask,
+    method: Literal["nuts", "sample"],
+    folder: Path,
+    **where: Any,
+) -> dict[str, Posterior]:
+    """Make the references that are lacking."""
+    folder = output_folder(folder, overwrite=True).resolve()  # workers may stand elsewhere
+    made = [make(posterior, method, _REFERENCE_SEED) for posterior in posteriors.values()]
+    tasks = [task for task in made if isinstance(task, Task)]
+    known = dict(posteriors)
+    work = partial(make_reference, posteriors=posteriors, folder=folder)
+    for outcome in run_many(tasks, work, **where):
+        name = outcome.task.settings["posterior"]
+        if outcome.status != "done":
+            why = f"{method} failed: {outcome.error}"
+            known[name] = WithReference(posteriors[name], reference_path(folder, name), "", why)
+        elif outcome.value:
+            known[name] = WithReference(posteriors[name], reference_path(folder, name), method)
+    return known
 
 
 def _rows(
     posteriors: Mapping[str, Posterior],
-    methods: Sequence[BenchMethod],
-    seeds: Sequence[int],
+    make: MakeTask,
+    asked: Sequence[tuple[BenchMethod, int]],
     draws: int,
+    *,
     ledger: Path | None,
-    where: Mapping[str, Any],
-    progress: bool | Callable[[int, int], None] | None,
+    **where: Any,
 ) -> list[BenchRow]:
     """Run everything, and put the rows in order."""
-    sources = {name: _source(posterior) for name, posterior in posteriors.items()}
-    rows, tasks = [], {}  # a row for each run, and the tasks of those that can be run, by place
-    for place, (name, method, seed) in enumerate(product(posteriors, methods, seeds)):
-        source = sources[name]
-        rows.append(BenchRow(name, None, None, method, seed))
-        if isinstance(source, StanroviError):
-            rows[place] = replace(rows[place], error=str(source), outcome="error")
+    rows: list[BenchRow] = []
+    tasks: dict[int, Task] = {}  # of the rows that can be run, by place
+    for posterior, (method, seed) in product(posteriors.values(), asked):
+        by = posterior.made_by if isinstance(posterior, WithReference) else ""
+        task = make(posterior, method, seed, draws=draws, reference=by)
+        row = BenchRow(posterior.name, None, None, method, seed)
+        if isinstance(task, Task):
+            tasks[len(rows)] = task
         else:
-            kind = getattr(posteriors[name], "made_by", None)
-            settings = {"posterior": name, "draws": draws, "reference": kind}
-            tasks[place] = Task(*source, method=method, seed=seed, settings=settings)
+            row = replace(row, error=str(task), outcome="error")
+        rows.append(row)
+    places, left = list(tasks), len(tasks)
     work = partial(measure, posteriors=posteriors)
-    places, done = list(tasks), len(rows) - len(tasks)
     try:
-        with of_steps(progress, "bench") as heard:
-            for outcome in run_many(list(tasks.values()), work, ledger=ledger, **where):
-                place = places[outcome.index]
-                rows[place] = _row(rows[place], outcome)
-                done += 1
-                if heard is not None:
-                    heard(done, len(rows))
+        for outcome in run_many(tasks.values(), work, ledger=ledger, **where):
+            place = places[outcome.index]
+            rows[place] = _row(rows[place], outcome)
+            left -= 1
     except KeyboardInterrupt:
         if ledger is not None:
             logger.warning(
-                "%d of %d runs are done and kept in %s; the same command with --resume (resume="
-                "True) goes on.", done, len(rows), ledger,
+                "%d of %d runs are done and kept in %s; the same again with --resume (resume=True) "
+                "goes on.", len(rows) - left, len(rows), ledger,
             )  # fmt: skip
         raise
     return rows
 
 
-def _row(asked: BenchRow, outcome: Outcome) -> BenchRow:
-    if outcome.status == "done":
+def _row(asked: BenchRow, outcome: Outcome[dict[str, Any]]) -> BenchRow:
+    if outcome.value is not None:
         return BenchRow(**outcome.value)
     return replace(asked, error=outcome.error, outcome=outcome.status)

@@ -22,7 +22,8 @@ from stanrovi.runs.cmdstan_vi import CmdStanAlgorithm, cmdstan_vi
 from stanrovi.runs.fit import fit
 from stanrovi.runs.langevin import langevin_draws
 from stanrovi.runs.laplace import laplace_draws
-from stanrovi.runs.nuts import nuts
+from stanrovi.runs.nuts import NutsChoice, nuts
+from stanrovi.runs.nuts_run import NutsRun
 from stanrovi.runs.sampling import sample
 from stanrovi.samplers.langevin import LangevinMethod, run_langevin
 from stanrovi.stan.cmdstan import cmdstan_folder
@@ -82,6 +83,12 @@ def run_method(model: Model, method: BenchMethod, *, seed: int, draws: int) -> M
     return _OTHERS[method](model, seed, draws)
 
 
+def embedded_nuts(model: Model, *, seed: int, iter_sampling: int = 1000) -> NutsRun:
+    """Run NUTS on what evaluates the density for the fits: CmdStan would be another program."""
+    engine: NutsChoice = "stanli" if isinstance(model.source, Program) else "numpy"
+    return nuts(model, engine=engine, seed=seed, iter_sampling=iter_sampling)
+
+
 def _fit(model: Model, method: str, seed: int, draws: int) -> MethodRun:
     made = fit(model, method=method, seed=seed, draws=draws)  # type: ignore[arg-type]
     r = made.result
@@ -91,8 +98,7 @@ def _fit(model: Model, method: str, seed: int, draws: int) -> MethodRun:
 
 
 def _nuts(model: Model, seed: int, _draws: int) -> MethodRun:
-    engine = "stanli" if isinstance(model.source, Program) else "numpy"
-    run = nuts(model, engine=engine, seed=seed)  # type: ignore[arg-type]
+    run = embedded_nuts(model, seed=seed)
     return MethodRun(run.draws, run.n_gradients, run.seconds, verdict=_checked(run.draws))
 
 

@@ -86,7 +86,7 @@ def _verdicts(rows: Sequence[BenchRow], looks: Looks) -> Figure:
             ok = np.array([row.verdict == "ok" for row in group])
             look = _marker(looks, method) | {"markersize": 4.5}
             axis.plot(error[ok], height[ok], **look)
-            axis.plot(error[~ok], height[~ok], **look, markerfacecolor="none")
+            axis.plot(error[~ok], height[~ok], **look, markerfacecolor="white")
         _error_axis(axis, "x")
         axis.set_yticks(range(len(methods)), list(methods))
         axis.set_ylim(len(methods) - 0.5, -0.5)  # the first on top

@@ -56,24 +56,19 @@ class GivenPosterior:
     source : Model, path or str
     given : path, str, mapping or None
         Data.
-    include_paths : tuple of path
-        Folders searched for ``#include``.
     """
 
     name: str
     source: ModelSource
     given: DataSource = None
-    include_paths: tuple[str | os.PathLike[str], ...] = ()
 
     def program(self) -> ModelSource:
-        """Give the model; one whose includes lie elsewhere is built."""
-        if self.include_paths and not isinstance(self.source, Model):
-            return Model(self.source, self.given, include_paths=self.include_paths)
+        """Give the model."""
         return self.source
 
     def data(self) -> DataSource:
-        """Give the data that the model does not have yet."""
-        return None if self.include_paths else self.given
+        """Give the data."""
+        return self.given
 
     def reference(self) -> Draws | None:
         """Give none."""
@@ -101,7 +96,7 @@ def posteriors_of(
     UsageError
         For a model that is not there, or two posteriors of one name.
     """
-    found = [_posterior(item, tuple(include_paths)) for item in given]
+    found = [_posterior(item, include_paths) for item in given]
     twice = {name for name, n in Counter(item.name for item in found).items() if n > 1}
     named = [_longer_named(item) if item.name in twice else item for item in found]
     for name, n in Counter(item.name for item in named).items():
@@ -110,7 +105,7 @@ def posteriors_of(
     return tuple(named)
 
 
-def _posterior(item: Any, include_paths: tuple[str | os.PathLike[str], ...]) -> Posterior:
+def _posterior(item: Any, include_paths: Sequence[str | os.PathLike[str]]) -> Posterior:
     if isinstance(item, Model):
         return GivenPosterior(item.name, item)
     if hasattr(item, "reference") and hasattr(item, "program"):
@@ -122,7 +117,7 @@ def _posterior(item: Any, include_paths: tuple[str | os.PathLike[str], ...]) -> 
     with suppress(ModelError, DataError):  # becomes the error of its rows
         locate(source, include_paths, data)
     path = source if isinstance(source, str | os.PathLike) else source.stan_file
-    return GivenPosterior(Path(os.fspath(path)).stem, source, data, include_paths)
+    return GivenPosterior(Path(os.fspath(path)).stem, source, data)
 
 
 def _split(item: Any) -> tuple[Any, DataSource]:

@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from stanrovi.benchmark.accuracy import ruler
-from stanrovi.benchmark.methods import MethodRun, run_method
+from stanrovi.benchmark.methods import MethodRun, embedded_nuts, run_method
 from stanrovi.benchmark.posteriors import Posterior
 from stanrovi.benchmark.rows import BenchRow
 from stanrovi.draws import Draws
@@ -19,16 +19,12 @@ from stanrovi.errors import DrawsError, StanroviError
 from stanrovi.io.json_values import plain
 from stanrovi.io.netcdf import read_draws, write_netcdf
 from stanrovi.methods import BenchMethod
-from stanrovi.runs.many import Task
-from stanrovi.runs.nuts import nuts
 from stanrovi.runs.record import is_of
 from stanrovi.runs.sampling import sample
 from stanrovi.stan.data import DataSource
 from stanrovi.stan.model import Model, ModelSource
-from stanrovi.stan.program import Program
 
-# Of a reference run: more than what is measured by it, and a seed that hardly another run has.
-_REFERENCE_DRAWS, _REFERENCE_ESS, _REFERENCE_SEED = 4000, 1000, 2**31 - 1
+_REFERENCE_DRAWS, _REFERENCE_ESS = 4000, 1000  # more than of what is measured by it
 
 
 @dataclass(frozen=True)
@@ -76,47 +72,60 @@ def reference_path(folder: Path, name: str) -> Path:
     return folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.nc"
 
 
-def reference_task(model: ModelSource, data: DataSource, name: str, method: str) -> Task:
-    """Make the task that `make_reference` does."""
-    return Task(model, data, method=method, seed=_REFERENCE_SEED, settings={"posterior": name})
-
-
 def make_reference(
-    model: Model, task: Task, *, posteriors: Mapping[str, Posterior], folder: Path
+    model: Model,
+    *,
+    method: str,
+    seed: int,
+    posterior: str,
+    posteriors: Mapping[str, Posterior],
+    folder: Path,
 ) -> bool:
-    """Make reference draws where a posterior brings none; tell whether that was so.
+    """Make reference draws where a posterior brings none; tell whether it is so.
 
     A file of an earlier run by the same method, of the same program and data, is kept.
     """
-    name = task.settings["posterior"]
     try:
-        if posteriors[name].reference() is not None:
+        if posteriors[posterior].reference() is not None:
             return False
     except StanroviError:  # its own, and not to be read: the rows tell
         return False
-    path = reference_path(folder, name)
+    path = reference_path(folder, posterior)
     if path.exists():
         earlier = read_draws(path)
-        if earlier.method == task.method and is_of(model, earlier.attrs):
+        if earlier.method == method and is_of(model, earlier.attrs):
             return True
-    seed = _REFERENCE_SEED
-    if task.method == "sample":
+    if method == "sample":
         draws = sample(model, seed=seed, ess=_REFERENCE_ESS, wide_leg=True).draws
     else:
-        engine = "stanli" if isinstance(model.source, Program) else "numpy"
-        draws = nuts(model, engine=engine, seed=seed, iter_sampling=_REFERENCE_DRAWS).draws  # type: ignore[arg-type]
+        draws = embedded_nuts(model, seed=seed, iter_sampling=_REFERENCE_DRAWS).draws
     write_netcdf(draws, path, overwrite=True)
     return True
 
 
-def measure(model: Model, task: Task, *, posteriors: Mapping[str, Posterior]) -> dict[str, Any]:
+def measure(
+    model: Model,
+    *,
+    method: BenchMethod,
+    seed: int,
+    posterior: str,
+    draws: int,
+    reference: str,
+    posteriors: Mapping[str, Posterior],
+) -> dict[str, Any]:
     """Run a method on a model with a seed, and grade it against the reference.
 
     Parameters
     ----------
     model : Model
-    task : Task
-        Its settings: ``posterior``, the name, and ``draws``.
+    method : str
+    seed : int
+    posterior : str
+        Name of the posterior.
+    draws : int
+    reference : str
+        Who has made the reference; empty where the posterior brings its own or none. A ledger
+        tells by it what was measured by another.
     posteriors : mapping of str to Posterior
         By name.
 
@@ -125,18 +134,16 @@ def measure(model: Model, task: Task, *, posteriors: Mapping[str, Posterior]) ->
     dict
         Fields of a `BenchRow`, JSON-safe.
     """
-    posterior = posteriors[task.settings["posterior"]]
-    row = BenchRow(posterior.name, model.dim, model.engine, task.method, task.seed or 0)
+    row = BenchRow(posterior, model.dim, model.engine, method, seed)
     began = _cpu_seconds()
+    found: dict[str, Any]
     try:
-        run = run_method(
-            model, cast("BenchMethod", task.method), seed=row.seed, draws=task.settings["draws"]
-        )
+        run = run_method(model, method, seed=seed, draws=draws)
         spent = _cpu_seconds() - began
-        found = _told(run) | {"cpu_seconds": spent} | _graded(run, posterior)
+        found = _told(run) | {"cpu_seconds": spent} | _graded(run, posteriors[posterior])
     except StanroviError as error:
         found = {"error": str(error), "outcome": "error"}
-    return plain(asdict(row) | found)
+    return dict(plain(asdict(row) | found))
 
 
 def _told(run: MethodRun) -> dict[str, Any]:

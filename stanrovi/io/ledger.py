@@ -1,0 +1,157 @@
+"""What is done already: a file of JSON lines, one for each finished run, that outlives its writer.
+
+A record is appended by one write and synchronised with the disk, so that whatever ends the
+program leaves whole records, and at most a torn last line, which is left out when the file is
+read and cut off when it is written to again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from stanrovi.errors import OutputError
+from stanrovi.io.files import usable_path
+
+logger = logging.getLogger(__name__)
+
+_KEY = "key"
+
+
+class Ledger:
+    """Records by key, in a file that one program at a time appends to.
+
+    A context manager: the file is held until the block ends.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; made when it is not there, its folder must be.
+
+    Attributes
+    ----------
+    path : Path
+    records : dict of str to dict
+        What stood in the file when it was opened, by key; the last of equal keys. Lines that
+        are no records are passed over, which is logged.
+
+    Raises
+    ------
+    OutputError
+        The file holds something else, cannot be read or written, or another program holds it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        import filelock
+
+        self.path = usable_path(path)
+        if not self.path.parent.is_dir():
+            raise OutputError(f"The folder {self.path.parent} does not exist; create it.")
+        if self.path.exists() and not self.path.is_file():
+            raise OutputError(f"{path} is no regular file; choose another path.")
+        self._turn = threading.Lock()
+        self._lock = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"))
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise OutputError(
+                f"{path} is being written by another run; wait for it, or choose another path."
+            ) from None
+        except OSError as error:
+            raise self._unusable(error) from error
+        try:
+            self.records, end = _read(self.path)
+            self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            os.ftruncate(self._file, end)
+        except OSError as error:
+            self._lock.release()
+            raise self._unusable(error) from error
+        except OutputError:
+            self._lock.release()
+            raise
+
+    def append(self, key: str, record: Mapping[str, Any]) -> None:
+        """Add a record, from any thread; it is on the disk when this returns.
+
+        Parameters
+        ----------
+        key : str
+        record : mapping
+            JSON values, all numbers finite.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written, with nothing of it left in the file.
+        """
+        line = json.dumps({_KEY: key, **record}, allow_nan=False, separators=(",", ":")) + "\n"
+        with self._turn:
+            before = os.fstat(self._file).st_size
+            try:
+                text = line.encode()
+                if os.write(self._file, text) < len(text):
+                    raise OSError(None, "no space left")
+                os.fsync(self._file)
+            except OSError as error:
+                os.ftruncate(self._file, before)
+                raise self._unusable(error) from error
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._file)
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _unusable(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"{self.path} cannot be used ({error.strerror or error}); free some space or choose "
+            "another path."
+        )
+
+
+def _read(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
+    """Read records by key, and where the last whole line ends."""
+    content = path.read_bytes() if path.exists() else b""
+    end = content.rfind(b"\n") + 1
+    records: dict[str, dict[str, Any]] = {}
+    passed_over = []
+    for number, line in enumerate(content[:end].splitlines(), 1):
+        record = _record(line)
+        if record is None:
+            passed_over.append(number)
+        else:
+            records[record.pop(_KEY)] = record
+    begin = json.dumps({_KEY: ""}, separators=(",", ":")).encode()[:-2]
+    torn_alone = not end and (content.startswith(begin) or begin.startswith(content))
+    if content and not records and not torn_alone:
+        raise OutputError(f"{path} holds no records of runs; choose another path.")
+    if passed_over:
+        logger.warning(
+            "%s: no records of runs in line %s; passed over.",
+            path, ", ".join(map(str, passed_over)),
+        )  # fmt: skip
+    return records, end
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and isinstance(value.get(_KEY), str) else None
