@@ -78,7 +78,12 @@ HOMES = {
         "stanrovi.calibration",
         "stanrovi.benchmark",
     ),
-    "pandas": ("stanrovi.draws", "stanrovi.grading.findings", "stanrovi.runs", "stanrovi.benchmark"),
+    "pandas": (
+        "stanrovi.draws",
+        "stanrovi.grading.findings",
+        "stanrovi.runs",
+        "stanrovi.benchmark",
+    ),
     "jinja2": ("stanrovi.comparison.as_html",),
     "bridgestan": ("stanrovi.stan",),
     "stanli": ("stanrovi.stan",),
