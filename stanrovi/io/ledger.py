@@ -92,6 +92,8 @@ class Ledger:
         """
         line = json.dumps({_KEY: key, **record}, allow_nan=False, separators=(",", ":")) + "\n"
         with self._turn:
+            if self._file < 0:
+                raise OutputError(f"{self.path} is closed already.")
             before = os.fstat(self._file).st_size
             try:
                 text = line.encode()
@@ -104,7 +106,9 @@ class Ledger:
 
     def close(self) -> None:
         """Let go of the file."""
-        os.close(self._file)
+        with self._turn:
+            os.close(self._file)
+            self._file = -1
         self._lock.release()
 
     def __enter__(self) -> Self:

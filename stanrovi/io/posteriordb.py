@@ -268,15 +268,15 @@ def _database_folder(path: Path) -> Path:
 def _entries(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Names of the entries, sorted, and what they say; nothing of those that are damaged."""
     try:
-        files = sorted(file for file in os.listdir(folder) if not file.startswith("."))
+        files = [folder / file for file in os.listdir(folder) if not file.startswith(".")]
     except OSError as error:
         raise UsageError(f"{folder} cannot be listed ({error.strerror}).") from error
-    for file in (folder / file for file in files if file.endswith(".json")):
-        if os.path.isfile(file):
-            try:
-                yield file.stem, _read_object(file, DataError)
-            except DataError:  # told when the entry is used
-                yield file.stem, {}
+    files = [file for file in files if file.suffix == ".json" and os.path.isfile(file)]
+    for file in sorted(files, key=lambda file: file.stem):
+        try:
+            yield file.stem, _read_object(file, DataError)
+        except DataError:  # told when the entry is used
+            yield file.stem, {}
 
 
 def _second_names(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -338,8 +338,9 @@ def _require(
         if not (isinstance(declared, str) and declared):
             raise error(f"{entry} in {folder}: the path {declared!r:.40} is none; mend its JSON.")
         declared = declared.removesuffix(".zip")
-        # Folders have been moved below paths that stayed as they were.
-        candidates = [declared, *(f"{place}/{PurePosixPath(declared).name}" for place in places)]
+        # Folders have moved, and files were renamed, below paths that stayed as they were.
+        moved = [f"{place}/{PurePosixPath(declared).name}" for place in places]
+        candidates = [declared, *moved, *candidates]
     file = _first_file(folder, candidates, error)
     if file is None:
         raise error(

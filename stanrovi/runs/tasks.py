@@ -208,7 +208,7 @@ class Report(Generic[T]):
         return replace(self, warnings=warnings)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Outcome(Report[T]):
     """What came of a task: its `Report`, its place and itself.
 
@@ -222,8 +222,8 @@ class Outcome(Report[T]):
         Whether it was read from the ledger.
     """
 
-    index: int = 0
-    task: Task = Task("")
+    index: int
+    task: Task
     earlier: bool = False
 
     @classmethod
