@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stanrovi.arguments import MAX_SEED
-from stanrovi.methods import BENCH_METHODS, BenchMethod
+from stanrovi.methods import BENCH_METHODS, METHODS, OTHER_SUMMARIES, BenchMethod
 from stanrovi_cli import console
 from stanrovi_cli.loading import include_path_option
 from stanrovi_cli.options import (
@@ -60,7 +60,8 @@ class Seeds(click.ParamType):
     type=Names(BENCH_METHODS),
     default="mfvi,rovi",
     show_default=True,
-    help=f"Methods, separated by commas; of {', '.join(BENCH_METHODS)}.",
+    help=f"Methods, separated by commas: those of stanrovi fit ({', '.join(METHODS)}); "
+    f"{'; '.join(f'{name}: {words}' for name, words in OTHER_SUMMARIES.items())}.",
 )
 @click.option("--seeds", type=Seeds(), default="0", show_default=True, help="Such as 0-9 or 1,5.")
 @draws_option
