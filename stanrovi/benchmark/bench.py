@@ -1,36 +1,34 @@
-"""Benchmarks that anyone can rerun: posteriors by methods by seeds, on many processors."""
+"""Benchmarks that anyone can rerun: posteriors by methods by seeds, measured by references."""
 
 from __future__ import annotations
 
-import logging
+import math
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
-from itertools import product
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from stanrovi.arguments import check_choice, checked_count, checked_seed
+from stanrovi.benchmark.accuracy import ruler
+from stanrovi.benchmark.others import OTHERS, MethodRun, own_check
 from stanrovi.benchmark.posteriors import Posterior, posteriors_of
 from stanrovi.benchmark.result import BenchResult
 from stanrovi.benchmark.rows import BenchRow
-from stanrovi.benchmark.work import WithReference, make_reference, measure, reference_path
-from stanrovi.errors import OutputError, StanroviError, UsageError
-from stanrovi.io.files import output_folder
-from stanrovi.methods import BENCH_METHODS, BenchMethod
-from stanrovi.runs.many import run_many
-from stanrovi.runs.tasks import Outcome, Task
+from stanrovi.benchmark.sweep import LEDGER, Sweep, place_for, reference_path
+from stanrovi.errors import StanroviError
+from stanrovi.io.json_values import plain
+from stanrovi.io.netcdf import read_draws, write_netcdf
+from stanrovi.methods import BENCH_METHODS, METHODS, BenchMethod
+from stanrovi.runs.fit import fit
+from stanrovi.runs.nuts import NutsChoice, nuts
+from stanrovi.runs.nuts_run import NutsRun
+from stanrovi.runs.record import is_of
+from stanrovi.runs.sampling import sample
+from stanrovi.stan.model import Model
+from stanrovi.stan.program import Program
 
-logger = logging.getLogger(__name__)
-
-LEDGER = "runs.jsonl"
-_REFERENCES = "references"
-_REFERENCE_SEED = 2**31 - 1  # hardly that of another run, whose draws would be the same
-
-MakeTask = Callable[..., Task | StanroviError]
+_REFERENCE_DRAWS, _REFERENCE_ESS = 4000, 1000  # more than of what is measured by it
 
 
 def bench(
@@ -101,132 +99,175 @@ def bench(
     draws = checked_count("draws", draws, 2)
     numbers = [checked_seed(seed) for seed in seeds]
     named = {item.name: item for item in posteriors_of(posteriors, include_paths)}
-    where = {"jobs": jobs, "dask": dask, "time_limit": time_limit}
-    with _place(output, resume=resume, overwrite=overwrite) as folder:
-        make = partial(_task, include_paths=tuple(include_paths))
-        known: Mapping[str, Posterior] = named
+    where = {"jobs": jobs, "dask": dask, "time_limit": time_limit, "progress": progress}
+    sweep = Sweep(named, tuple(include_paths), where)
+    with place_for(output, resume=resume, overwrite=overwrite) as folder:
         if reference is not None:
-            known = _with_references(
-                named, make, reference, folder / _REFERENCES, progress=progress is True, **where
-            )
+            sweep = sweep.with_references(reference, make_reference, folder)
         ledger = folder / LEDGER if output is not None else None
-        asked = list(product(methods, numbers))
-        rows = _rows(known, make, asked, draws, ledger=ledger, progress=progress, **where)
+        rows = sweep.rows(methods, numbers, draws, measure, ledger)
         result = BenchResult(tuple(rows))
         if output is not None:
             result.write(folder, overwrite=True)
     return result
 
 
-@contextmanager
-def _place(
-    output: str | os.PathLike[str] | None, *, resume: bool, overwrite: bool
-) -> Iterator[Path]:
-    """Give the folder of a benchmark, a passing one where none is asked for."""
-    if resume and (output is None or overwrite):
-        raise UsageError(
-            "resume goes on from the runs in output, which is not given."
-            if output is None
-            else "resume goes on from the runs in output, and overwrite begins anew; choose one."
-        )
-    if output is None:
-        with tempfile.TemporaryDirectory(prefix="stanrovi-bench-") as passing:
-            yield Path(passing)
-        return
-    ledger = Path(output) / LEDGER
-    if not resume and not overwrite and ledger.exists():
-        raise OutputError(
-            f"{output} has runs of a benchmark; go on with them (resume=True; --resume on the "
-            "command line), or begin anew (overwrite=True; --overwrite)."
-        )
-    folder = output_folder(output, overwrite=overwrite or (resume and ledger.exists()))
-    if overwrite:
-        for file in (ledger, *(folder / _REFERENCES).glob("*.nc")):
-            file.unlink(missing_ok=True)
-    yield folder
-
-
-def _task(
-    posterior: Posterior,
+def make_reference(
+    model: Model,
+    *,
     method: str,
     seed: int,
-    *,
-    include_paths: tuple[str | os.PathLike[str], ...],
-    **settings: Any,
-) -> Task | StanroviError:
-    """Make a task, or tell why program or data are not to be had."""
+    posterior: str,
+    posteriors: Mapping[str, Posterior],
+    folder: Path,
+) -> bool:
+    """Make reference draws where a posterior brings none; tell whether it is so.
+
+    A file of an earlier run by the same method, of the same program and data, is kept.
+    """
     try:
-        program, data = posterior.program(), posterior.data()
+        if posteriors[posterior].reference() is not None:
+            return False
+    except StanroviError:  # its own, and not to be read: the rows tell
+        return False
+    path = reference_path(folder, posterior)
+    if path.exists():
+        earlier = read_draws(path)
+        if earlier.method == method and is_of(model, earlier.attrs):
+            return True
+    if method == "sample":
+        draws = sample(model, seed=seed, ess=_REFERENCE_ESS, wide_leg=True).draws
+    else:
+        draws = _embedded_nuts(model, seed=seed, iter_sampling=_REFERENCE_DRAWS).draws
+    write_netcdf(draws, path, overwrite=True)
+    return True
+
+
+def measure(
+    model: Model,
+    *,
+    method: BenchMethod,
+    seed: int,
+    posterior: str,
+    draws: int,
+    reference: str,
+    posteriors: Mapping[str, Posterior],
+) -> dict[str, Any]:
+    """Run a method on a model with a seed, and grade it against the reference.
+
+    Parameters
+    ----------
+    model : Model
+    method : str
+    seed : int
+    posterior : str
+        Name of the posterior.
+    draws : int
+    reference : str
+        Who has made the reference; empty where the posterior brings its own or none. A ledger
+        tells by it what was measured by another.
+    posteriors : mapping of str to Posterior
+        By name.
+
+    Returns
+    -------
+    dict
+        Fields of a `BenchRow`, JSON-safe.
+    """
+    row = BenchRow(posterior, model.dim, model.engine, method, seed)
+    began = _cpu_seconds()
+    found: dict[str, Any]
+    try:
+        run = run_method(model, method, seed=seed, draws=draws)
+        spent = _cpu_seconds() - began
+        found = _told(run) | {"cpu_seconds": spent} | _graded(run, posteriors[posterior])
     except StanroviError as error:
-        return error
-    settings = {"posterior": posterior.name, **settings}
-    return Task(
-        program, data, method=method, seed=seed, include_paths=include_paths, settings=settings
+        found = {"error": str(error), "outcome": "error"}
+    return dict(plain(asdict(row) | found))
+
+
+def _told(run: MethodRun) -> dict[str, Any]:
+    return {
+        "status": run.status,
+        "elbo": run.elbo,
+        "elbo_se": run.elbo_se,
+        "khat": run.khat,
+        "n_gradients": None if math.isnan(run.n_gradients) else int(run.n_gradients),
+        "seconds": run.seconds,
+        "verdict": run.verdict,
+    }
+
+
+def _graded(run: MethodRun, posterior: Posterior) -> dict[str, Any]:
+    """Measure a run; a reference that cannot be used is told, and grades nothing."""
+    try:
+        measure_by = ruler(posterior, run.draws)
+    except StanroviError as error:
+        return {"reference": f"cannot be used: {error}"}
+    if measure_by is None:
+        return {}
+    accuracy = measure_by.accuracy(run.draws)
+    return {"reference": measure_by.told} | ({} if accuracy is None else asdict(accuracy))
+
+
+def _cpu_seconds() -> float:
+    """Processor time of this process, and of those that it started and that have ended."""
+    return sum(os.times()[:4])
+
+
+def run_method(model: Model, method: BenchMethod, *, seed: int, draws: int) -> MethodRun:
+    """Run a method with its defaults.
+
+    Parameters
+    ----------
+    model : Model
+    method : str
+        One of `stanrovi.methods.BENCH_METHODS`.
+    seed : int
+    draws : int
+        Draws from an approximation; samplers run as long as they do by default.
+
+    Returns
+    -------
+    MethodRun
+
+    Raises
+    ------
+    StanroviError
+        If it fails, or there is no CmdStan where it needs one.
+    """
+    if method in METHODS:
+        return _fit(model, method, seed, draws)
+    return _RUNNERS[method](model, seed, draws)
+
+
+def _embedded_nuts(model: Model, *, seed: int, iter_sampling: int = 1000) -> NutsRun:
+    """Run NUTS on what evaluates the density for the fits: CmdStan would be another program."""
+    engine: NutsChoice = "stanli" if isinstance(model.source, Program) else "numpy"
+    return nuts(model, engine=engine, seed=seed, iter_sampling=iter_sampling)
+
+
+def _fit(model: Model, method: str, seed: int, draws: int) -> MethodRun:
+    made = fit(model, method=method, seed=seed, draws=draws)  # type: ignore[arg-type]
+    r = made.result
+    return MethodRun(
+        made.draws, r.n_gradients, r.seconds, r.elbo, r.elbo_se, r.khat, r.status, r.verdict.name
     )
 
 
-def _with_references(
-    posteriors: Mapping[str, Posterior],
-    make: MakeTask,
-    method: Literal["nuts", "sample"],
-    folder: Path,
-    **where: Any,
-) -> dict[str, Posterior]:
-    """Make the references that are lacking."""
-    folder = output_folder(folder, overwrite=True).resolve()  # workers may stand elsewhere
-    made = [make(posterior, method, _REFERENCE_SEED) for posterior in posteriors.values()]
-    tasks = [task for task in made if isinstance(task, Task)]
-    known = dict(posteriors)
-    work = partial(make_reference, posteriors=posteriors, folder=folder)
-    for outcome in run_many(tasks, work, **where):
-        name = outcome.task.settings["posterior"]
-        if outcome.status != "done":
-            why = f"{method} failed: {outcome.error}"
-            known[name] = WithReference(posteriors[name], reference_path(folder, name), "", why)
-        elif outcome.value:
-            known[name] = WithReference(posteriors[name], reference_path(folder, name), method)
-    return known
+def _nuts(model: Model, seed: int, _draws: int) -> MethodRun:
+    run = _embedded_nuts(model, seed=seed)
+    return MethodRun(run.draws, run.n_gradients, run.seconds, verdict=own_check(run.draws))
 
 
-def _rows(
-    posteriors: Mapping[str, Posterior],
-    make: MakeTask,
-    asked: Sequence[tuple[BenchMethod, int]],
-    draws: int,
-    *,
-    ledger: Path | None,
-    **where: Any,
-) -> list[BenchRow]:
-    """Run everything, and put the rows in order."""
-    rows: list[BenchRow] = []
-    tasks: dict[int, Task] = {}  # of the rows that can be run, by place
-    for posterior, (method, seed) in product(posteriors.values(), asked):
-        by = posterior.made_by if isinstance(posterior, WithReference) else ""
-        task = make(posterior, method, seed, draws=draws, reference=by)
-        row = BenchRow(posterior.name, None, None, method, seed)
-        if isinstance(task, Task):
-            tasks[len(rows)] = task
-        else:
-            row = replace(row, error=str(task), outcome="error")
-        rows.append(row)
-    places, left = list(tasks), len(tasks)
-    work = partial(measure, posteriors=posteriors)
-    try:
-        for outcome in run_many(tasks.values(), work, ledger=ledger, **where):
-            place = places[outcome.index]
-            rows[place] = _row(rows[place], outcome)
-            left -= 1
-    except KeyboardInterrupt:
-        if ledger is not None:
-            logger.warning(
-                "%d of %d runs are done and kept in %s; the same again with --resume (resume=True) "
-                "goes on.", len(rows) - left, len(rows), ledger,
-            )  # fmt: skip
-        raise
-    return rows
+def _sample(model: Model, seed: int, _draws: int) -> MethodRun:
+    run = sample(model, seed=seed)
+    said = "ok" if run.trusted else "suspect"
+    return MethodRun(run.draws, run.n_gradients, run.seconds, verdict=said)
 
 
-def _row(asked: BenchRow, outcome: Outcome[dict[str, Any]]) -> BenchRow:
-    if outcome.value is not None:
-        return BenchRow(**outcome.value)
-    return replace(asked, error=outcome.error, outcome=outcome.status)
+_RUNNERS: Mapping[str, Callable[[Model, int, int], MethodRun]] = {
+    "nuts": _nuts,
+    "sample": _sample,
+    **OTHERS,
+}

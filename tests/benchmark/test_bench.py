@@ -13,8 +13,7 @@ import pytest
 from posterior_databases import fabricated_posteriordb
 
 import stanrovi as sr
-from stanrovi.benchmark import methods as running
-from stanrovi.benchmark import work
+from stanrovi.benchmark import bench as running
 from stanrovi.benchmark.accuracy import ruler
 from stanrovi.benchmark.plots import bench_plots
 from stanrovi.benchmark.posteriors import posteriors_of
@@ -58,7 +57,7 @@ class Known:
 def test_there_is_one_list_of_methods():
     assert get_args(BenchMethod) == (*METHODS, *get_args(OtherMethod)) == BENCH_METHODS
     assert tuple(OTHER_SUMMARIES) == get_args(OtherMethod)
-    assert tuple(running._OTHERS) == get_args(OtherMethod)
+    assert tuple(running._RUNNERS) == get_args(OtherMethod)
 
 
 def test_every_combination_has_a_row_in_order_wherever_it_runs():
@@ -200,7 +199,7 @@ def test_a_reference_run_that_fails_is_told_and_grades_nothing(monkeypatch):
     def fails(model, **settings):
         raise SamplerError("all chains are lost")
 
-    monkeypatch.setattr(work, "embedded_nuts", fails)
+    monkeypatch.setattr(running, "_embedded_nuts", fails)
     (row,) = sr.bench(["kidscore"], ["gaussian"], reference="nuts", jobs=0, draws=50).rows
     assert "nuts failed: all chains are lost" in row.reference
     assert (row.error, row.w1_max) == (None, None)
@@ -236,14 +235,14 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 
 
 def test_an_interrupt_tells_what_is_done_and_how_to_go_on(tmp_path, monkeypatch, caplog):
-    run_method = work.run_method
+    run_method = running.run_method
 
     def interrupted(model, method, *, seed, draws):
         if seed == 1:
             raise KeyboardInterrupt
         return run_method(model, method, seed=seed, draws=draws)
 
-    monkeypatch.setattr(work, "run_method", interrupted)
+    monkeypatch.setattr(running, "run_method", interrupted)
     asked = (["kidscore"], ["gaussian"], [0, 1, 2])
     settings = {"output": tmp_path / "out", "jobs": 0, "draws": 50}
     with pytest.raises(KeyboardInterrupt):
@@ -287,7 +286,7 @@ def test_methods_of_cmdstan_by_the_executable_beside_the_program(
 
 
 def test_without_an_executable_the_error_has_the_cure(write, monkeypatch):
-    monkeypatch.setattr(running, "cmdstan_folder", lambda: None)
+    monkeypatch.setattr("stanrovi.benchmark.others.cmdstan_folder", lambda: None)
     path = write("m.stan", NORMAL)
     (row,) = sr.bench([path], ["pathfinder"], jobs=0).rows
     assert str(path.with_suffix("")) in row.error
