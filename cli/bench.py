@@ -10,6 +10,7 @@ import click
 from stanrovi.arguments import MAX_SEED
 from stanrovi.methods import BENCH_METHODS, METHODS, OTHER_SUMMARIES, BenchMethod
 from stanrovi_cli import console
+from stanrovi_cli.keeping import resume_option
 from stanrovi_cli.loading import include_path_option
 from stanrovi_cli.options import (
     Name,
@@ -71,7 +72,7 @@ class Seeds(click.ParamType):
     help="Where a posterior brings no reference draws, make them by this first.",
 )
 @folder_option("--output", help="Folder for the ledger of runs, tables, plots and references.")
-@click.option("--resume", is_flag=True, help="Go on from the runs that --output holds.")
+@resume_option
 @overwrite_option
 @click.option(
     "--jobs",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any, Literal
 
 from stanrovi.arguments import check_choice, checked_count, checked_seed
 from stanrovi.benchmark.accuracy import ruler
+from stanrovi.benchmark.folder import write_benchmark
 from stanrovi.benchmark.others import OTHERS, MethodRun, own_check
 from stanrovi.benchmark.posteriors import Posterior, posteriors_of
 from stanrovi.benchmark.result import BenchResult
 from stanrovi.benchmark.rows import BenchRow
-from stanrovi.benchmark.sweep import LEDGER, Sweep, place_for, reference_path
-from stanrovi.errors import StanroviError
+from stanrovi.benchmark.sweep import Sweep, reference_path
+from stanrovi.errors import StanroviError, UsageError
+from stanrovi.io.folders import filled_folder, resumable_folder
 from stanrovi.io.json_values import plain
 from stanrovi.io.netcdf import read_draws, write_netcdf
 from stanrovi.methods import BENCH_METHODS, METHODS, BenchMethod
@@ -97,19 +100,28 @@ def bench(
     if reference is not None:
         check_choice("reference", reference, ("nuts", "sample"))
     draws = checked_count("draws", draws, 2)
-    numbers = [checked_seed(seed) for seed in seeds]
+    methods = list(dict.fromkeys(methods))
+    numbers = list(dict.fromkeys(map(checked_seed, seeds)))
     named = {item.name: item for item in posteriors_of(posteriors, include_paths)}
     where = {"jobs": jobs, "dask": dask, "time_limit": time_limit, "progress": progress}
     sweep = Sweep(named, tuple(include_paths), where)
-    with place_for(output, resume=resume, overwrite=overwrite) as folder:
+
+    def result(folder: Path, ledger: Path | None) -> BenchResult:
+        known = sweep
         if reference is not None:
-            sweep = sweep.with_references(reference, make_reference, folder)
-        ledger = folder / LEDGER if output is not None else None
-        rows = sweep.rows(methods, numbers, draws, measure, ledger)
-        result = BenchResult(tuple(rows))
-        if output is not None:
-            result.write(folder, overwrite=True)
-    return result
+            known = sweep.with_references(reference, make_reference, folder)
+        return BenchResult(tuple(known.rows(methods, numbers, draws, measure, ledger)))
+
+    if output is None:
+        if resume:
+            raise UsageError("resume goes on with the runs that output holds; name it.")
+        with tempfile.TemporaryDirectory(prefix="stanrovi-bench-") as passing:
+            return result(Path(passing), None)
+    with resumable_folder(output, resume=resume, overwrite=overwrite) as ledger:
+        found = result(ledger.parent, ledger)
+        with filled_folder(ledger.parent, overwrite=True, own=[ledger]) as staging:
+            write_benchmark(found.rows, found.to_dict(), staging)
+        return found
 
 
 def make_reference(

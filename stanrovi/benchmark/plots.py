@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stanrovi.benchmark.rows import BenchRow, median, summarise
+from stanrovi.benchmark.rows import BenchRow, by_method, median, summarise
 from stanrovi.grading.verdicts import TOLERANCE
 from stanrovi.plots.figure import Plot, new_figure
 from stanrovi.plots.style import REFERENCE_LINE, Looks
@@ -61,7 +61,7 @@ def bench_plots(rows: Sequence[BenchRow]) -> list[Plot]:
 def _against_cost(rows: Sequence[BenchRow], field: str, words: str, looks: Looks) -> Figure:
     with new_figure(6.4, 4.2) as figure:
         axis = figure.subplots()
-        for method, group in _by_method(rows).items():
+        for method, group in by_method(rows).items():
             cost, error = (np.array([getattr(r, f) for r in group]) for f in (field, "w1_max"))
             error = np.maximum(error, _LEAST)
             look = _marker(looks, method)
@@ -76,7 +76,7 @@ def _against_cost(rows: Sequence[BenchRow], field: str, words: str, looks: Looks
 
 
 def _verdicts(rows: Sequence[BenchRow], looks: Looks) -> Figure:
-    methods = _by_method(rows)
+    methods = by_method(rows)
     with new_figure(6.4, 1.2 + 0.42 * len(methods)) as figure:
         axis = figure.subplots()
         for place, (method, group) in enumerate(methods.items()):
@@ -107,23 +107,16 @@ def _marker(looks: Looks, method: str) -> dict[str, Any]:
     return {"color": look["color"], "marker": look["marker"], "linestyle": ""}
 
 
-def _by_method(rows: Sequence[BenchRow]) -> dict[str, list[BenchRow]]:
-    groups: dict[str, list[BenchRow]] = {}
-    for row in rows:
-        groups.setdefault(row.method, []).append(row)
-    return groups
-
-
 def _medians(rows: Sequence[BenchRow]) -> str:
     told = (
         f"{method} {median(row.w1_max for row in group):.3f}"
-        for method, group in _by_method(rows).items()
+        for method, group in by_method(rows).items()
     )
     return f"Median W1: {', '.join(told)}."
 
 
 def _untold(rows: Sequence[BenchRow]) -> str:
-    told = [summarise(method, group) for method, group in _by_method(rows).items()]
+    told = [summarise(method, group) for method, group in by_method(rows).items()]
     return (
         "; ".join(
             f"{m.method}: {m.wrong} of {m.graded} runs wrong, {m.wrong_doubted} of these doubted"

@@ -7,12 +7,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stanrovi.benchmark.plots import bench_plots
-from stanrovi.benchmark.rows import BenchRow, MethodSummary, summarise
-from stanrovi.benchmark.tables import as_csv, as_markdown
-from stanrovi.io.files import output_folder, write_text
-from stanrovi.io.json_values import json_text
-from stanrovi.plots.figure import save_plots
+from stanrovi.benchmark.folder import write_benchmark
+from stanrovi.benchmark.rows import BenchRow, MethodSummary, by_method, summarise
+from stanrovi.io.files import usable_path
+from stanrovi.io.folders import filled_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,8 +31,7 @@ class BenchResult:
     @property
     def methods(self) -> tuple[MethodSummary, ...]:
         """Each method with all its runs."""
-        names = dict.fromkeys(row.method for row in self.rows)
-        return tuple(summarise(n, [row for row in self.rows if row.method == n]) for n in names)
+        return tuple(summarise(*group) for group in by_method(self.rows).items())
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row a run; columns are the fields of `stanrovi.benchmark.rows.BenchRow`."""
@@ -66,7 +63,7 @@ class BenchResult:
         folder : path-like
             Made where it is not there.
         overwrite : bool
-            Whether it may hold files, and those of an earlier benchmark be replaced.
+            Whether it may hold files; those of an earlier benchmark are replaced.
 
         Returns
         -------
@@ -78,20 +75,9 @@ class BenchResult:
         OutputError
             A file exists or cannot be written.
         """
-        place = output_folder(folder, overwrite=overwrite)
-        plots = bench_plots(self.rows)
-        for name in ("accuracy_gradients", "accuracy_seconds", "verdicts"):
-            for kind in ("png", "svg"):
-                (place / f"{name}.{kind}").unlink(missing_ok=True)
-        save_plots(plots, place)
-        texts = {
-            "bench.json": json_text(self.to_dict()) + "\n",
-            "bench.csv": as_csv(self.rows),
-            "bench.md": as_markdown(self.rows, self.methods, plots),
-        }
-        for name, text in texts.items():
-            write_text(place / name, text, overwrite=overwrite)
-        return place
+        with filled_folder(usable_path(folder), overwrite=overwrite) as place:
+            write_benchmark(self.rows, self.to_dict(), place)
+        return Path(folder)
 
     def __repr__(self) -> str:
         failed = sum(row.error is not None for row in self.rows)

@@ -120,6 +120,14 @@ def summarise(method: str, rows: Sequence[BenchRow]) -> MethodSummary:
     )
 
 
+def by_method(rows: Iterable[BenchRow]) -> dict[str, list[BenchRow]]:
+    """Sort rows by their methods, which stay in order."""
+    groups: dict[str, list[BenchRow]] = {}
+    for row in rows:
+        groups.setdefault(row.method, []).append(row)
+    return groups
+
+
 def median(values: Iterable[float | None]) -> float | None:
     """Median of what is known; None where nothing is."""
     known = [value for value in values if value is not None]

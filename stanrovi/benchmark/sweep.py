@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
@@ -17,7 +15,7 @@ from typing import Any
 from stanrovi.benchmark.posteriors import Posterior
 from stanrovi.benchmark.rows import BenchRow
 from stanrovi.draws import Draws
-from stanrovi.errors import DrawsError, OutputError, StanroviError, UsageError
+from stanrovi.errors import DrawsError, StanroviError
 from stanrovi.io.files import output_folder
 from stanrovi.io.netcdf import read_draws
 from stanrovi.runs.many import run_many
@@ -27,7 +25,6 @@ from stanrovi.stan.model import ModelSource
 
 logger = logging.getLogger(__name__)
 
-LEDGER = "runs.jsonl"
 _REFERENCES = "references"
 _REFERENCE_SEED = 2**31 - 1  # hardly that of another run, whose draws would be the same
 
@@ -77,42 +74,6 @@ def reference_path(folder: Path, name: str) -> Path:
     return folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.nc"
 
 
-@contextmanager
-def place_for(
-    output: str | os.PathLike[str] | None, *, resume: bool, overwrite: bool
-) -> Iterator[Path]:
-    """Give the folder of a benchmark, a passing one where none is asked for.
-
-    Raises
-    ------
-    UsageError
-        If there is nothing to go on from.
-    OutputError
-        If it has runs, and neither going on nor beginning anew is asked for.
-    """
-    if resume and (output is None or overwrite):
-        raise UsageError(
-            "resume goes on from the runs in output, which is not given."
-            if output is None
-            else "resume goes on from the runs in output, and overwrite begins anew; choose one."
-        )
-    if output is None:
-        with tempfile.TemporaryDirectory(prefix="stanrovi-bench-") as passing:
-            yield Path(passing)
-        return
-    ledger = Path(output) / LEDGER
-    if not resume and not overwrite and ledger.exists():
-        raise OutputError(
-            f"{output} has runs of a benchmark; go on with them (resume=True; --resume on the "
-            "command line), or begin anew (overwrite=True; --overwrite)."
-        )
-    folder = output_folder(output, overwrite=overwrite or (resume and ledger.exists()))
-    if overwrite:
-        for file in (ledger, *(folder / _REFERENCES).glob("*.nc")):
-            file.unlink(missing_ok=True)
-    yield folder
-
-
 @dataclass(frozen=True)
 class Sweep:
     """What runs, and where.
@@ -147,6 +108,7 @@ class Sweep:
             and ``folder``; makes a reference at `reference_path` if none is there, and tells
             whether it is so.
         folder : Path
+            Gets ``references``.
         """
         folder = output_folder(folder / _REFERENCES, overwrite=True).resolve()
         made = [self._task(item, method, _REFERENCE_SEED) for item in self.posteriors.values()]

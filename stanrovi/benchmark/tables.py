@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, fields
 
-from stanrovi.benchmark.rows import BenchRow, MethodSummary, median
+from stanrovi.benchmark.rows import BenchRow, MethodSummary, by_method, median, summarise
 from stanrovi.plots.figure import Plot
 
 Cell = Callable[[Sequence[BenchRow]], str]
@@ -29,10 +29,9 @@ def as_csv(rows: Sequence[BenchRow]) -> str:
     return file.getvalue()
 
 
-def as_markdown(
-    rows: Sequence[BenchRow], methods: Sequence[MethodSummary], plots: Sequence[Plot]
-) -> str:
+def as_markdown(rows: Sequence[BenchRow], plots: Sequence[Plot]) -> str:
     """Write a line a method, then posteriors by methods for each quantity, then what failed."""
+    methods = [summarise(*group) for group in by_method(rows).items()]
     parts = ["# Benchmark", _METHODS, _method_table(methods)]
     for title, words, cell in _QUANTITIES:
         table = _by_posterior(rows, cell)

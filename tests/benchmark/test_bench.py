@@ -99,8 +99,8 @@ def test_a_worker_that_ends_and_one_that_takes_too_long_are_rows(write):
         ({"seeds": [-1]}, "seed"),
         ({"draws": 1}, "draws"),
         ({"reference": "hmc"}, "reference"),
-        ({"resume": True}, "not given"),
-        ({"resume": True, "overwrite": True, "output": "out"}, "choose one"),
+        ({"resume": True}, "name it"),
+        ({"resume": True, "overwrite": True, "output": "out"}, "one of them"),
     ],
 )
 def test_impossible_options_are_refused(settings, message, tmp_path, monkeypatch):
@@ -329,7 +329,7 @@ def test_a_summary_sets_verdicts_against_errors():
 def test_what_is_written(tmp_path):
     result = BenchResult(rows_by_hand())
     result.write(tmp_path / "out")
-    names = {path.name for path in (tmp_path / "out").iterdir()}
+    names = {path.name for path in (tmp_path / "out").glob("[!.]*")}
     plots = ("accuracy_gradients", "accuracy_seconds", "verdicts")
     assert names == {"bench.json", "bench.csv", "bench.md"} | {
         f"{plot}.{kind}" for plot in plots for kind in ("png", "svg")
@@ -344,7 +344,7 @@ def test_what_is_written(tmp_path):
         result.write(tmp_path / "out")
     bare = BenchResult((rows_by_hand()[-1],))
     bare.write(tmp_path / "out", overwrite=True)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+    assert {path.name for path in (tmp_path / "out").glob("[!.]*")} == {
         "bench.json", "bench.csv", "bench.md",
     }  # fmt: skip
 
