@@ -195,6 +195,16 @@ def test_references_are_made_where_none_are_and_kept(database, tmp_path):
     assert other[0].right
 
 
+@pytest.mark.slow
+def test_workers_of_dask_make_references_and_read_them(database, tmp_path):
+    asked = database.select(["center-center_alone"])
+    settings = {"reference": "nuts", "output": tmp_path / "out", "draws": 500}
+    (row,) = sr.bench(asked, ["gaussian"], dask="local", jobs=1, **settings).rows
+    assert row.reference == "nuts, 4 x 4000 draws"
+    here = sr.bench(asked, ["gaussian"], jobs=0, **settings, overwrite=True).rows
+    assert [replace(row, **NO_COST)] == [replace(row, **NO_COST) for row in here]
+
+
 def test_a_reference_run_that_fails_is_told_and_grades_nothing(monkeypatch):
     def fails(model, **settings):
         raise SamplerError("all chains are lost")
