@@ -139,7 +139,7 @@ def _connected(
                 distributed.LocalCluster(
                     n_workers=count or processors(),
                     threads_per_worker=1,
-                    dashboard_address=None,
+                    dashboard_address=":0",  # any port that is free
                     silence_logs=logging.CRITICAL,
                 )
             )
@@ -177,16 +177,21 @@ def _report_in_time(
     function: Function[T], source: Source, task: Task, limit: float | None
 ) -> tuple[Report[T], str]:
     """Do a task in a worker, or give it up; with the worker's address."""
+    from dask import config
     from distributed import get_worker
 
     limit_threads()
     address = get_worker().address
+
+    def done() -> Report[T]:
+        # Else xarray asks the cluster for a lock on each file, in memory too, and gets none.
+        with config.set(scheduler="synchronous"):
+            return remote_report(function, source, task)
+
     if limit is None:
-        return remote_report(function, source, task), address
+        return done(), address
     box: list[Report[T]] = []
-    thread = threading.Thread(
-        target=lambda: box.append(remote_report(function, source, task)), daemon=True
-    )
+    thread = threading.Thread(target=lambda: box.append(done()), daemon=True)
     thread.start()
     thread.join(limit)
     return (box[0] if box else Report("time", error=f"not done after {limit:g} s")), address

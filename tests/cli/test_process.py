@@ -77,7 +77,7 @@ def test_interrupt_leaves_what_is_finished_and_nothing_else(command, left, tmp_p
             "2",
             "--output",
             "out",
-        ],  # fmt: skip
+        ],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=terminal,
