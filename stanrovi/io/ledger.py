@@ -59,7 +59,7 @@ class Ledger:
         if self.path.exists() and not self.path.is_file():
             raise OutputError(f"{path} is no regular file; choose another path.")
         self._turn = threading.Lock()
-        self._lock = filelock.FileLock(_lock_of(self.path))
+        self._lock = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"))
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
@@ -73,10 +73,10 @@ class Ledger:
             self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
             os.ftruncate(self._file, end)
         except OSError as error:
-            self._lock.release()
+            self._let_go()
             raise self._unusable(error) from error
         except OutputError:
-            self._lock.release()
+            self._let_go()
             raise
 
     def append(self, key: str, record: Mapping[str, Any]) -> None:
@@ -112,6 +112,11 @@ class Ledger:
         with self._turn:
             os.close(self._file)
             self._file = -1
+        self._let_go()
+
+    def _let_go(self) -> None:
+        with suppress(OSError):  # where it cannot be removed while it is held, it stays
+            os.unlink(self._lock.lock_file)
         self._lock.release()
 
     def __enter__(self) -> Self:
@@ -189,11 +194,6 @@ def remove_without_runs(path: Path) -> None:
             done = n_done(path)
         if not done:
             path.unlink()
-            _lock_of(path).unlink()
-
-
-def _lock_of(path: Path) -> Path:
-    return path.with_name(f".{path.name}.lock")
 
 
 def _read(path: Path) -> tuple[dict[str, dict[str, Any]], int]:

@@ -60,7 +60,7 @@ def wait_for(text: bytes, stream: int) -> None:
 
 @pytest.mark.parametrize(
     ("command", "left"),
-    [("nuts", []), ("compare", [".runs", ".runs.jsonl.lock", "runs.jsonl"])],
+    [("nuts", []), ("compare", [".runs", "runs.jsonl"])],
     ids=["nuts", "compare"],
 )
 def test_interrupt_leaves_what_is_finished_and_nothing_else(command, left, tmp_path):
