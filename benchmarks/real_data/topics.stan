@@ -13,7 +13,7 @@ model {
   matrix[documents, topics] left;
   matrix[topics, words] right;
   for (d in 1:documents) {
-    share[d] ~ dirichlet(rep_vector(0.5, topics));
+    share[d] ~ dirichlet(rep_vector(1, topics));
     left[d] = share[d]';
   }
   for (k in 1:topics) {
