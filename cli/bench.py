@@ -61,7 +61,7 @@ def command(
     from dataclasses import asdict
 
     import stanrovi_stan_models as bundled
-    from stanrovi.runs.many import fit_many
+    from stanrovi.runs.fit_rows import fit_many
     from stanrovi_cli.running import run_fit
 
     rows = fit_many(
