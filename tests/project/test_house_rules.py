@@ -78,6 +78,7 @@ HOMES = {
     "stanli": ("stanrovi.stan",),
     "stanio": ("stanrovi.stan",),
     "cmdstanpy": ("stanrovi.stan.cmdstan", "stanrovi.stan.nuts", "stanrovi.runs.cmdstan_vi"),
+    "dask": ("stanrovi.runs.dask_workers",),
     "distributed": ("stanrovi.runs.dask_workers", "stanrovi.runs.many"),
     "filelock": ("stanrovi.stan.cache", "stanrovi.io.ledger"),
     "platformdirs": ("stanrovi.stan.cache",),
