@@ -12,16 +12,19 @@ import logging
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from stanrovi.arguments import checked_seed
 from stanrovi.errors import OutputError
 from stanrovi.io.files import usable_path
 
 logger = logging.getLogger(__name__)
 
 _KEY = "key"
+_REQUEST = "request"  # key of the record that tells what the runs are of
 
 
 class Ledger:
@@ -56,7 +59,7 @@ class Ledger:
         if self.path.exists() and not self.path.is_file():
             raise OutputError(f"{path} is no regular file; choose another path.")
         self._turn = threading.Lock()
-        self._lock = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"))
+        self._lock = filelock.FileLock(_lock_of(self.path))
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
@@ -127,6 +130,71 @@ class Ledger:
             f"{self.path} cannot be used ({error.strerror or error}); free some space or choose "
             "another path."
         )
+
+
+def agreed_seed(path: str | os.PathLike[str], request: Mapping[str, Any], seed: int | None) -> int:
+    """Give the seed of the runs in a ledger, once they are seen to be of the same request.
+
+    The first request is written into the ledger, with its seed.
+
+    Parameters
+    ----------
+    path : path-like
+        See `Ledger`.
+    request : mapping of str to str or int
+        What all runs have in common, by words that name it.
+    seed : int, optional
+        That of the runs that are there, if any, or else one drawn from the system.
+
+    Raises
+    ------
+    OutputError
+        If the runs are of another request or seed, or see `Ledger`.
+    """
+    with Ledger(path) as ledger:
+        known = ledger.records.get(_REQUEST)
+        if known is None:
+            seed = checked_seed(seed)
+            ledger.append(_REQUEST, {**request, "seed": seed})
+            return seed
+    asked = dict(request) if seed is None else {**request, "seed": seed}
+    for name, value in asked.items():
+        if known.get(name) != value:
+            raise OutputError(
+                f"The runs in {path} are of {name} {known.get(name)}, not {value}; ask for the "
+                "same to go on with them, choose another place, or begin anew (overwrite=True; "
+                "--overwrite on the command line)."
+            )
+    return checked_seed(known.get("seed"))
+
+
+def n_done(path: str | os.PathLike[str]) -> int:
+    """Count the runs in a ledger, whoever holds it; none where it is not there.
+
+    Raises
+    ------
+    OutputError
+        If the file holds something else, or cannot be read.
+    """
+    try:
+        records, _ = _read(usable_path(path))
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read ({error.strerror}).") from error
+    return len(records.keys() - {_REQUEST})
+
+
+def remove_without_runs(path: Path) -> None:
+    """Remove a ledger that has no runs, unless another program holds it."""
+    with suppress(OutputError, OSError):
+        with Ledger(path):
+            done = n_done(path)
+        if not done:
+            path.unlink()
+            _lock_of(path).unlink()
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
 
 
 def _read(path: Path) -> tuple[dict[str, dict[str, Any]], int]:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache, lru_cache
+from functools import lru_cache
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,10 +23,11 @@ from stanrovi.stan.model import Model
 T = TypeVar("T")
 Function = Callable[..., T]
 
-_MODELS = 4  # kept: tasks on one model come together
+# Kept, since tasks on one model come together: models, and what they are built of.
+_MODELS, _OPENED = 4, 8
 # What tells libraries, and the programs that they start, how many threads to use.
 _THREADS = "STAN_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
-_turn = threading.Lock()
+_turn = threading.RLock()  # a function may have tasks of its own
 
 
 def report_of(function: Function[T], source: Source, task: Task) -> Report[T]:
@@ -84,7 +85,8 @@ def prepare_process() -> None:
         os.setpgrp()  # ended together with what it starts, and by nothing that is typed
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limit_threads()
-    os.dup2(2, 1)  # what programs print would mingle with the results
+    with suppress(OSError):  # there is none
+        os.dup2(2, 1)  # what programs print would mingle with the results
     threading.Thread(target=_end_with_parent, name="stanrovi-parent", daemon=True).start()
 
 
@@ -111,7 +113,7 @@ def _end_with_parent() -> None:
         end_group(os.getpid())
 
 
-@cache
+@lru_cache(maxsize=_OPENED)
 def _opened(path: Path) -> Any:
     """Read what was pickled, once.
 

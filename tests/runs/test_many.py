@@ -175,6 +175,12 @@ def test_mistakes_are_told_at_the_call():
         list(sr.run_many([], work.told, dask="tcp://127.0.0.1:1", jobs=2))
 
 
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_a_function_may_have_tasks_of_its_own(jobs):
+    (outcome,) = sr.run_many([sr.Task("eight_schools", seed=4)], work.nested, jobs=jobs)
+    assert [told["seed"] for told in outcome.value] == [4, 5]
+
+
 def test_nothing_to_do():
     assert list(sr.run_many([], work.told)) == []
 

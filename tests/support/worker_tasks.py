@@ -77,6 +77,12 @@ def beset(model: sr.Model, *, seed: int, fate: str) -> Any:
     return fate
 
 
+def nested(model: sr.Model, *, seed: int) -> list[Any]:
+    """Have tasks of its own."""
+    tasks = [sr.Task(model, seed=seed + i) for i in range(2)]
+    return [outcome.value for outcome in sr.run_many(tasks, told, jobs=0)]
+
+
 def warned(model: sr.Model, *, seed: int) -> float:
     """Let the library warn."""
     import logging
