@@ -28,6 +28,8 @@ T = TypeVar("T")
 _CONNECT_SECONDS = 15
 _LOOK_SECONDS = 1.0  # between two looks at how many workers there are
 _END_SECONDS = 5.0
+# For workers here: Ctrl-C is for this process, which ends them.
+_HEARD_HERE = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)"
 _GONE = (
     "The Dask cluster has ended, or has dropped its tasks. Start it and call this again: with a "
     "ledger, what is done stays done."
@@ -170,8 +172,10 @@ def _connected(
                 distributed.LocalCluster(
                     n_workers=count or processors(),
                     threads_per_worker=1,
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",
+                    scheduler_kwargs={"dashboard": False},
                     silence_logs=logging.CRITICAL,
+                    preload=_HEARD_HERE,
                 )
             )
         return opened.enter_context(distributed.Client(address, timeout=_CONNECT_SECONDS))
@@ -185,7 +189,7 @@ def _connected(
 def _check_workers(client: distributed.Client, mine: str) -> None:
     """See that the workers have this stanrovi."""
     for worker, theirs in client.run(_version, on_error="return").items():
-        if theirs != mine:
+        if theirs != mine and not isinstance(theirs, OSError):  # it has just left
             raise UsageError(
                 f"The Dask worker {worker} must have stanrovi {mine}, as here, not: {theirs}. "
                 "Install that version there."

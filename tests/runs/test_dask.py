@@ -273,15 +273,16 @@ def test_a_local_cluster_leaves_nothing_behind(tmp_path, end):
         run = marked.start(str(script))
         log = tmp_path / "1.log"
         until = time.monotonic() + 60
-        while log.read_text().count("done") < 2 and time.monotonic() < until:
+        while log.read_text().count(" done\n") < 2 and time.monotonic() < until:
             time.sleep(0.05)
         if end is not None:
             os.killpg(run.pid, end)  # as a terminal does
         run.wait(timeout=20)
         assert marked.returned({}), marked.living()
-    assert log.read_text().count("done") == (3 if end is None else 2), log.read_text()
+    assert log.read_text().count(" done\n") == (3 if end is None else 2), log.read_text()
     if end == signal.SIGINT:
-        assert "KeyboardInterrupt" in log.read_text()
+        assert log.read_text().count("Traceback") == 1
+        assert log.read_text().endswith("KeyboardInterrupt\n")
 
 
 def test_a_cluster_of_ones_own_here():
