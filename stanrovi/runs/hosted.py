@@ -69,9 +69,12 @@ class _Room:
     def submit(self, function: Packed, source: Packed, task: Task) -> Future[Report[Any]]:
         """Begin a task in a process that does nothing else."""
         self.at_work += 1
-        future = self._processes.submit(self._path(function), self._path(source), task)
-        future.add_done_callback(self._ended)
-        return future
+        return self._processes.submit(self._path(function), self._path(source), task)
+
+    def rest(self) -> None:
+        """Know that a task has ended."""
+        self.at_work -= 1
+        self.used = time.monotonic()
 
     def close(self) -> None:
         """End the processes, whatever they do."""
@@ -81,11 +84,6 @@ class _Room:
         if packed.name not in self._paths:
             self._paths[packed.name] = self._processes.keep(packed.content)
         return self._paths[packed.name]
-
-    def _ended(self, _: Future[Report[Any]]) -> None:
-        with _turn:
-            self.at_work -= 1
-            self.used = time.monotonic()
 
 
 _rooms: dict[str, _Room] = {}
@@ -113,8 +111,13 @@ def hosted_report(run: HostedRun, function: Packed, source: Packed, task: Task) 
         _be_host()
         if run.name not in _rooms:
             _rooms[run.name] = _Room(run.time_limit)
-        future = _rooms[run.name].submit(function, source, task)
-    return future.result()
+        room = _rooms[run.name]
+        future = room.submit(function, source, task)
+    try:
+        return future.result()
+    finally:
+        with _turn:
+            room.rest()
 
 
 def end_hosted(name: str) -> None:

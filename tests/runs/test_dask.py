@@ -116,6 +116,12 @@ def test_the_ledger_spares_what_is_done(cluster, tmp_path):
     assert all(outcome.earlier for outcome in here.values())
 
 
+def test_many_that_take_no_time(cluster):
+    tasks = [sr.Task("eight_schools", seed=seed) for seed in range(200)]
+    found = values(sr.run_many(tasks, work.told, dask=cluster.address))
+    assert [told["seed"] for told in found] == list(range(200))
+
+
 def test_who_leaves_early_ends_what_runs(cluster):
     before = cluster.living()
     tasks = [sr.Task("eight_schools", settings={"seconds": s}) for s in (0, 600, 600)]
@@ -232,7 +238,7 @@ def test_a_wrong_address_is_told(address):
 
 
 def other_stanrovi(folder, text):
-    (folder / "stanrovi").mkdir()
+    (folder / "stanrovi").mkdir(parents=True)
     (folder / "stanrovi" / "__init__.py").write_text(text)
     return (folder,)
 
@@ -240,7 +246,7 @@ def other_stanrovi(folder, text):
 @pytest.mark.slow
 def test_workers_that_cannot_do_it_are_told(tmp_path):
     tasks = [sr.Task("eight_schools", seed=1)]
-    path = other_stanrovi(tmp_path, "raise ImportError('not here')")
+    path = other_stanrovi(tmp_path / "other", "raise ImportError('not here')")
     with Cluster(tmp_path) as started, distributed.Client(started.address) as client:
         worker = started.add_worker(*NO_NANNY, python_path=path)
         client.wait_for_workers(1, timeout=30)
