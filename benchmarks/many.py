@@ -126,9 +126,7 @@ def cluster(n_workers: int) -> Iterator[Cluster]:
 
 def spread(values: Sequence[float], scale: float = 1.0, digits: int = 1) -> str:
     """Median, with the range."""
-    low, middle, high = (
-        f"{scale * f(values):.{digits}f}" for f in (min, statistics.median, max)
-    )
+    low, middle, high = (f"{scale * f(values):.{digits}f}" for f in (min, statistics.median, max))
     return f"{middle} ({low} to {high})"
 
 
@@ -167,7 +165,9 @@ SWEEPS: dict[str, tuple[Callable[..., Any], list[sr.Task]]] = {
 }
 
 
-def sweep(function: Callable[..., Any], tasks: Sequence[sr.Task], **where: Any) -> tuple[float, ...]:
+def sweep(
+    function: Callable[..., Any], tasks: Sequence[sr.Task], **where: Any
+) -> tuple[float, ...]:
     """Wall-clock seconds of everything, and the processor seconds of the tasks."""
     began = time.perf_counter()
     outcomes = list(sr.run_many(tasks, function, **where))
@@ -182,8 +182,7 @@ def speedups() -> str:
     for name, (function, tasks) in SWEEPS.items():
         for place, more in (("processes", {}), ("Dask here", {"dask": "local"})):
             pairs = [
-                [sweep(function, tasks, jobs=jobs, **more) for jobs in (1, 2)]
-                for _ in range(PAIRS)
+                [sweep(function, tasks, jobs=jobs, **more) for jobs in (1, 2)] for _ in range(PAIRS)
             ]
             one, two = ([pair[i] for pair in pairs] for i in (0, 1))
             rows.append(
@@ -195,7 +194,13 @@ def speedups() -> str:
                     spread([b[1] / a[1] for a, b in pairs], digits=2),
                 )
             )
-    columns = ("sweep", "s, 1 worker", "s, 2 workers", "speed-up", "processor s of the tasks, 2 to 1")
+    columns = (
+        "sweep",
+        "s, 1 worker",
+        "s, 2 workers",
+        "speed-up",
+        "processor s of the tasks, 2 to 1",
+    )
     return markdown(columns, rows)
 
 
@@ -259,9 +264,7 @@ def central() -> tuple[str, str, dict[str, float]]:
 
 def data_sent() -> str:
     """Measure what goes over the network for one large data set and several tasks."""
-    program = (
-        "data { int n; vector[n] y; } parameters { real x; } model { x ~ normal(y[1], 1); }"
-    )
+    program = "data { int n; vector[n] y; } parameters { real x; } model { x ~ normal(y[1], 1); }"
     with cluster(2) as running, tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "large.stan"
         path.write_text(program, encoding="utf-8")
@@ -300,7 +303,9 @@ def ledger_cost() -> str:
             began = time.perf_counter()
             ledger.append(str(i), record)
             times.append(1e3 * (time.perf_counter() - began))
-    return f"{np.median(times):.2f} ms ({np.quantile(times, 0.99):.2f} ms in the slowest of a hundred)"
+    return (
+        f"{np.median(times):.2f} ms ({np.quantile(times, 0.99):.2f} ms in the slowest of a hundred)"
+    )
 
 
 def efficiency(n: int, length: float, own: float, shared: float) -> float:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 if _TYPE_CHECKING:
+    from stanrovi.benchmark.bench import bench
     from stanrovi.calibration.sbc import sbc
     from stanrovi.comparison.as_html import write_report
     from stanrovi.comparison.comparison import Comparison, compare
@@ -44,6 +45,7 @@ _HOME = {
     "Outcome": "runs.tasks",
     "SampleRun": "runs.sample_run",
     "Task": "runs.tasks",
+    "bench": "benchmark.bench",
     "compare": "comparison.comparison",
     "find_modes": "runs.find_modes",
     "fit": "runs.fit",
@@ -70,6 +72,7 @@ __all__ = [
     "Outcome",
     "SampleRun",
     "Task",
+    "bench",
     "compare",
     "find_modes",
     "fit",

@@ -172,7 +172,7 @@ def _connected(
                 distributed.LocalCluster(
                     n_workers=count or processors(),
                     threads_per_worker=1,
-                    dashboard_address="127.0.0.1:0",
+                    dashboard_address="127.0.0.1:0",  # any port that is free
                     scheduler_kwargs={"dashboard": False},
                     silence_logs=logging.CRITICAL,
                     preload=_HEARD_HERE,

@@ -46,6 +46,7 @@ ROOMS = (
     "plots",
     "comparison",
     "calibration",
+    "benchmark",
 )
 # The numerical core: NumPy and SciPy, and of ours what needs neither.
 CORE = (
@@ -71,8 +72,18 @@ HOMES = {
     "xarray": ("stanrovi.io",),
     "h5netcdf": ("stanrovi.io",),
     "h5py": ("stanrovi.io",),
-    "matplotlib": ("stanrovi.plots", "stanrovi.comparison.comparison", "stanrovi.calibration"),
-    "pandas": ("stanrovi.draws", "stanrovi.grading.findings", "stanrovi.runs"),
+    "matplotlib": (
+        "stanrovi.plots",
+        "stanrovi.comparison.comparison",
+        "stanrovi.calibration",
+        "stanrovi.benchmark",
+    ),
+    "pandas": (
+        "stanrovi.draws",
+        "stanrovi.grading.findings",
+        "stanrovi.runs",
+        "stanrovi.benchmark",
+    ),
     "jinja2": ("stanrovi.comparison.as_html",),
     "bridgestan": ("stanrovi.stan",),
     "stanli": ("stanrovi.stan",),

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 import warnings
@@ -182,7 +180,9 @@ def loopback_bytes():
 def test_threads_of_a_worker_give_the_same(tmp_path):
     tasks = sweep(1)
     with Cluster(tmp_path, ("--nthreads", "2")) as started:
-        told = values(sr.run_many([sr.Task("eight_schools")] * 4, work.process, dask=started.address))
+        told = values(
+            sr.run_many([sr.Task("eight_schools")] * 4, work.process, dask=started.address)
+        )
         found = values(sr.run_many(tasks, sr.fit, dask=started.address))
     assert len({where["pid"] for where in told}) <= 2
     here = values(sr.run_many(tasks, sr.fit, jobs=0))
@@ -222,7 +222,7 @@ def test_a_cluster_that_ends_is_no_outcome(tmp_path):
         began = time.perf_counter()
         for process in (started.scheduler, *started.workers):
             process.send_signal(signal.SIGKILL)
-        with pytest.raises(UsageError, match="has ended.*with a ledger"):
+        with pytest.raises(UsageError, match=r"has ended.*with a ledger"):
             next(outcomes)
         assert time.perf_counter() - began < 45
     assert ledger.read_text().count("\n") == 2
@@ -232,7 +232,7 @@ def test_a_cluster_that_ends_is_no_outcome(tmp_path):
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "127.0.0.1:9", "tcp:/x", "nothing"])
 def test_a_wrong_address_is_told(address):
     began = time.perf_counter()
-    with pytest.raises(UsageError, match="No Dask scheduler answers.*tcp://host:8786"):
+    with pytest.raises(UsageError, match=r"No Dask scheduler answers.*tcp://host:8786"):
         list(sr.run_many([sr.Task("eight_schools")], work.told, dask=address))
     assert time.perf_counter() - began < 20
 
@@ -255,7 +255,7 @@ def test_workers_that_cannot_do_it_are_told(tmp_path):
         worker.send_signal(signal.SIGKILL)
         started.add_worker(*NO_NANNY, support=False)
         client.wait_for_workers(1, timeout=30)
-        with pytest.raises(UsageError, match="does not find the function.*worker_tasks"):
+        with pytest.raises(UsageError, match=r"does not find the function.*worker_tasks"):
             list(sr.run_many(tasks, work.told, dask=client))
 
 
