@@ -39,7 +39,7 @@ OUTPUT = HERE.parent / "docs" / "results" / "many.md"
 PACKAGES = ("stanrovi", "distributed", "dask", "stanli")
 REPEATS = 5  # of overheads; medians are told, with the range
 PAIRS = 3  # of sweeps by one worker and by two
-EMPTY = 300  # tasks that do nothing
+EMPTY = 450  # tasks that do nothing
 RECORDS = 500
 MODELS = ("eight_schools", "kidscore", "garch", "ar")
 FITS = [sr.Task(model, method="rovi", seed=seed) for seed in range(12) for model in MODELS]
@@ -219,7 +219,7 @@ def resident(process: psutil.Process) -> float:
 
 
 def hosted(worker: psutil.Process) -> list[psutil.Process]:
-    """Processes of a Dask worker that do tasks."""
+    """Find the processes of a Dask worker that do tasks."""
     return [c for c in worker.children() if "resource_tracker" not in " ".join(c.cmdline())]
 
 
@@ -230,13 +230,17 @@ def central() -> tuple[str, str, dict[str, float]]:
     with cluster(2) as running, tempfile.TemporaryDirectory() as folder:
         for repeat in range(REPEATS):
             processes = [me, running.scheduler, *running.workers]
-            before, sent = [cpu(p) for p in processes], loopback_bytes()
-            ledger = Path(folder) / f"{repeat}.jsonl"
-            outcomes = sr.run_many(empty_tasks(), nothing, dask=running.address, ledger=ledger)
-            list(outcomes)
-            spent = [(cpu(p) - b) / EMPTY for p, b in zip(processes, before, strict=True)]
-            kilobytes = (loopback_bytes() - sent) / EMPTY / 1e3
-            found.append([1e3 * spent[0], 1e3 * spent[1], 1e3 * (spent[2] + spent[3]), kilobytes])
+            # What each task of a longer run adds: not what a run costs once.
+            totals = []
+            for n in (EMPTY // 3, EMPTY):
+                before, sent = [cpu(p) for p in processes], loopback_bytes()
+                ledger = Path(folder) / f"{repeat}-{n}.jsonl"
+                list(sr.run_many(empty_tasks(n), nothing, dask=running.address, ledger=ledger))
+                spent = [1e3 * (cpu(p) - b) for p, b in zip(processes, before, strict=True)]
+                kilobytes = (loopback_bytes() - sent) / 1e3
+                totals.append([spent[0], spent[1], spent[2] + spent[3], kilobytes])
+            few, many = np.array(totals)
+            found.append((many - few) / (EMPTY - EMPTY // 3))
         memory["scheduler"] = resident(running.scheduler)
         outcomes = sr.run_many(FITS[:12], fitted, dask=running.address)
         for _ in range(12):

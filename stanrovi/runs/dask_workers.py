@@ -1,21 +1,30 @@
-"""Workers of a Dask cluster, on this machine or on many."""
+"""Workers of a Dask cluster, on this machine or on many.
+
+A Dask worker does a task in a process beside it. A task that ends that process ends neither the
+Dask worker nor other tasks, and the report of its end is there at once. The Dask worker's own end
+takes its processes along.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
+import multiprocessing
 import threading
 import time
 from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from stanrovi.errors import StanroviError, UsageError
-from stanrovi.runs.hosted import HostedRun, Packed, end_hosted, hosted_report
 from stanrovi.runs.tasks import Report, Task
+from stanrovi.runs.workers import Processes
 from stanrovi.stan.batch import processors
 
 if TYPE_CHECKING:
@@ -34,12 +43,14 @@ _GONE = (
     "The Dask cluster has ended, or has dropped its tasks. Start it and call this again: with a "
     "ledger, what is done stays done."
 )
+_IDLE_SECONDS = 60.0  # after which a run's processes are ended: its client may be no more
+_turn = threading.Lock()
 
 
 class DaskWorkers:
     """Tasks on the workers of a Dask cluster, through the client's executor.
 
-    A Dask worker does a task in a process of its own (`hosted_report`). Dask gives a task whose
+    A Dask worker does a task in a process of its own (`_hosted_report`). Dask gives a task whose
     worker ends to another, and after some workers (``distributed.scheduler.allowed-failures``,
     three) to none.
 
@@ -68,7 +79,7 @@ class DaskWorkers:
             raise UsageError("Dask is not installed here: pip install 'stanrovi[dask]'.") from None
         if count is not None and cluster != "local":
             raise UsageError("jobs counts the workers of dask='local'; this cluster has its own.")
-        self._run = HostedRun(uuid4().hex, version("stanrovi"), time_limit)
+        self._run = _Run(uuid4().hex, _version(), time_limit)
         self._killed = distributed.KilledWorker
         with ExitStack() as opened:
             if isinstance(cluster, str):
@@ -106,7 +117,7 @@ class DaskWorkers:
         from distributed.protocol.pickle import dumps
 
         try:
-            packed = Packed(uuid4().hex, dumps(value))
+            packed = _Packed(uuid4().hex, dumps(value))
         except Exception as error:
             raise UsageError(f"Dask workers take what pickles ({error}).") from None
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
@@ -122,7 +133,7 @@ class DaskWorkers:
             except StanroviError as error:
                 outer.set_exception(error)
 
-        self._executor.submit(hosted_report, self._run, function, source, task).add_done_callback(
+        self._executor.submit(_hosted_report, self._run, function, source, task).add_done_callback(
             ended
         )
         return outer
@@ -138,7 +149,7 @@ class DaskWorkers:
 
     def _end(self) -> None:
         with suppress(Exception):
-            self._client.run(end_hosted, self._run.name, on_error="ignore")
+            self._client.run(_end_hosted, self._run.name, on_error="ignore")
 
     def _report(self, inner: Future[Report[Any]]) -> Report[Any]:
         """Give the task's report, or one of the end of its workers.
@@ -196,9 +207,138 @@ def _check_workers(client: distributed.Client, mine: str) -> None:
             )
 
 
+@cache  # it reads a file, which takes longer than all else here
 def _version() -> str:
     return version("stanrovi")
 
 
 def _same(value: T) -> T:
     return value
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A call of `run_many`, as its hosts know it.
+
+    Attributes
+    ----------
+    name : str
+        Like no other.
+    version : str
+        Of stanrovi at the client.
+    time_limit : float or None
+        Seconds of a task.
+    """
+
+    name: str
+    version: str
+    time_limit: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Packed:
+    """A pickled function or `Source`, which its host need not open.
+
+    Attributes
+    ----------
+    name : str
+        Like no other.
+    content : bytes
+    """
+
+    name: str
+    content: bytes
+
+
+class _Room:
+    """The processes of one run, with files of what was sent to it."""
+
+    def __init__(self, time_limit: float | None) -> None:
+        self.at_work, self.used = 0, time.monotonic()
+        self._processes = Processes(1, time_limit)
+        self._paths: dict[str, Path] = {}
+
+    def submit(self, function: _Packed, source: _Packed, task: Task) -> Future[Report[Any]]:
+        """Begin a task in a process that does nothing else."""
+        self.at_work += 1
+        return self._processes.submit(self._path(function), self._path(source), task)
+
+    def rest(self) -> None:
+        """Know that a task has ended."""
+        self.at_work -= 1
+        self.used = time.monotonic()
+
+    def close(self) -> None:
+        """End the processes, whatever they do."""
+        self._processes.close()
+
+    def _path(self, packed: _Packed) -> Path:
+        if packed.name not in self._paths:
+            self._paths[packed.name] = self._processes.keep(packed.content)
+        return self._paths[packed.name]
+
+
+_rooms: dict[str, _Room] = {}
+_ended: set[str] = set()
+
+
+def _hosted_report(run: _Run, function: _Packed, source: _Packed, task: Task) -> Report[Any]:
+    """Do a task in a process of this host.
+
+    Raises
+    ------
+    UsageError
+        If this host has another stanrovi than the client, or the process does not begin.
+    CancelledError
+        If the run has ended.
+    """
+    mine = _version()
+    if mine != run.version:
+        raise UsageError(
+            f"A Dask worker has stanrovi {mine}, its client {run.version}; install the same there."
+        )
+    with _turn:
+        if run.name in _ended:
+            raise CancelledError
+        _be_host()
+        if run.name not in _rooms:
+            _rooms[run.name] = _Room(run.time_limit)
+        room = _rooms[run.name]
+        future = room.submit(function, source, task)
+    try:
+        return future.result()
+    finally:
+        with _turn:
+            room.rest()
+
+
+def _end_hosted(name: str) -> None:
+    """End the processes of a run, which begins no more here."""
+    _ended.add(name)
+    _close(name)
+
+
+def _close(name: str) -> None:
+    with _turn:
+        room = _rooms.pop(name, None)
+    if room is not None:
+        room.close()
+
+
+@cache
+def _be_host() -> None:
+    """Let this process have others."""
+    # A Dask worker is called a daemon, which may have none, lest it leave them behind.
+    multiprocessing.current_process().daemon = False
+    threading.Thread(target=_watch, name="stanrovi-host", daemon=True).start()
+
+
+def _watch() -> None:
+    """End processes that nobody asks for anything, and all when this one comes to its end."""
+    main = threading.main_thread()
+    while main.is_alive():
+        main.join(_IDLE_SECONDS / 4)
+        before = time.monotonic() - _IDLE_SECONDS
+        for name, room in list(_rooms.items()):
+            if not main.is_alive() or (not room.at_work and room.used < before):
+                _close(name)
