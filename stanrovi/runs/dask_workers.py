@@ -16,14 +16,13 @@ from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from stanrovi.errors import StanroviError, UsageError
-from stanrovi.runs.tasks import Report, Task
+from stanrovi.runs.tasks import Report, Task, own_version
 from stanrovi.runs.workers import Processes
 from stanrovi.stan.batch import processors
 
@@ -79,7 +78,7 @@ class DaskWorkers:
             raise UsageError("Dask is not installed here: pip install 'stanrovi[dask]'.") from None
         if count is not None and cluster != "local":
             raise UsageError("jobs counts the workers of dask='local'; this cluster has its own.")
-        self._run = _Run(uuid4().hex, _version(), time_limit)
+        self._run = _Run(uuid4().hex, own_version(), time_limit)
         self._killed = distributed.KilledWorker
         with ExitStack() as opened:
             if isinstance(cluster, str):
@@ -199,17 +198,12 @@ def _connected(
 
 def _check_workers(client: distributed.Client, mine: str) -> None:
     """See that the workers have this stanrovi."""
-    for worker, theirs in client.run(_version, on_error="return").items():
+    for worker, theirs in client.run(own_version, on_error="return").items():
         if theirs != mine and not isinstance(theirs, OSError):  # it has just left
             raise UsageError(
                 f"The Dask worker {worker} must have stanrovi {mine}, as here, not: {theirs}. "
                 "Install that version there."
             )
-
-
-@cache  # it reads a file, which takes longer than all else here
-def _version() -> str:
-    return version("stanrovi")
 
 
 def _same(value: T) -> T:
@@ -292,7 +286,7 @@ def _hosted_report(run: _Run, function: _Packed, source: _Packed, task: Task) ->
     CancelledError
         If the run has ended.
     """
-    mine = _version()
+    mine = own_version()
     if mine != run.version:
         raise UsageError(
             f"A Dask worker has stanrovi {mine}, its client {run.version}; install the same there."
