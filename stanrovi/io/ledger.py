@@ -59,7 +59,7 @@ class Ledger:
         if self.path.exists() and not self.path.is_file():
             raise OutputError(f"{path} is no regular file; choose another path.")
         self._turn = threading.Lock()
-        self._lock = filelock.FileLock(_lock_of(self.path))
+        self._lock = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"))
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
@@ -73,10 +73,10 @@ class Ledger:
             self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
             os.ftruncate(self._file, end)
         except OSError as error:
-            self._lock.release()
+            self._let_go()
             raise self._unusable(error) from error
         except OutputError:
-            self._lock.release()
+            self._let_go()
             raise
 
     def append(self, key: str, record: Mapping[str, Any]) -> None:
@@ -112,6 +112,11 @@ class Ledger:
         with self._turn:
             os.close(self._file)
             self._file = -1
+        self._let_go()
+
+    def _let_go(self) -> None:
+        with suppress(OSError):  # where it cannot be removed while it is held, it stays
+            os.unlink(self._lock.lock_file)
         self._lock.release()
 
     def __enter__(self) -> Self:
@@ -135,7 +140,7 @@ class Ledger:
 def agreed_seed(path: str | os.PathLike[str], request: Mapping[str, Any], seed: int | None) -> int:
     """Give the seed of the runs in a ledger, once they are seen to be of the same request.
 
-    The first request is written into the ledger, with its seed.
+    What is new in a request is written into the ledger, the seed with it.
 
     Parameters
     ----------
@@ -151,21 +156,20 @@ def agreed_seed(path: str | os.PathLike[str], request: Mapping[str, Any], seed: 
     OutputError
         If the runs are of another request or seed, or see `Ledger`.
     """
-    with Ledger(path) as ledger:
-        known = ledger.records.get(_REQUEST)
-        if known is None:
-            seed = checked_seed(seed)
-            ledger.append(_REQUEST, {**request, "seed": seed})
-            return seed
     asked = dict(request) if seed is None else {**request, "seed": seed}
-    for name, value in asked.items():
-        if known.get(name) != value:
-            raise OutputError(
-                f"The runs in {path} are of {name} {known.get(name)}, not {value}; ask for the "
-                "same to go on with them, choose another place, or begin anew (overwrite=True; "
-                "--overwrite on the command line)."
-            )
-    return checked_seed(known.get("seed"))
+    with Ledger(path) as ledger:
+        known = ledger.records.get(_REQUEST, {})
+        for name, value in asked.items():
+            if known.get(name, value) != value:
+                raise OutputError(
+                    f"The runs in {path} are of {name} {known[name]}, not {value}; ask for the "
+                    "same to go on with them, choose another place, or begin anew "
+                    "(overwrite=True; --overwrite on the command line)."
+                )
+        agreed = {**asked, "seed": checked_seed(known.get("seed", seed)), **known}
+        if agreed != known:
+            ledger.append(_REQUEST, agreed)
+    return checked_seed(agreed["seed"])
 
 
 def n_done(path: str | os.PathLike[str]) -> int:
@@ -190,11 +194,6 @@ def remove_without_runs(path: Path) -> None:
             done = n_done(path)
         if not done:
             path.unlink()
-            _lock_of(path).unlink()
-
-
-def _lock_of(path: Path) -> Path:
-    return path.with_name(f".{path.name}.lock")
 
 
 def _read(path: Path) -> tuple[dict[str, dict[str, Any]], int]:

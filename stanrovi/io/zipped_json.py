@@ -46,11 +46,15 @@ def read_json(source: Path, error: type[StanroviError]) -> Any:
         ) from problem
 
 
+def _is_of_a_system(part: str) -> bool:
+    return part == "__MACOSX" or (part.startswith(".") and part != "..")
+
+
 def _unpacked(content: bytes, name: str) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         files = [PurePosixPath(member) for member in dict.fromkeys(archive.namelist())
                  if not member.endswith("/")]  # fmt: skip
-        files = [f for f in files if not any(p.startswith((".", "__MACOSX")) for p in f.parts)]
+        files = [file for file in files if not any(map(_is_of_a_system, file.parts))]
         named = [file for file in files if file.name == name]
         json_files = [file for file in files if file.suffix == ".json"]
         meant = next((few for few in (named, json_files, files) if len(few) == 1), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from functools import partial
@@ -25,6 +25,8 @@ from stanrovi.stan.batch import processors
 if TYPE_CHECKING:
     from distributed import Client
 
+    Cluster = str | Client
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -38,12 +40,12 @@ def run_many(
     function: Function[T],
     *,
     jobs: int | None = None,
-    dask: str | Client | None = None,
+    dask: Cluster | None = None,
     ledger: str | os.PathLike[str] | None = None,
     time_limit: float | None = None,
     seed: int | None = None,
     progress: bool | StepListener | None = None,
-) -> Iterator[Outcome[T]]:
+) -> Generator[Outcome[T], None, None]:
     """Call a function on many models.
 
     In worker processes each model is built once per worker, and linear algebra and Stan have one
@@ -97,7 +99,7 @@ def run_many(
         raise UsageError("time_limit needs workers, which can be ended: jobs of at least 1.")
     sources = _sources(listed)
 
-    def outcomes() -> Iterator[Outcome[T]]:
+    def outcomes() -> Generator[Outcome[T], None, None]:
         with ExitStack() as stack:
             heard = stack.enter_context(of_steps(progress, "tasks"))
             book = None if ledger is None else stack.enter_context(Ledger(ledger))
@@ -111,7 +113,7 @@ def run_many(
     return outcomes()
 
 
-def _workers(jobs: int | None, dask: str | Client | None, time_limit: float | None) -> Workers:
+def _workers(jobs: int | None, dask: Cluster | None, time_limit: float | None) -> Workers:
     if dask is not None:
         return DaskWorkers(dask, jobs, time_limit)
     return Serial() if jobs == 0 else Processes(jobs or processors(), time_limit)
@@ -149,7 +151,7 @@ class _Run:
     ) -> None:
         self._tasks, self._sources = tasks, sources
         self._workers, self._ledger = workers, ledger
-        self._function, self._name = workers.share(function), _name(function)
+        self._function, self._name = workers.share(function), name_of(function)
         self._shared: dict[Source, Any] = {}
         self._ended: SimpleQueue[Outcome[Any] | StanroviError] = SimpleQueue()
         self._closed = False
@@ -230,8 +232,8 @@ class _Run:
         return kept
 
 
-def _name(function: Function[Any]) -> str:
-    """Name a function with its module, or that within a partial one."""
+def name_of(function: Function[Any]) -> str:
+    """Name a function with its module, or that within a partial one; a ledger knows it by that."""
     while isinstance(function, partial):
         function = function.func
     return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"

@@ -77,6 +77,7 @@ def test_one_writer_at_a_time(tmp_path):
     with Ledger(path), pytest.raises(OutputError, match="being written by another run"):
         Ledger(path)
     assert records(path) == {}
+    assert os.listdir(tmp_path) == ["runs.jsonl"]
 
 
 def test_places_that_hold_no_ledger(tmp_path):
