@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args
@@ -246,6 +247,12 @@ def seeded(tasks: list[Task], seed: int) -> list[Task]:
     ]
 
 
+@cache  # it is read from a file, for longer than all else that is done for a small task
+def own_version() -> str:
+    """Tell the version of stanrovi here."""
+    return version("stanrovi")
+
+
 def key(source: Source, task: Task, function: str) -> str:
     """Name a task by all that its outcome depends on.
 
@@ -255,7 +262,7 @@ def key(source: Source, task: Task, function: str) -> str:
         If its settings are none that JSON knows.
     """
     model = [dict(source.hashes), source.engine, source.seed_for(task.seed or 0)]
-    what = [version("stanrovi"), function, model, task.arguments]
+    what = [own_version(), function, model, task.arguments]
     try:
         text = json.dumps(plain(what), sort_keys=True)
     except TypeError as error:

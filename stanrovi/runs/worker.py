@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stanrovi.determinism import one_blas_thread
-from stanrovi.errors import StanroviError
+from stanrovi.errors import StanroviError, UsageError
 from stanrovi.runs.tasks import Report, Source, Task
 from stanrovi.stan.model import Model
 
@@ -115,8 +115,20 @@ def _end_with_parent() -> None:
 
 @lru_cache(maxsize=_OPENED)
 def _opened(path: Path) -> Any:
-    """Read what was pickled, once."""
-    return pickle.loads(path.read_bytes())
+    """Read what was pickled, once.
+
+    Raises
+    ------
+    UsageError
+        If the code of it is not here.
+    """
+    try:
+        return pickle.loads(path.read_bytes())
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            f"A worker does not find the function that it is to call ({error}); put its module "
+            "where workers import from, as PYTHONPATH says there."
+        ) from None
 
 
 @contextmanager

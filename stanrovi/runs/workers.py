@@ -101,15 +101,19 @@ class Processes:
         UsageError
             If it does not pickle.
         """
-        path = self._folder / f"{self._n_shared}.pickle"
-        self._n_shared += 1
         try:
-            path.write_bytes(pickle.dumps(value))
+            return self.keep(pickle.dumps(value))
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise UsageError(
                 f"Worker processes take what pickles, as functions of a module do ({error}); "
                 "define it at the top of a file, or work in this process (jobs=0)."
             ) from None
+
+    def keep(self, pickled: bytes) -> Path:
+        """Write what is pickled already."""
+        path = self._folder / f"{self._n_shared}.pickle"
+        self._n_shared += 1
+        path.write_bytes(pickled)
         return path
 
     def submit(self, function: Path, source: Path, task: Task) -> Future[Report[Any]]:
@@ -197,7 +201,7 @@ class _Lane:
         Raises
         ------
         UsageError
-            If the worker did not begin.
+            If the worker did not begin, or does not find what it is to do.
         """
         try:
             return inner.result()
@@ -208,6 +212,8 @@ class _Lane:
             if self._process is None:
                 raise UsageError(_NO_START) from None
             return Report("crash", error=f"the worker process ended{self._reason()}")
+        except StanroviError:
+            raise
         except Exception as error:  # what the function returned does not pickle, say
             return Report("crash", error=f"{type(error).__name__}: {error}")
 
