@@ -106,11 +106,13 @@ def command(
     files, sampler = _reference(reference)
     files += csv_files(nuts_csv)
     with kept_runs(output, resume=resume, overwrite=overwrite) as path:
-        seed = checked_seed(seed) if path is None else agreed_seed(path, {}, seed)
+        asked: dict[str, Any] = {"command": "compare"}
+        seed = checked_seed(seed) if path is None else agreed_seed(path, asked, seed)
         loaded = model.load(seed=seed)
         stored = _stored_reference(loaded, files, as_csv=bool(nuts_csv)) if files else None
         if path is not None:
-            agreed_seed(path, request(loaded, draws=draws, **_as_words(nuts_settings)), seed)
+            asked |= request(loaded, draws=draws, **_as_words(nuts_settings))
+            agreed_seed(path, asked, seed)
         with nullcontext() if path is None else Ledger(path) as ledger:
             kept = KeptRuns(ledger)
             comparison = run_comparison(

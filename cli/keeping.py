@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from stanrovi.io.ledger import Ledger
     from stanrovi.stan.model import Model
 
-_RUNS = ".runs"  # folder for draws, beside a ledger
-
 
 def jobs_option(default: str) -> Decorator:
     """Add ``--jobs``, without which it is as the words say."""
@@ -135,8 +133,10 @@ class KeptRuns:
         shutil.rmtree(self._path("").parent, ignore_errors=True)
 
     def _path(self, name: str) -> Path:
+        from stanrovi.io.folders import KEPT
+
         assert self._ledger is not None
-        return self._ledger.path.parent / _RUNS / f"{name}.nc"
+        return self._ledger.path.parent / KEPT / f"{name}.nc"
 
     def _read(self, name: str, told: Mapping[str, Any]) -> Drawn:
         """Read draws, with those attributes that they had before they were written."""

@@ -94,7 +94,8 @@ def command(
     with kept_runs(output, resume=resume, overwrite=overwrite) as ledger:
         built = model.load()
         if ledger is not None:
-            seed = agreed_seed(ledger, request(built, method=method, draws=draws), seed)
+            asked = {"command": "sbc"} | request(built, method=method, draws=draws)
+            seed = agreed_seed(ledger, asked, seed)
         with stage():
             result = sbc(
                 built, method=method, simulations=simulations, draws=draws, seed=seed,

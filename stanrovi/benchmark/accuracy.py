@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,12 +12,13 @@ from numpy.typing import NDArray
 from stanrovi.benchmark.posteriors import Posterior
 from stanrovi.diagnostics.reference import check_reference
 from stanrovi.draws import Draws, require_finite
-from stanrovi.errors import DrawsError
+from stanrovi.errors import DrawsError, StanroviError
 from stanrovi.grading.distances import Yardstick, yardstick
 from stanrovi.grading.verdicts import exceeds, wrong_sd
 from stanrovi.scalars import first_of_copies, varying
 
 _SHAPES = tuple[tuple[str, tuple[int, ...]], ...]
+_DIGEST = 16  # hexadecimal digits, of SHA-256
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,33 @@ class Ruler:
         )
 
 
-def ruler(posterior: Posterior, draws: Draws) -> Ruler | None:
+def digest(posterior: Posterior) -> str:
+    """Tell the reference of a posterior from others by its draws; empty where there is none.
+
+    One that cannot be read is told by why.
+    """
+    try:
+        reference = posterior.reference()
+    except StanroviError as error:
+        return hashlib.sha256(f"error {error}".encode()).hexdigest()[:_DIGEST]
+    if reference is None:
+        return ""
+    found = hashlib.sha256(repr((reference.method, reference.parameters)).encode())
+    for values in (reference.posterior, reference.sample_stats):
+        for name, array in values.items():
+            found.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            found.update(np.ascontiguousarray(array))
+    return found.hexdigest()[:_DIGEST]
+
+
+def ruler(posterior: Posterior, told_by: str, draws: Draws) -> Ruler | None:
     """Make ready the reference of a posterior for draws like these; None where there is none.
 
     Parameters
     ----------
     posterior : Posterior
+    told_by : str
+        The `digest` of its reference: another one of the same posterior is read anew.
     draws : Draws
         Tell which variables there are besides; that what is measured does not depend on the
         method, all methods compute the same.
@@ -107,11 +130,11 @@ def ruler(posterior: Posterior, draws: Draws) -> Ruler | None:
     DrawsError
         If the reference cannot be read, or has no quantity in common with the draws.
     """
-    return _ruler(posterior, tuple((n, v.shape[2:]) for n, v in draws.posterior.items()))
+    return _ruler(posterior, told_by, tuple((n, v.shape[2:]) for n, v in draws.posterior.items()))
 
 
 @lru_cache(maxsize=4)
-def _ruler(posterior: Posterior, shapes: _SHAPES) -> Ruler | None:
+def _ruler(posterior: Posterior, _told_by: str, shapes: _SHAPES) -> Ruler | None:
     reference = posterior.reference()
     if reference is None:
         return None

@@ -6,6 +6,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -17,10 +18,11 @@ from stanrovi.benchmark.others import OTHERS, MethodRun, own_check
 from stanrovi.benchmark.posteriors import Posterior, posteriors_of
 from stanrovi.benchmark.result import BenchResult
 from stanrovi.benchmark.rows import BenchRow
-from stanrovi.benchmark.sweep import Sweep, reference_path
-from stanrovi.errors import StanroviError, UsageError
+from stanrovi.benchmark.sweep import REFERENCES, Sweep, reference_path
+from stanrovi.errors import DrawsError, StanroviError, UsageError
 from stanrovi.io.folders import filled_folder, resumable_folder
 from stanrovi.io.json_values import plain
+from stanrovi.io.ledger import Ledger, agree
 from stanrovi.io.netcdf import read_draws, write_netcdf
 from stanrovi.methods import BENCH_METHODS, METHODS, BenchMethod
 from stanrovi.runs.fit import fit
@@ -106,19 +108,24 @@ def bench(
     where = {"jobs": jobs, "dask": dask, "time_limit": time_limit, "progress": progress}
     sweep = Sweep(named, tuple(include_paths), where)
 
-    def result(folder: Path, ledger: Path | None) -> BenchResult:
-        known = sweep
-        if reference is not None:
-            known = sweep.with_references(reference, make_reference, folder)
+    def referred(folder: Path) -> Sweep:
+        if reference is None:
+            return sweep
+        return sweep.with_references(reference, make_reference, folder, anew=overwrite)
+
+    def result(known: Sweep, ledger: Path | None) -> BenchResult:
         return BenchResult(tuple(known.rows(methods, numbers, draws, measure, ledger)))
 
     if output is None:
         if resume:
             raise UsageError("resume goes on with the runs that output holds; name it.")
         with tempfile.TemporaryDirectory(prefix="stanrovi-bench-") as passing:
-            return result(Path(passing), None)
-    with resumable_folder(output, resume=resume, overwrite=overwrite) as ledger:
-        found = result(ledger.parent, ledger)
+            return result(referred(Path(passing)), None)
+    with resumable_folder(output, resume=resume, overwrite=overwrite, beside=REFERENCES) as ledger:
+        with Ledger(ledger) as held:  # from the begin, so that another run does not begin there
+            agree(held, {"command": "bench"})
+            known = referred(ledger.parent)
+        found = result(known, ledger)
         with filled_folder(ledger.parent, overwrite=True, own=[ledger]) as staging:
             write_benchmark(found.rows, found.to_dict(), staging)
         return found
@@ -132,27 +139,31 @@ def make_reference(
     posterior: str,
     posteriors: Mapping[str, Posterior],
     folder: Path,
-) -> bool:
-    """Make reference draws where a posterior brings none; tell whether it is so.
+    anew: bool,
+) -> dict[str, str]:
+    """Make reference draws where a posterior brings none; give the model's hashes if it is so.
 
-    A file of an earlier run by the same method, of the same program and data, is kept.
+    Unless ``anew``, a file of an earlier run by the same method, of the same program and data, is
+    kept.
     """
     try:
         if posteriors[posterior].reference() is not None:
-            return False
+            return {}
     except StanroviError:  # its own, and not to be read: the rows tell
-        return False
+        return {}
     path = reference_path(folder, posterior)
-    if path.exists():
-        earlier = read_draws(path)
-        if earlier.method == method and is_of(model, earlier.attrs):
-            return True
+    if not anew and path.exists():
+        with suppress(DrawsError):  # damaged
+            earlier = read_draws(path)
+            if earlier.method == method and is_of(model, earlier.attrs):
+                return model.hashes
     if method == "sample":
         draws = sample(model, seed=seed, ess=_REFERENCE_ESS, wide_leg=True).draws
     else:
         draws = _embedded_nuts(model, seed=seed, iter_sampling=_REFERENCE_DRAWS).draws
+    folder.mkdir(parents=True, exist_ok=True)
     write_netcdf(draws, path, overwrite=True)
-    return True
+    return model.hashes
 
 
 def measure(
@@ -176,8 +187,8 @@ def measure(
         Name of the posterior.
     draws : int
     reference : str
-        Who has made the reference; empty where the posterior brings its own or none. A ledger
-        tells by it what was measured by another.
+        Its `stanrovi.benchmark.accuracy.digest`: a ledger tells by it what was measured by
+        another.
     posteriors : mapping of str to Posterior
         By name.
 
@@ -192,7 +203,7 @@ def measure(
     try:
         run = run_method(model, method, seed=seed, draws=draws)
         spent = _cpu_seconds() - began
-        found = _told(run) | {"cpu_seconds": spent} | _graded(run, posteriors[posterior])
+        found = _told(run) | {"cpu_seconds": spent} | _graded(run, posteriors[posterior], reference)
     except StanroviError as error:
         found = {"error": str(error), "outcome": "error"}
     return dict(plain(asdict(row) | found))
@@ -210,15 +221,15 @@ def _told(run: MethodRun) -> dict[str, Any]:
     }
 
 
-def _graded(run: MethodRun, posterior: Posterior) -> dict[str, Any]:
-    """Measure a run; a reference that cannot be used is told, and grades nothing."""
+def _graded(run: MethodRun, posterior: Posterior, reference: str) -> dict[str, Any]:
+    """Measure a run; why it cannot be is told, and grades nothing."""
     try:
-        measure_by = ruler(posterior, run.draws)
+        measure_by = ruler(posterior, reference, run.draws)
+        if measure_by is None:
+            return {}
+        accuracy = measure_by.accuracy(run.draws)
     except StanroviError as error:
         return {"reference": f"cannot be used: {error}"}
-    if measure_by is None:
-        return {}
-    accuracy = measure_by.accuracy(run.draws)
     return {"reference": measure_by.told} | ({} if accuracy is None else asdict(accuracy))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
@@ -12,11 +13,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from stanrovi.benchmark.accuracy import digest
 from stanrovi.benchmark.posteriors import Posterior
 from stanrovi.benchmark.rows import BenchRow
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError, StanroviError
-from stanrovi.io.files import output_folder
 from stanrovi.io.netcdf import read_draws
 from stanrovi.runs.many import run_many
 from stanrovi.runs.tasks import Outcome, Task
@@ -25,7 +26,7 @@ from stanrovi.stan.model import ModelSource
 
 logger = logging.getLogger(__name__)
 
-_REFERENCES = "references"
+REFERENCES = "references"  # folder, in that of a benchmark
 _REFERENCE_SEED = 2**31 - 1  # hardly that of another run, whose draws would be the same
 
 
@@ -38,15 +39,15 @@ class WithReference:
     posterior : Posterior
     path : Path
         NetCDF of the draws.
-    made_by : str
-        Method of the run; empty where it failed.
+    hashes : tuple of pairs of str
+        Of program and data, as the draws must have them.
     failure : str
         Why there are none; empty where there are.
     """
 
     posterior: Posterior = field(compare=False)
     path: Path
-    made_by: str
+    hashes: tuple[tuple[str, str], ...] = ()
     failure: str = ""
 
     @property
@@ -63,15 +64,24 @@ class WithReference:
         return self.posterior.data()
 
     def reference(self) -> Draws:
-        """Read the draws; `DrawsError` where the run failed."""
+        """Read the draws; `DrawsError` where the run failed, or the file is of another model."""
         if self.failure:
             raise DrawsError(self.failure)
-        return read_draws(self.path)
+        draws = read_draws(self.path)
+        if any(draws.attrs.get(name) != value for name, value in self.hashes):
+            raise DrawsError(
+                f"{self.path} holds draws of another program or other data than {self.name}; "
+                "have the reference made again."
+            )
+        return draws
 
 
 def reference_path(folder: Path, name: str) -> Path:
-    """Path of the reference of a posterior, whatever its name."""
-    return folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.nc"
+    """Path of the reference of a posterior, whatever its name; each name has its own."""
+    word = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+    if word != name:
+        word += f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return folder / f"{word}.nc"
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,12 @@ class Sweep:
     )
 
     def with_references(
-        self, method: str, make_reference: Callable[..., bool], folder: Path
+        self,
+        method: str,
+        make_reference: Callable[..., dict[str, str]],
+        folder: Path,
+        *,
+        anew: bool,
     ) -> Sweep:
         """Make the references that are lacking.
 
@@ -105,25 +120,26 @@ class Sweep:
         method : str
         make_reference : callable
             Takes a model, and as keywords method, seed, the name ``posterior``, ``posteriors``,
-            and ``folder``; makes a reference at `reference_path` if none is there, and tells
-            whether it is so.
+            ``folder`` and ``anew``; makes a reference at `reference_path` if none is there, and
+            gives the hashes of program and data, none where the posterior has a reference.
         folder : Path
-            Gets ``references``.
+            Of ``output``; `REFERENCES` in it is made with the first file.
+        anew : bool
+            Whether those of an earlier benchmark there are made again.
         """
-        folder = output_folder(folder / _REFERENCES, overwrite=True).resolve()
+        folder = folder.resolve() / REFERENCES
         made = [self._task(item, method, _REFERENCE_SEED) for item in self.posteriors.values()]
         tasks = [task for task in made if isinstance(task, Task)]
         known = dict(self.posteriors)
-        work = partial(make_reference, posteriors=self.posteriors, folder=folder)
+        work = partial(make_reference, posteriors=self.posteriors, folder=folder, anew=anew)
         progress = self.where["progress"] is True  # a function is told of the runs alone
         for outcome in run_many(tasks, work, **{**self.where, "progress": progress}):
             name = outcome.task.settings["posterior"]
-            if outcome.value is False:
+            if outcome.value == {}:
                 continue
             why = "" if outcome.value else f"{method} failed: {outcome.error}"
-            known[name] = WithReference(
-                known[name], reference_path(folder, name), "" if why else method, why
-            )
+            hashes = tuple((outcome.value or {}).items())
+            known[name] = WithReference(known[name], reference_path(folder, name), hashes, why)
         return replace(self, posteriors=known)
 
     def rows(
@@ -148,9 +164,12 @@ class Sweep:
         """
         rows: list[BenchRow] = []
         tasks: dict[int, Task] = {}  # of the rows that can be run, by place
+        references: dict[str, str] = {}
         for posterior, method, seed in product(self.posteriors.values(), methods, seeds):
-            by = posterior.made_by if isinstance(posterior, WithReference) else ""
-            task = self._task(posterior, method, seed, draws=draws, reference=by)
+            if posterior.name not in references:
+                references[posterior.name] = digest(posterior)
+            reference = references[posterior.name]
+            task = self._task(posterior, method, seed, draws=draws, reference=reference)
             row = BenchRow(posterior.name, None, None, method, seed)
             if isinstance(task, Task):
                 tasks[len(rows)] = task

@@ -17,6 +17,7 @@ from stanrovi.io.ledger import Ledger, n_done, remove_without_runs
 from stanrovi.scalars import counted
 
 LEDGER = "runs.jsonl"
+KEPT = ".runs"  # folder beside it, for what is no JSON
 # What a run has written, by path, with SHA-256: the next one may remove that and nothing else.
 MANIFEST = ".stanrovi-files.json"
 
@@ -68,7 +69,11 @@ def filled_folder(
 
 @contextmanager
 def resumable_folder(
-    path: str | os.PathLike[str], *, resume: bool = False, overwrite: bool = False
+    path: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    beside: str | None = None,
 ) -> Iterator[Path]:
     """Give the ledger of a folder, which keeps finished runs whatever ends the block.
 
@@ -84,7 +89,10 @@ def resumable_folder(
     resume : bool
         Whether to go on from the runs that are there, if any.
     overwrite : bool
-        Whether to begin anew: they are lost at once.
+        Whether to begin anew: they are lost at once, `KEPT` beside them too.
+    beside : str, optional
+        Name of a folder in it whose content is worth going on with: where it is there, a ledger
+        without runs stays.
 
     Yields
     ------
@@ -116,10 +124,11 @@ def resumable_folder(
     if overwrite and ledger.exists():
         with Ledger(ledger):  # nobody else is writing it
             os.truncate(ledger, 0)
+            shutil.rmtree(folder / KEPT, ignore_errors=True)
     try:
         yield ledger
     finally:
-        if ledger.exists():
+        if ledger.exists() and not (beside and (folder / beside).exists()):
             remove_without_runs(ledger)
         if new:
             with suppress(OSError):  # it has content, as it should

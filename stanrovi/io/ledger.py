@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 _KEY = "key"
 _REQUEST = "request"  # key of the record that tells what the runs are of
+_OTHER = (
+    "choose another place, or begin anew (overwrite=True; --overwrite on the command line)."
+)
 
 
 class Ledger:
@@ -137,10 +140,40 @@ class Ledger:
         )
 
 
+def agree(ledger: Ledger, request: Mapping[str, Any]) -> None:
+    """See that the runs in a ledger are of the same request; what is new in it is written down.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    request : mapping of str to str or int
+        What all runs have in common, by words that name it.
+
+    Raises
+    ------
+    OutputError
+        If the runs are of another request, or of none.
+    """
+    known = ledger.records.get(_REQUEST)
+    if known is None and ledger.records:
+        raise OutputError(f"The runs in {ledger.path} do not tell what they are of; {_OTHER}")
+    known = known or {}
+    for name, value in request.items():
+        if known.get(name, value) != value:
+            raise OutputError(
+                f"The runs in {ledger.path} are of {name} {known[name]}, not {value}; ask for the "
+                f"same to go on with them, {_OTHER}"
+            )
+    agreed = {**request, **known}
+    if agreed != known:
+        ledger.append(_REQUEST, agreed)
+        ledger.records[_REQUEST] = agreed
+
+
 def agreed_seed(path: str | os.PathLike[str], request: Mapping[str, Any], seed: int | None) -> int:
     """Give the seed of the runs in a ledger, once they are seen to be of the same request.
 
-    What is new in a request is written into the ledger, the seed with it.
+    The seed is written down with the request; see `agree`.
 
     Parameters
     ----------
@@ -156,20 +189,12 @@ def agreed_seed(path: str | os.PathLike[str], request: Mapping[str, Any], seed: 
     OutputError
         If the runs are of another request or seed, or see `Ledger`.
     """
-    asked = dict(request) if seed is None else {**request, "seed": seed}
     with Ledger(path) as ledger:
-        known = ledger.records.get(_REQUEST, {})
-        for name, value in asked.items():
-            if known.get(name, value) != value:
-                raise OutputError(
-                    f"The runs in {path} are of {name} {known[name]}, not {value}; ask for the "
-                    "same to go on with them, choose another place, or begin anew "
-                    "(overwrite=True; --overwrite on the command line)."
-                )
-        agreed = {**asked, "seed": checked_seed(known.get("seed", seed)), **known}
-        if agreed != known:
-            ledger.append(_REQUEST, agreed)
-    return checked_seed(agreed["seed"])
+        if seed is None:
+            seed = ledger.records.get(_REQUEST, {}).get("seed")
+        seed = checked_seed(seed)
+        agree(ledger, {**request, "seed": seed})
+    return seed
 
 
 def n_done(path: str | os.PathLike[str]) -> int:

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -14,13 +15,15 @@ from posterior_databases import fabricated_posteriordb
 
 import stanrovi as sr
 from stanrovi.benchmark import bench as running
-from stanrovi.benchmark.accuracy import ruler
+from stanrovi.benchmark.accuracy import digest, ruler
 from stanrovi.benchmark.plots import bench_plots
 from stanrovi.benchmark.posteriors import posteriors_of
 from stanrovi.benchmark.result import BenchResult
 from stanrovi.benchmark.rows import BenchRow, summarise
+from stanrovi.benchmark.sweep import WithReference, reference_path
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError, ModelError, OutputError, SamplerError, UsageError
+from stanrovi.io.netcdf import read_draws
 from stanrovi.io.posteriordb import PosteriorDatabase
 from stanrovi.methods import BENCH_METHODS, METHODS, OTHER_SUMMARIES, BenchMethod, OtherMethod
 from stanrovi.runs.fit import fit
@@ -150,7 +153,7 @@ def test_accuracy_is_in_sds_of_the_reference_and_leaves_out_constants_and_copies
     shifted = x.copy()
     shifted[..., 1] = 3 + 3 * (shifted[..., 1] - 3) + 1
     run = Draws("rovi", {"x": shifted, "R": matrix, "z": x[..., 0]}, ("x",))
-    made = ruler(Known(reference), run)
+    made = ruler(Known(reference), digest(Known(reference)), run)
     assert made.yardstick.names == ("x[1]", "x[2]", "R[1,2]")
     found = made.accuracy(run)
     assert found.w1_worst == "x[2]"
@@ -193,6 +196,78 @@ def test_references_are_made_where_none_are_and_kept(database, tmp_path):
     other = sr.bench(asked[:1], ["gaussian"], resume=True, **settings).rows
     assert other[0].reference.startswith("sample, ")
     assert other[0].right
+
+
+@dataclass(frozen=True)
+class InFile(Known):
+    """A posterior whose reference is a file that may change."""
+
+    draws: Draws | None = None
+    path: Path = Path()
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    def reference(self) -> Draws | None:
+        return read_draws(self.path) if self.path.exists() else None
+
+
+def test_a_reference_that_was_replaced_measures_anew(tmp_path):
+    path, output = tmp_path / "r.nc", tmp_path / "out"
+    sr.write_netcdf(sr.nuts("kidscore", seed=1, iter_sampling=2000).draws, path)
+    asked = ([InFile(name="kid", path=path)], ["gaussian"])
+    settings = {"output": output, "jobs": 0, "draws": 500}
+    path.rename(tmp_path / "later.nc")
+    (none,) = sr.bench(*asked, **settings).rows
+    (tmp_path / "later.nc").rename(path)
+    (right,) = sr.bench(*asked, resume=True, **settings).rows
+    assert (none.reference, right.reference) == (None, "nuts, 4 x 2000 draws")
+    assert right.right
+    draws = read_draws(path)
+    moved = {name: values + 1000 for name, values in draws.posterior.items()}
+    sr.write_netcdf(replace(draws, posterior=moved), path, overwrite=True)
+    (wrong,) = sr.bench(*asked, resume=True, **settings).rows
+    assert not wrong.right
+
+
+def test_references_of_names_that_are_no_files_are_apart(tmp_path):
+    names = ("x/a", "x_a", "x a")
+    assert len({reference_path(tmp_path, name) for name in names}) == 3
+    assert reference_path(tmp_path, "x_a").name == "x_a.nc"
+    path = tmp_path / "x_a.nc"
+    sr.write_netcdf(sr.nuts("bimodal_gaussian", seed=1, iter_sampling=50).draws, path)
+    given = posteriors_of(["kidscore"])[0]
+    made = WithReference(given, path, tuple(sr.Model("kidscore").hashes.items()))
+    with pytest.raises(DrawsError, match="draws of another program"):
+        made.reference()
+
+
+def test_a_damaged_reference_and_all_when_begun_anew_are_made_again(tmp_path):
+    settings = {"reference": "nuts", "output": tmp_path, "jobs": 0, "draws": 500}
+    (first,) = sr.bench(["bimodal_gaussian"], ["rovi"], **settings).rows
+    path = tmp_path / "references" / "bimodal_gaussian.nc"
+    path.write_bytes(path.read_bytes()[:1000])
+    (again,) = sr.bench(["bimodal_gaussian"], ["rovi"], resume=True, **settings).rows
+    assert again.reference == first.reference
+    when = path.stat().st_mtime_ns
+    sr.bench(["bimodal_gaussian"], ["rovi"], overwrite=True, **settings)
+    assert path.stat().st_mtime_ns > when
+
+
+def test_draws_that_are_nan_keep_what_else_is_known(monkeypatch):
+    def broken(model, method, *, seed, draws):
+        made = run_method(model, method, seed=seed, draws=draws)
+        nan = {name: values * np.nan for name, values in made.draws.posterior.items()}
+        return replace(made, draws=replace(made.draws, posterior=nan))
+
+    run_method = running.run_method
+    reference = sr.nuts("kidscore", seed=1, iter_sampling=2000).draws
+    monkeypatch.setattr(running, "run_method", broken)
+    (row,) = sr.bench([Known(reference)], ["gaussian"], jobs=0, draws=50).rows
+    assert (row.error, row.w1_max) == (None, None)
+    assert row.elbo is not None
+    assert row.n_gradients > 0
+    assert "NaN" in row.reference
 
 
 @pytest.mark.slow
