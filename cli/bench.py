@@ -10,13 +10,12 @@ import click
 from stanrovi.arguments import MAX_SEED
 from stanrovi.methods import BENCH_METHODS, METHODS, OTHER_SUMMARIES, BenchMethod
 from stanrovi_cli import console
-from stanrovi_cli.keeping import resume_option
+from stanrovi_cli.keeping import dask_option, jobs_option, resume_option
 from stanrovi_cli.loading import include_path_option
 from stanrovi_cli.options import (
     Name,
     Names,
     Number,
-    Whole,
     draws_option,
     folder_option,
     json_option,
@@ -46,7 +45,9 @@ class Seeds(click.ParamType):
             if not all(word.isdecimal() and len(word) <= len(str(MAX_SEED)) for word in numbers):
                 self.fail(f"{part!r} is neither a seed nor a range such as 0-9.", param, ctx)
             low, high = int(first), int(last or first)
-            if not low <= high <= MAX_SEED or high - low >= 10_000:
+            if low > high:
+                self.fail(f"{part!r} runs backwards; write {high}-{low}.", param, ctx)
+            if high > MAX_SEED or high - low >= 10_000:
                 self.fail(f"{part!r} is no range of at most 10,000 seeds.", param, ctx)
             seeds |= dict.fromkeys(range(low, high + 1))
         return tuple(seeds)
@@ -74,13 +75,8 @@ class Seeds(click.ParamType):
 @folder_option("--output", help="Folder for the ledger of runs, tables, plots and references.")
 @resume_option
 @overwrite_option
-@click.option(
-    "--jobs",
-    type=Whole(min=0),
-    show_default="as many as processors",
-    help="Processes to run in; 0: this one.",
-)
-@click.option("--dask", metavar="ADDRESS", help="Scheduler of Dask to run on; local: one here.")
+@jobs_option("as many as there are processors", least=0)
+@dask_option
 @click.option(
     "--time-limit",
     type=Number(min=0, min_open=True),
@@ -111,6 +107,8 @@ def command(
     from stanrovi.benchmark.bench import bench
     from stanrovi_cli.progress import stage
 
+    if settings["jobs"] == 0 and settings["time_limit"] is not None:
+        raise click.UsageError("--time-limit needs a worker to end; take --jobs 1 or more.")
     with stage():
         result = bench(
             _posteriors(models, posteriordb), methods, seeds, reference=reference,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from stanrovi.stan.model import Model
 
 
-def jobs_option(default: str) -> Decorator:
-    """Add ``--jobs``, without which it is as the words say."""
+def jobs_option(default: str, *, least: int = 1) -> Decorator:
+    """Add ``--jobs``, without which it is as the words say; 0, where it may be, is none."""
+    none = "" if least else " 0: none, all in this process."
     return click.option(
-        "--jobs", type=Whole(min=1), metavar="N", help=f"Worker processes; by default {default}."
+        "--jobs",
+        type=Whole(min=least),
+        metavar="N",
+        help=f"Worker processes; by default {default}.{none}",
     )
 
 
@@ -44,13 +48,12 @@ def kept_runs(output: Path | None, *, resume: bool, overwrite: bool) -> Iterator
 
     See `stanrovi.io.folders.resumable_folder`.
     """
-    from stanrovi.io.folders import resumable_folder
+    from stanrovi.io.folders import check_resume, resumable_folder
     from stanrovi.io.ledger import n_done
     from stanrovi.scalars import counted
 
+    check_resume(output, resume=resume)
     if output is None:
-        if resume:
-            raise click.UsageError("--resume goes on with what a folder holds; name it (--output).")
         yield None
         return
     with resumable_folder(output, resume=resume, overwrite=overwrite) as ledger:
@@ -106,8 +109,11 @@ class KeptRuns:
 
     def get(self, name: str) -> Drawn | None:
         """Give a run; None where it is not done."""
+        from stanrovi.errors import DrawsError
+
         if name not in self._known and self._ledger and name in self._ledger.records:
-            self._known[name] = self._read(name, self._ledger.records[name])
+            with suppress(DrawsError):  # the file is gone, or damaged: it is made again
+                self._known[name] = self._read(name, self._ledger.records[name])
         return self._known.get(name)
 
     def add(self, name: str, run: Drawn) -> Drawn:

@@ -16,6 +16,7 @@ _SAMPLE = {"ess": 1000, "wide_leg": True}
 if TYPE_CHECKING:
     from stanrovi.comparison.comparison import Comparison
     from stanrovi.draws import Draws
+    from stanrovi.errors import StanroviError
     from stanrovi.runs.fitted import Fit
     from stanrovi.runs.nuts_run import NutsRun
     from stanrovi.runs.sample_run import SampleRun
@@ -112,7 +113,7 @@ class _Runs:
 
     def make_all(self, asked: Mapping[str, Mapping[str, Any]], jobs: int) -> None:
         """Make all that are not there in worker processes."""
-        from stanrovi.errors import SamplerError
+        from stanrovi.errors import SamplerError, StanroviError
         from stanrovi.runs.many import run_many
         from stanrovi.runs.tasks import Task
 
@@ -121,12 +122,14 @@ class _Runs:
             for name, settings in asked.items()
             if self._kept.get(name) is None
         ]
-        with stage(), closing(run_many(tasks, drawn, jobs=jobs, progress=True)) as outcomes:
+        with stage(), closing(run_many(tasks, _drawn_or_why, jobs=jobs, progress=True)) as outcomes:
             for outcome in outcomes:
-                name = str(outcome.task.method)
-                if outcome.value is None:
+                name, found = str(outcome.task.method), outcome.value
+                if found is None:
                     raise SamplerError(f"{name}: {outcome.error}")
-                self._kept.add(name, outcome.value)
+                if isinstance(found, StanroviError):
+                    raise type(found)(f"{name}: {found}")
+                self._kept.add(name, found)
 
 
 def drawn(
@@ -147,6 +150,16 @@ def drawn(
 
     fitted = fit(model, method=method, seed=seed, progress=progress, **settings)
     return Drawn(fitted.draws, fitted.result.warnings)
+
+
+def _drawn_or_why(model: Model, **settings: Any) -> Drawn | StanroviError:
+    """Give a run, or the error, which keeps its kind, and so its exit code, on the way here."""
+    from stanrovi.errors import StanroviError
+
+    try:
+        return drawn(model, **settings)
+    except StanroviError as error:
+        return error
 
 
 def _warn_once(warnings: Mapping[str, Sequence[str]]) -> None:

@@ -20,7 +20,7 @@ from stanrovi.benchmark.result import BenchResult
 from stanrovi.benchmark.rows import BenchRow
 from stanrovi.benchmark.sweep import REFERENCES, Sweep, reference_path
 from stanrovi.errors import DrawsError, StanroviError, UsageError
-from stanrovi.io.folders import filled_folder, resumable_folder
+from stanrovi.io.folders import check_resume, filled_folder, resumable_folder
 from stanrovi.io.json_values import plain
 from stanrovi.io.ledger import Ledger, agree
 from stanrovi.io.netcdf import read_draws, write_netcdf
@@ -97,14 +97,17 @@ def bench(
     OutputError
         If ``output`` has runs, and neither ``resume`` nor ``overwrite`` is asked for.
     """
+    methods = _listed("methods", methods, ' such as "rovi"')
     for method in methods:
         check_choice("method", method, BENCH_METHODS)
     if reference is not None:
         check_choice("reference", reference, ("nuts", "sample"))
     draws = checked_count("draws", draws, 2)
     methods = list(dict.fromkeys(methods))
-    numbers = list(dict.fromkeys(map(checked_seed, seeds)))
-    named = {item.name: item for item in posteriors_of(posteriors, include_paths)}
+    numbers = list(dict.fromkeys(map(checked_seed, _listed("seeds", seeds, " such as range(3)"))))
+    given = _listed("posteriors", posteriors, ' such as "kidscore"')
+    named = {item.name: item for item in posteriors_of(given, include_paths)}
+    check_resume(output, resume=resume)
     where = {"jobs": jobs, "dask": dask, "time_limit": time_limit, "progress": progress}
     sweep = Sweep(named, tuple(include_paths), where)
 
@@ -117,8 +120,6 @@ def bench(
         return BenchResult(tuple(known.rows(methods, numbers, draws, measure, ledger)))
 
     if output is None:
-        if resume:
-            raise UsageError("resume goes on with the runs that output holds; name it.")
         with tempfile.TemporaryDirectory(prefix="stanrovi-bench-") as passing:
             return result(referred(Path(passing)), None)
     with resumable_folder(output, resume=resume, overwrite=overwrite, beside=REFERENCES) as ledger:
@@ -129,6 +130,21 @@ def bench(
         with filled_folder(ledger.parent, overwrite=True, own=[ledger]) as staging:
             write_benchmark(found.rows, found.to_dict(), staging)
         return found
+
+
+def _listed(what: str, given: Any, such: str) -> list[Any]:
+    """List what is given; a word, a path or a model stands for itself."""
+    if isinstance(given, str | os.PathLike | Model):
+        return [given]
+    try:
+        listed = list(given)
+    except TypeError:
+        raise UsageError(
+            f"{what} must be a list, not {given!r:.60}; write [{given!r:.60}]."
+        ) from None
+    if not listed:
+        raise UsageError(f"There are no {what}; give at least one{such}.")
+    return listed
 
 
 def make_reference(

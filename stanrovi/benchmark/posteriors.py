@@ -96,7 +96,7 @@ def posteriors_of(
     UsageError
         For a model that is not there, or two posteriors of one name.
     """
-    found = [_posterior(item, include_paths) for item in given]
+    found = [_posterior(item, include_paths) for item in _once(given)]
     twice = {name for name, n in Counter(item.name for item in found).items() if n > 1}
     named = [_longer_named(item) if item.name in twice else item for item in found]
     for name, n in Counter(item.name for item in named).items():
@@ -105,15 +105,35 @@ def posteriors_of(
     return tuple(named)
 
 
+def _once(given: Iterable[Any]) -> list[Any]:
+    """Leave out words and paths that repeat another one."""
+    kept: list[Any] = []
+    for item in given:
+        word = os.fspath(item) if isinstance(item, os.PathLike) else item
+        if not (isinstance(word, str) and any(word == other for other in kept)):
+            kept.append(word)
+    return kept
+
+
 def _posterior(item: Any, include_paths: Sequence[str | os.PathLike[str]]) -> Posterior:
     if isinstance(item, Model):
         return GivenPosterior(item.name, item)
     if hasattr(item, "reference") and hasattr(item, "program"):
         found: Posterior = item
         return found
+    if isinstance(item, tuple) and len(item) != 2:
+        raise UsageError(
+            f"A tuple of {len(item)} is no posterior; give pairs of a model and its data, "
+            "(model, data)."
+        )
     source, data = item if isinstance(item, tuple) else _split(item)
     if isinstance(source, Model):
         return GivenPosterior(source.name, source, data)
+    if not isinstance(source, str | os.PathLike) and not hasattr(source, "stan_file"):
+        raise UsageError(
+            f"{source!r:.60} is no posterior; give a model, a path, a word such as "
+            "'a.stan:b.json', or a pair (model, data)."
+        )
     with suppress(ModelError, DataError):  # becomes the error of its rows
         locate(source, include_paths, data)
     path = source if isinstance(source, str | os.PathLike) else source.stan_file

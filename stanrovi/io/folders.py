@@ -67,6 +67,20 @@ def filled_folder(
                 folder.rmdir()
 
 
+def check_resume(output: str | os.PathLike[str] | None, *, resume: bool) -> None:
+    """Refuse to go on with runs that no folder holds.
+
+    Raises
+    ------
+    UsageError
+    """
+    if resume and output is None:
+        raise UsageError(
+            "resume goes on with what a folder holds; name it (output=DIR; --output DIR on the "
+            "command line)."
+        )
+
+
 @contextmanager
 def resumable_folder(
     path: str | os.PathLike[str],

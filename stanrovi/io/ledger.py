@@ -25,9 +25,7 @@ logger = logging.getLogger(__name__)
 
 _KEY = "key"
 _REQUEST = "request"  # key of the record that tells what the runs are of
-_OTHER = (
-    "choose another place, or begin anew (overwrite=True; --overwrite on the command line)."
-)
+_OTHER = "choose another place, or begin anew (overwrite=True; --overwrite on the command line)."
 
 
 class Ledger:

@@ -23,6 +23,7 @@ from stanrovi.benchmark.rows import BenchRow, summarise
 from stanrovi.benchmark.sweep import WithReference, reference_path
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError, ModelError, OutputError, SamplerError, UsageError
+from stanrovi.io.ledger import n_done
 from stanrovi.io.netcdf import read_draws
 from stanrovi.io.posteriordb import PosteriorDatabase
 from stanrovi.methods import BENCH_METHODS, METHODS, OTHER_SUMMARIES, BenchMethod, OtherMethod
@@ -294,21 +295,48 @@ def test_a_benchmark_goes_on_from_its_ledger(tmp_path):
     output = tmp_path / "out"
     first = sr.bench(["kidscore"], ["gaussian"], [0, 1], output=output, jobs=0, draws=50)
     ledger = output / "runs.jsonl"
-    assert len(ledger.read_text().splitlines()) == 2
+    assert n_done(ledger) == 2
     with pytest.raises(OutputError, match="--resume"):
         sr.bench(["kidscore"], ["gaussian"], [0], output=output, jobs=0)
     more = sr.bench(
         ["kidscore"], ["gaussian", "mfvi"], [0, 1], output=output, jobs=0, draws=50, resume=True
     )
     assert more.rows[:2] == first.rows
-    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+    lines = [json.loads(line) for line in ledger.read_text().splitlines()[1:]]
     assert [(line["method"], line["seed"]) for line in lines] == [
         ("gaussian", 0), ("gaussian", 1), ("mfvi", 0), ("mfvi", 1),
     ]  # fmt: skip
     document = json.loads((output / "bench.json").read_text())
     assert document == json.loads(json.dumps(more.to_dict()))
     anew = sr.bench(["kidscore"], ["mfvi"], output=output, jobs=0, draws=50, overwrite=True)
-    assert len(ledger.read_text().splitlines()) == len(anew.rows) == 1
+    assert n_done(ledger) == len(anew.rows) == 1
+
+
+def test_references_that_were_made_before_an_end_are_gone_on_with(tmp_path, monkeypatch):
+    made, output = [], tmp_path / "out"
+    asked = (["bimodal_gaussian", "kidscore"], ["gaussian"])
+    settings = {"reference": "nuts", "output": output, "jobs": 0, "draws": 50}
+    embedded_nuts = running._embedded_nuts
+
+    def interrupted(model, **how):
+        if len(made) == limit:
+            raise KeyboardInterrupt
+        made.append(model.name)
+        for resume, message in ((False, "go on with them"), (True, "being written by another")):
+            with pytest.raises(OutputError, match=message):
+                sr.bench(*asked, **settings, resume=resume)
+        return embedded_nuts(model, **how)
+
+    monkeypatch.setattr(running, "_embedded_nuts", interrupted)
+    for limit in (0, 1):
+        with pytest.raises(KeyboardInterrupt):
+            sr.bench(*asked, **settings)
+        assert output.exists() == (limit > 0)
+    assert n_done(output / "runs.jsonl") == 0
+    limit = 2
+    rows = sr.bench(*asked, **settings, resume=True).rows
+    assert made == ["bimodal_gaussian", "kidscore"]
+    assert all(row.reference.startswith("nuts") for row in rows)
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):

@@ -16,6 +16,7 @@ from commands import fails
 from places import SCHEMAS
 from posterior_databases import fabricated_posteriordb
 
+from stanrovi.io.ledger import Ledger
 from stanrovi_cli.app import cli
 
 SCHEMA = json.loads((SCHEMAS / "bench.schema.json").read_text("utf-8"))
@@ -90,6 +91,20 @@ def test_a_reference_that_is_not_trusted_is_told():
     result = bench("bimodal_gaussian", "--methods", "rovi", "--reference", "nuts")
     assert "bimodal_gaussian: not measured. nuts, 4 x 4000 draws, not trusted" in result.stderr
     assert "W1" not in result.stdout
+
+
+def test_a_folder_is_of_one_command(tmp_path):
+    output = tmp_path / "out"
+    bench("kidscore", "--methods", "gaussian", "--output", output)
+    before = {path: path.read_bytes() for path in output.iterdir() if path.is_file()}
+    for other in ("compare", "sbc"):
+        said = fails(other, "kidscore", "--output", output, "--resume", code=2)
+        assert f"are of command bench, not {other}" in said
+        assert {path: path.read_bytes() for path in output.iterdir() if path.is_file()} == before
+    with Ledger(output / "runs.jsonl") as ledger:
+        ledger.append("request", {"command": "compare"})
+    said = bench("kidscore", "--output", output, "--resume", code=2).stderr
+    assert "are of command compare, not bench" in said
 
 
 def test_ctrl_c_keeps_what_is_done_and_tells_how_to_go_on(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stanrovi.errors import OutputError, UsageError
-from stanrovi.io.folders import LEDGER, filled_folder, resumable_folder
+from stanrovi.io.folders import KEPT, LEDGER, filled_folder, resumable_folder
 from stanrovi.io.ledger import Ledger, agreed_seed, n_done
 
 
@@ -53,6 +53,22 @@ def test_what_is_made_again_takes_the_place_of_the_earlier(tmp_path: Path) -> No
     finished(tmp_path, "c", overwrite=True)
     assert n_done(tmp_path / LEDGER) == 1
     assert {path.name for path in tmp_path.glob("[!.]*")} == {LEDGER, "c.txt", "mine"}
+
+
+def test_what_is_kept_beside_goes_when_begun_anew_and_holds_a_ledger_without_runs(
+    tmp_path: Path,
+) -> None:
+    interrupted(tmp_path, "a")
+    (tmp_path / KEPT).mkdir()
+    (tmp_path / KEPT / "a.nc").touch()
+    (tmp_path / "references").mkdir()
+    with resumable_folder(tmp_path, overwrite=True, beside="references") as path:
+        agreed_seed(path, {}, 1)
+    assert not (tmp_path / KEPT).exists()
+    assert path.exists()
+    with resumable_folder(tmp_path, resume=True):
+        pass
+    assert not path.exists()
 
 
 def test_another_command_may_take_the_folder_over(tmp_path: Path) -> None:
@@ -115,6 +131,11 @@ def test_runs_are_of_one_request(tmp_path: Path) -> None:
     assert agreed_seed(path, {"model": "m", "draws": 9}, None) == drawn
     assert agreed_seed(path, {"model": "m", "draws": 9}, drawn) == drawn
     assert n_done(path) == 0
+    bare = tmp_path / "bare.jsonl"
+    with Ledger(bare) as ledger:
+        ledger.append("a", {})
+    with pytest.raises(OutputError, match=r"do not tell what they are of; .*--overwrite"):
+        agreed_seed(bare, {"model": "m"}, None)
     with pytest.raises(OutputError, match=r"are of draws 9, not 8; .*--overwrite"):
         agreed_seed(path, {"model": "m", "draws": 8}, None)
     with pytest.raises(OutputError, match=f"are of seed {drawn}, not {drawn + 1}"):
