@@ -139,9 +139,8 @@ def _listed(what: str, given: Any, such: str) -> list[Any]:
     try:
         listed = list(given)
     except TypeError:
-        raise UsageError(
-            f"{what} must be a list, not {given!r:.60}; write [{given!r:.60}]."
-        ) from None
+        word = f"{given!r:.60}"
+        raise UsageError(f"{what} must be a list, not {word}; write [{word}].") from None
     if not listed:
         raise UsageError(f"There are no {what}; give at least one{such}.")
     return listed

@@ -78,6 +78,11 @@ def test_every_combination_has_a_row_in_order_wherever_it_runs():
     assert [replace(row, **NO_COST) for row in there] == [replace(row, **NO_COST) for row in here]
 
 
+def test_a_word_stands_for_a_list_of_it():
+    (row,) = sr.bench("kidscore", "gaussian", jobs=0, draws=50).rows
+    assert (row.model, row.method, row.error) == ("kidscore", "gaussian", None)
+
+
 def test_a_failure_is_a_row(write):
     wrong = write("wrong.stan", "parameters { real x; } model { y ~ normal(0, 1); }")
     never = write("never.stan", 'parameters { real x; } model { reject("never"); }')
@@ -102,6 +107,13 @@ def test_a_worker_that_ends_and_one_that_takes_too_long_are_rows(write):
         ({"methods": ["rovy"]}, "Did you mean 'rovi'"),
         ({"seeds": [-1]}, "seed"),
         ({"draws": 1}, "draws"),
+        ({"seeds": 3}, r"seeds must be a list, not 3; write \[3\]"),
+        ({"seeds": []}, "no seeds; give at least one"),
+        ({"methods": ()}, "no methods; give at least one"),
+        ({"posteriors": []}, "no posteriors; give at least one"),
+        ({"posteriors": [("a.stan", "b.json", 1)]}, r"give pairs of a model and its data"),
+        ({"posteriors": [3]}, "3 is no posterior; give a model"),
+        ({"posteriors": ("kidscore", {"N": 1})}, "'N': 1} is no posterior; give a model"),
         ({"reference": "hmc"}, "reference"),
         ({"resume": True}, "name it"),
         ({"resume": True, "overwrite": True, "output": "out"}, "one of them"),
@@ -110,7 +122,7 @@ def test_a_worker_that_ends_and_one_that_takes_too_long_are_rows(write):
 def test_impossible_options_are_refused(settings, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=message):
-        sr.bench(["kidscore"], **settings)
+        sr.bench(**({"posteriors": ["kidscore"]} | settings))
     assert not any(tmp_path.iterdir())
 
 
@@ -123,8 +135,10 @@ def test_posteriors_have_names_of_their_own(write, tmp_path):
     assert [p.name for p in posteriors_of([one, other])] == [str(tmp_path / "m"), str(other)[:-5]]
     assert posteriors_of([f"{one}:{data[0]}"])[0].data() == data[0]
     assert posteriors_of([sr.Model("kidscore")])[0].name == "kidscore"
+    twice = [one, "kidscore", str(one), "kidscore"]
+    assert [p.name for p in posteriors_of(twice)] == ["m", "kidscore"]
     with pytest.raises(UsageError, match="2 posteriors are called kidscore"):
-        posteriors_of(["kidscore", "kidscore"])
+        posteriors_of([sr.Model("kidscore"), "kidscore"])
     with pytest.raises(UsageError, match=r"gone.json, given as the data of"):
         posteriors_of([f"{one}:gone.json"])
 

@@ -189,7 +189,7 @@ def test_a_folder_keeps_simulations_of_one_request(tmp_path: Path) -> None:
 
 
 def test_resume_needs_a_folder(tmp_path: Path) -> None:
-    assert "name it (--output)" in run("--resume", code=2)[1]
+    assert "name it (output=DIR; --output DIR" in run("--resume", code=2)[1]
     _, refusal = run("--resume", "--overwrite", "--output", tmp_path / "out", code=2)
     assert "ask for one of them" in refusal
     assert not (tmp_path / "out").exists()

@@ -93,6 +93,15 @@ def test_a_reference_that_is_not_trusted_is_told():
     assert "W1" not in result.stdout
 
 
+def test_words_that_are_no_request():
+    for words, message in (
+        (("--seeds", "5-3"), "5-3' runs backwards; write 3-5"),
+        (("--resume",), "name it (output=DIR; --output DIR"),
+        (("--jobs", "0", "--time-limit", "3"), "take --jobs 1 or more"),
+    ):
+        assert message in " ".join(fails("bench", "kidscore", *words, code=2).split())
+
+
 def test_a_folder_is_of_one_command(tmp_path):
     output = tmp_path / "out"
     bench("kidscore", "--methods", "gaussian", "--output", output)

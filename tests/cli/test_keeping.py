@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import pytest
 from click.testing import CliRunner
 
 import stanrovi as sr
+from stanrovi.errors import SamplerError, StanroviError, UsageError
 from stanrovi.io.folders import LEDGER
 from stanrovi.io.ledger import Ledger, n_done
+from stanrovi.runs.many import run_many
 from stanrovi_cli.app import cli
 from stanrovi_cli.keeping import Drawn, KeptRuns
 from stanrovi_cli.running import drawn
@@ -56,6 +59,22 @@ def test_a_worker_tells_why_a_fit_failed(tmp_path: Path) -> None:
     assert "nowhere" in result.stderr
 
 
+@pytest.mark.parametrize(("kind", "code"), [(UsageError, 2), (SamplerError, 1)])
+def test_errors_of_workers_keep_message_and_kind(
+    kind: type[StanroviError], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(model: sr.Model, **settings: Any) -> Drawn:
+        raise kind("not so")
+
+    monkeypatch.setattr("stanrovi_cli.running.drawn", refuses)
+    monkeypatch.setattr("stanrovi.runs.many.run_many", partial(here, run_many))
+    assert "Error: mfvi: not so" in run("--jobs", 1, code=code)[1]
+
+
+def here(real: Callable[..., Any], *args: Any, jobs: int, **settings: Any) -> Any:
+    return real(*args, jobs=0, **settings)
+
+
 def but_not(done: str) -> Callable[..., Drawn]:
     """Make runs, but none that is done already."""
 
@@ -89,6 +108,8 @@ def test_a_comparison_that_is_ended_is_gone_on_with(
         assert process.returncode == 130
         assert f"{folder} keeps {done} finished run" in told
         assert "--resume goes on with them.\n\nInterrupted.\n" in told
+    if end == signal.SIGINT:
+        (folder / ".runs" / "mfvi.nc").unlink()  # it is made again
     with Ledger(folder / LEDGER) as ledger:
         seed = ledger.records["request"]["seed"]  # drawn by the run that was ended
     for words, message in (
@@ -98,7 +119,8 @@ def test_a_comparison_that_is_ended_is_gone_on_with(
         (("--resume", "--draws", 400), "are of draws 500, not 400"),
     ):
         assert message in run("--output", folder, *words, code=2)[1]
-    monkeypatch.setattr("stanrovi_cli.running.drawn", but_not("mfvi"))
+    done_already = "mfvi" if end == signal.SIGKILL else "none"
+    monkeypatch.setattr("stanrovi_cli.running.drawn", but_not(done_already))
     resumed = compared("--output", folder, "--resume")
     monkeypatch.undo()
     assert resumed == compared("--seed", seed)
