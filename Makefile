@@ -74,8 +74,9 @@ $(VENV)/installed-docs: $(BIN)/python pyproject.toml
 # Each lower bound becomes a pin: "numpy>=2.0" is numpy==2.0, "cmdstanpy>=1.3,<2" cmdstanpy==1.3.
 $(LOWEST)/installed-lowest: pyproject.toml
 	$(OLDEST) -m venv --clear $(LOWEST)
-	$(LOWEST)/bin/python -c 'import tomllib; print(*(line.split(",")[0].replace(">=", "==") for line \
-	  in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]), sep="\n")' \
+	$(LOWEST)/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	  print(*(line.split(",")[0].replace(">=", "==") for line \
+	  in p["dependencies"] + p["optional-dependencies"]["dask"]), sep="\n")' \
 	  > $(LOWEST)/pins.txt
 	$(LOWEST)/bin/python -m pip install --quiet -e '.[test]' --constraint $(LOWEST)/pins.txt
 	$(LOWEST)/bin/python -m pip install --quiet --no-deps prophet

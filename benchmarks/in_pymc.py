@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
-from peers import N_DRAWS, Answer, Counted
+from peers import KHAT_LIMIT, N_DRAWS, Answer, Counted
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 
 import stanrovi as sr
 from stanrovi.target import Array
-
-KHAT_LIMIT = 0.7  # where Vehtari, Simpson, Gelman, Yao and Gabry (2024) draw it
 
 
 class Slope(Op):

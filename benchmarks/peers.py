@@ -5,7 +5,6 @@ Each takes a model and a seed, runs with its own defaults, and gives draws on un
 
 from __future__ import annotations
 
-import ctypes
 import re
 import tempfile
 import threading
@@ -22,6 +21,7 @@ from stanrovi.stan.program import Program
 from stanrovi.target import Array
 
 N_DRAWS = 4000
+KHAT_LIMIT = 0.7  # where Vehtari, Simpson, Gelman, Yao and Gabry (2024) draw it
 NUTPIE_CHAINS = 4
 
 
@@ -100,28 +100,6 @@ def _written_out(found: re.Match[str]) -> str:
     suffix = "lpmf" if _DISCRETE.search(name) else "lpdf"
     given = f" | {arguments}" if arguments.strip() else ""
     return f"{indent}target += {name}_{suffix}({left}{given});"
-
-
-def pathfinder(model: sr.Model, seed: int) -> Answer:
-    """Stan's Pathfinder, of the embedded engine: one path, no resampling."""
-    import stanli
-
-    assert isinstance(model.source, Program)
-    with tempfile.TemporaryDirectory() as folder:
-        program, data = Path(folder) / "program.stan", Path(folder) / "data.json"
-        program.write_text(model.source.text, encoding="utf-8")
-        data.write_text(model.data_json, encoding="utf-8")
-        engine = stanli.Model(stan_file=str(program), data=str(data), seed=seed)
-    x = np.empty((N_DRAWS, model.dim))
-    reason = ctypes.create_string_buffer(4096)
-    # Python has these draws only as starts of chains; the library gives as many as are wanted.
-    failed = stanli._lib.stanli_pathfinder_inits(
-        engine._m, seed, 1, N_DRAWS, 1000, 25, 5, 2.0, stanli._dptr(x), None, None,
-        reason, len(reason),
-    )  # fmt: skip
-    if failed:
-        raise SamplerError(f"Pathfinder failed: {reason.value.decode()}")
-    return Answer(x[None], np.nan, None)
 
 
 def has(package: str) -> bool:

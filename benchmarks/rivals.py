@@ -3,7 +3,7 @@
     pip install prophet --no-deps; pip install nutpie pymc-extras   # the rivals, as far as wanted
     python benchmarks/rivals.py
 
-Takes about ten minutes on two processors. Rivals that are not installed are left out.
+Takes about twelve minutes on two processors. Rivals that are not installed are left out.
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ import hierarchies
 import numpy as np
 import peers
 import references
+import rival_modes
 from accuracy import CMDSTAN, N_DRAWS, Run, Runs, prophet
 from advi import FullRank, MeanField
+from batch_and_match import batch_and_match
+from dadvi import dadvi
+from pathfinder import multi_path, pathfinder
 from tables import markdown
 
 import stanrovi as sr
@@ -81,8 +85,22 @@ def _advi(family: type[MeanField] | type[FullRank], model: sr.Model, seed: int) 
     return _told(model, seed, peers.stan_advi(model, seed, family(model.dim)))
 
 
+def _batch_and_match(at_mode: bool, model: sr.Model, seed: int) -> Told:
+    x, n_gradients = batch_and_match(model, seed=seed, n_draws=N_DRAWS, at_mode=at_mode)
+    return _told(model, seed, peers.Answer(x[None], n_gradients, None))
+
+
+def _dadvi(response: bool, model: sr.Model, seed: int) -> Told:
+    run = dadvi(model, seed=seed, n_draws=N_DRAWS, response=response)
+    return _told(model, seed, peers.Answer(run.x[None], run.n_gradients, not run.converged))
+
+
 def _pathfinder(model: sr.Model, seed: int) -> Told:
-    return _told(model, seed, peers.pathfinder(model, seed))
+    return _told(model, seed, pathfinder(model, seed))
+
+
+def _multi_path(model: sr.Model, seed: int) -> Told:
+    return _told(model, seed, multi_path(model, seed))
 
 
 def _pymc_advi(method: str, model: sr.Model, seed: int) -> Told:
@@ -132,7 +150,12 @@ STAN: dict[str, Method] = {
     "Laplace": _laplace,
     "ADVI, mean field": partial(_advi, MeanField),
     "ADVI, full rank": partial(_advi, FullRank),
+    "DADVI, mean field": partial(_dadvi, False),
+    "DADVI, linear response": partial(_dadvi, True),
+    "Batch and match": partial(_batch_and_match, False),
+    "Batch and match, from a mode": partial(_batch_and_match, True),
     "Pathfinder, one path": _pathfinder,
+    "Pathfinder, four paths": _multi_path,
     "Stan's NUTS": _nuts,
 }
 PYMC: dict[str, Method] = {
@@ -273,7 +296,7 @@ def _module(package: str) -> str:
     return package.replace("-", "_")
 
 
-def write(runs: Runs) -> None:
+def write(runs: Runs, on_modes: Sequence[rival_modes.Run]) -> None:
     """Write the page."""
     every = list(dict.fromkeys(r.method for r in runs))
     common = list(methods())
@@ -285,6 +308,11 @@ def write(runs: Runs) -> None:
         w1=posterior_table(runs, shown, common, "w1", 3),
         gradients=posterior_table(runs, shown, counted, "gradients", 0),
         prophet=prophet_table(runs, every),
+        modes=rival_modes.summary_table(on_modes),
+        kinds_of_modes=rival_modes.kind_table(on_modes),
+        lost_modes=rival_modes.loss_table(on_modes),
+        n_targets=len(rival_modes.cases()),
+        good_mass=rival_modes.GOOD_MASS,
         good=GOOD,
         far=FAR,
         last=max(SEEDS),
@@ -296,7 +324,9 @@ def write(runs: Runs) -> None:
 
 def main() -> None:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        write(Runs(run for some in pool.map(runs_on, names()) for run in some))
+        runs = Runs(run for some in pool.map(runs_on, names()) for run in some)
+        on_modes = pool.map(rival_modes.runs_on, range(len(rival_modes.cases())))
+        write(runs, [run for some in on_modes for run in some])
 
 
 if __name__ == "__main__":

@@ -1,18 +1,33 @@
-"""``stanrovi bench``: models x methods x seeds."""
+"""``stanrovi bench``: posteriors x methods x seeds."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from stanrovi.arguments import MAX_SEED
-from stanrovi.methods import Method
+from stanrovi.methods import BENCH_METHODS, METHODS, OTHER_SUMMARIES, BenchMethod
 from stanrovi_cli import console
+from stanrovi_cli.keeping import resume_option
 from stanrovi_cli.loading import include_path_option
-from stanrovi_cli.options import draws_option, json_option, methods_option
+from stanrovi_cli.options import (
+    Name,
+    Names,
+    Number,
+    Whole,
+    draws_option,
+    folder_option,
+    json_option,
+    overwrite_option,
+)
 from stanrovi_cli.parsing import Command
+
+if TYPE_CHECKING:
+    from stanrovi.benchmark.posteriors import Posterior
+    from stanrovi.benchmark.result import BenchResult
+    from stanrovi.benchmark.rows import BenchRow
 
 
 class Seeds(click.ParamType):
@@ -40,63 +55,129 @@ class Seeds(click.ParamType):
 @click.command("bench", cls=Command)
 @click.argument("models", metavar="[MODEL]...", nargs=-1)
 @include_path_option
-@methods_option
+@folder_option("--posteriordb", help="Folder of posteriordb; MODEL are names or patterns in it.")
+@click.option(
+    "--methods",
+    type=Names(BENCH_METHODS),
+    default="mfvi,rovi",
+    show_default=True,
+    help=f"Methods, separated by commas: those of stanrovi fit ({', '.join(METHODS)}); "
+    f"{'; '.join(f'{name}: {words}' for name, words in OTHER_SUMMARIES.items())}.",
+)
 @click.option("--seeds", type=Seeds(), default="0", show_default=True, help="Such as 0-9 or 1,5.")
 @draws_option
+@click.option(
+    "--reference",
+    type=Name(("nuts", "sample")),
+    help="Where a posterior brings no reference draws, make them by this first.",
+)
+@folder_option("--output", help="Folder for the ledger of runs, tables, plots and references.")
+@resume_option
+@overwrite_option
+@click.option(
+    "--jobs",
+    type=Whole(min=0),
+    show_default="as many as processors",
+    help="Processes to run in; 0: this one.",
+)
+@click.option("--dask", metavar="ADDRESS", help="Scheduler of Dask to run on; local: one here.")
+@click.option(
+    "--time-limit",
+    type=Number(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Seconds that a run may take.",
+)
 @json_option
 def command(
     models: tuple[str, ...],
     include_paths: tuple[Path, ...],
-    methods: tuple[Method, ...],
+    posteriordb: Path | None,
+    methods: tuple[BenchMethod, ...],
     seeds: tuple[int, ...],
-    draws: int,
+    reference: Any,
     as_json: bool,
+    **settings: Any,
 ) -> None:
-    """Fit several models by several methods with several seeds.
+    """Run several methods on several models with several seeds.
 
-    Without MODEL all bundled models are taken. NAME.stan takes its data from
-    NAME.data.json or NAME.json beside it. A fit that fails becomes a line with its
-    error, and the exit code is 1.
+    MODEL is the name of a bundled model, a .stan file with its data beside it
+    (NAME.data.json, NAME.json), or a pair of both, PROGRAM.stan:DATA.json; without
+    MODEL all bundled models are taken. With --posteriordb it is a name there or a
+    pattern ('eight_schools*'), and without MODEL all are taken.
+
+    Where a posterior has reference draws, each run is measured by them. A run that
+    fails becomes a line with its error, and the exit code is 1.
     """
-    from dataclasses import asdict
+    from stanrovi.benchmark.bench import bench
+    from stanrovi_cli.progress import stage
 
-    import stanrovi_stan_models as bundled
-    from stanrovi.runs.many import fit_many
-    from stanrovi_cli.running import run_fit
-
-    rows = fit_many(
-        models or bundled.names(),
-        methods,
-        seeds,
-        lambda model, method, seed: run_fit(model, method, seed, draws),
-        include_paths,
-    )
-    runs = [asdict(row) for row in rows]
+    with stage():
+        result = bench(
+            _posteriors(models, posteriordb), methods, seeds, reference=reference,
+            include_paths=include_paths, progress=True, **settings,
+        )  # fmt: skip
     if as_json:
-        console.print_json({"runs": runs})
+        console.print_json(result.to_dict())
     else:
-        _show(runs)
-    if any(run["error"] for run in runs):
+        _show(result)
+        if settings["output"] is not None:
+            console.wrote(settings["output"] / "bench.md")
+    if any(row.error for row in result.rows):
         click.get_current_context().exit(1)
 
 
-def _show(runs: list[dict[str, Any]]) -> None:
-    rows = []
-    for run in runs:
-        head = run["model"], run["method"], str(run["seed"])
-        if run["error"]:
-            rows.append((*head, "-", "-", "-", "-", "error"))
-        else:
-            rows.append(
-                (
-                    *head,
-                    f"{run['elbo']:.2f}",
-                    f"{run['khat']:.2f}",
-                    console.count(run["n_gradients"]),
-                    console.seconds(run["seconds"]),
-                    console.verdict(run["verdict"]),
-                )
-            )
-    console.table(("model", "method", "seed", "ELBO", "k-hat", "grads", "s", "verdict"), rows)
+def _posteriors(models: tuple[str, ...], folder: Path | None) -> tuple[str | Posterior, ...]:
+    import stanrovi_stan_models as bundled
+
+    if folder is None:
+        return tuple(models or bundled.names())
+    from stanrovi.io.posteriordb import PosteriorDatabase
+
+    return tuple(PosteriorDatabase(folder).select(models))
+
+
+def _show(result: BenchResult) -> None:
+    graded = any(row.w1_max is not None for row in result.rows)
+    head = ("ELBO", "k-hat", *(("W1",) if graded else ()), "grads", "s", "verdict")
+    console.table(
+        ("model", "method", "seed", *head),
+        [(row.model, row.method, str(row.seed), *_cells(row, graded)) for row in result.rows],
+    )
+    if graded:
+        _show_methods(result)
     # A program that is rejected fails all its runs for one reason.
-    console.warn(dict.fromkeys(f"{r['model']}: {r['error']}" for r in runs if r["error"]))
+    console.warn(dict.fromkeys(f"{r.model}: {r.error}" for r in result.rows if r.error))
+    unmeasured = (r for r in result.rows if r.reference and r.w1_max is None)
+    console.warn(dict.fromkeys(f"{r.model}: not measured. {r.reference}" for r in unmeasured))
+
+
+def _cells(row: BenchRow, graded: bool) -> tuple[str, ...]:
+    w1 = (_number(row.w1_max, ".3f"),) if graded else ()
+    said = console.verdict(row.verdict or "-") if row.outcome == "done" else row.outcome
+    cost = (_number(row.n_gradients, ",.0f"), _number(row.seconds, ".2f"))
+    return (_number(row.elbo, ".2f"), _number(row.khat, ".2f"), *w1, *cost, said)
+
+
+def _show_methods(result: BenchResult) -> None:
+    console.table(
+        ("method", "W1", "worst", "wrong", "doubted", "right", "doubted", "grads", "s"),
+        [
+            (
+                m.method,
+                _number(m.w1_median, ".3f"),
+                _number(m.w1_worst, ".3f"),
+                _number(m.wrong, ",.0f"),
+                _number(m.wrong_doubted, ",.0f"),
+                _number(None if m.wrong is None else m.graded - m.wrong, ",.0f"),
+                _number(m.right_doubted, ",.0f"),
+                _number(m.n_gradients, ",.0f"),
+                _number(m.seconds, ".2f"),
+            )
+            for m in result.methods
+        ],
+        "Medians, and how many runs are wrong or right, of these doubted by their verdict",
+    )
+
+
+def _number(value: float | None, style: str) -> str:
+    return "-" if value is None else format(value, style)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import click
 
 from stanrovi.arguments import checked_seed, suggestion
 from stanrovi_cli import console
+from stanrovi_cli.keeping import KeptRuns, jobs_option, kept_runs, request, resume_option
 from stanrovi_cli.loading import NamedModel, model_options
 from stanrovi_cli.options import (
     NUTS_ENGINES,
@@ -61,7 +62,9 @@ if TYPE_CHECKING:
     help="Sampler of the fresh NUTS run.",
 )
 @nuts_options
+@jobs_option("none: one run after another, with its progress")
 @folder_option("--output", help="Folder for draws, plots, report.html; nothing is written without.")
+@resume_option
 @overwrite_option
 @strict_option
 @json_option
@@ -73,7 +76,9 @@ def command(
     reference: tuple[str, ...],
     nuts_csv: tuple[str, ...],
     nuts_engine: str,
+    jobs: int | None,
     output: Path | None,
+    resume: bool,
     overwrite: bool,
     strict: bool,
     as_json: bool,
@@ -85,32 +90,41 @@ def command(
     far the fits lie from it and whether they can be trusted. Where NUTS cannot be
     trusted since there are several basins, the reference is what stanrovi sample
     draws. With --output DIR the draws (NetCDF), plots (PNG, SVG) and report.html are
-    written.
+    written; each fit is kept there as soon as it is done, and should the run end early,
+    --resume makes those that are missing.
     """
     from stanrovi.comparison.folder import write_comparison
     from stanrovi.io.folders import filled_folder
+    from stanrovi.io.ledger import Ledger, agreed_seed
     from stanrovi.stan.nuts.csv_files import csv_files
     from stanrovi_cli.comparing import show_comparison
     from stanrovi_cli.running import run_comparison
 
     if reference and nuts_csv:
         raise click.UsageError("--reference and --nuts-csv exclude each other; give one.")
-    seed = checked_seed(seed)
+    nuts_settings["engine"] = nuts_engine
     files, sampler = _reference(reference)
     files += csv_files(nuts_csv)
-    with (
-        filled_folder(output, overwrite=overwrite, keep=files) if output else nullcontext()
-    ) as folder:
+    with kept_runs(output, resume=resume, overwrite=overwrite) as path:
+        seed = checked_seed(seed) if path is None else agreed_seed(path, {}, seed)
         loaded = model.load(seed=seed)
         stored = _stored_reference(loaded, files, as_csv=bool(nuts_csv)) if files else None
-        comparison = run_comparison(
-            loaded, methods, seed, draws, stored, sampler, engine=nuts_engine, **nuts_settings
-        )
-        if folder is not None:
-            with working("drawing plots"):
-                write_comparison(
-                    comparison, folder, commands=[_this_command(seed)], program=model.words
-                )
+        if path is not None:
+            agreed_seed(path, request(loaded, draws=draws, **_as_words(nuts_settings)), seed)
+        with nullcontext() if path is None else Ledger(path) as ledger:
+            kept = KeptRuns(ledger)
+            comparison = run_comparison(
+                loaded, methods, seed, draws, stored, sampler, kept=kept, jobs=jobs, **nuts_settings
+            )
+            if output is not None:
+                with (
+                    working("drawing plots"),
+                    filled_folder(output, overwrite=True, keep=files) as folder,
+                ):
+                    write_comparison(
+                        comparison, folder, commands=[_this_command(seed)], program=model.words
+                    )
+                kept.forget()
     if as_json:
         console.print_json(comparison.to_dict())
     else:
@@ -119,6 +133,13 @@ def command(
             console.wrote(output / "report.html")
     if strict and not comparison.passed:
         click.get_current_context().exit(3)
+
+
+def _as_words(nuts_settings: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        f"NUTS's {name}": "default" if value is None else str(value)
+        for name, value in nuts_settings.items()
+    }
 
 
 def _reference(given: tuple[str, ...]) -> tuple[list[Path], Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal
 
 from stanrovi_cli import console
+from stanrovi_cli.keeping import Drawn, KeptRuns
 from stanrovi_cli.progress import stage, working
 
-_REFERENCE_ESS = 1000
+# Of a reference: with a look for modes that no chain visited.
+_SAMPLE = {"ess": 1000, "wide_leg": True}
 
 if TYPE_CHECKING:
     from stanrovi.comparison.comparison import Comparison
@@ -50,39 +53,100 @@ def run_comparison(
     draws: int = 4000,
     reference: Draws | None = None,
     sampler: Literal["nuts", "sample", "auto"] = "auto",
+    *,
+    kept: KeptRuns | None = None,
+    jobs: int | None = None,
     **nuts_settings: Any,
 ) -> Comparison:
     """Fit by each method, sample unless there is a reference, and compare.
 
     The sampler is NUTS; where that is refused and there are several basins, `auto` takes what
-    `stanrovi.sample` draws, if that is trusted.
+    `stanrovi.sample` draws, if that is trusted. Runs that are kept are not made again; with jobs
+    the others are made in so many worker processes.
     """
     from stanrovi.comparison.comparison import compare
 
-    fits = {method: run_fit(model, method, seed, draws) for method in methods}
-    _warn_once({method: fit.result.warnings for method, fit in fits.items()})
-    if reference is None and sampler == "sample":
-        reference = _sampled(model, seed).draws
-    elif reference is None:
-        run = run_nuts(model, seed, **nuts_settings)
+    first = "sample" if sampler == "sample" else "nuts"
+    asked: dict[str, dict[str, Any]] = {method: {"draws": draws} for method in methods}
+    if reference is None:
+        asked[first] = _SAMPLE if first == "sample" else nuts_settings
+    runs = _Runs(model, seed, KeptRuns() if kept is None else kept)
+    if jobs is not None:
+        runs.make_all(asked, jobs)
+    fits = {method: runs.get(method, **asked[method]) for method in methods}
+    _warn_once({method: fit.warnings for method, fit in fits.items()})
+    drawn = {method: fit.draws for method, fit in fits.items()}
+    if reference is None:
+        run = runs.get(first, **asked[first])
         console.warn(run.warnings)
-        found = compare(fits, run.draws, model=model.name)
-        modes = 0 if found.modes is None else len(found.modes.weight)
-        if sampler == "nuts" or found.reference.trusted or modes < 2:
-            return found
-        console.warn([f"NUTS is no reference here: {found.reference.reason}"])
-        sampled = _sampled(model, seed)
-        if not sampled.trusted:
-            console.warn([f"Nor are draws of stanrovi sample: {sampled.reason}"])
-            return found
-        reference = sampled.draws
+        reference = run.draws
+        if first == "nuts":
+            found = compare(drawn, reference, model=model.name)
+            modes = 0 if found.modes is None else len(found.modes.weight)
+            if sampler == "nuts" or found.reference.trusted or modes < 2:
+                return found
+            console.warn([f"NUTS is no reference here: {found.reference.reason}"])
+            run = runs.get("sample", **_SAMPLE)
+            if not run.trusted:
+                console.warn([f"Nor are draws of stanrovi sample: {run.reason}"])
+                return found
+            reference = run.draws
     with working("comparing"):
-        return compare(fits, reference, model=model.name)
+        return compare(drawn, reference, model=model.name)
 
 
-def _sampled(model: Model, seed: int) -> SampleRun:
-    """Draw a reference: with a look for modes that no chain visited."""
-    return run_sample(model, seed, ess=_REFERENCE_ESS, wide_leg=True)
+class _Runs:
+    """Runs of one model with one seed, each made once."""
+
+    def __init__(self, model: Model, seed: int, kept: KeptRuns) -> None:
+        self._model, self._seed, self._kept = model, seed, kept
+
+    def get(self, name: str, **settings: Any) -> Drawn:
+        """Give a run, made here if need be."""
+        run = self._kept.get(name)
+        if run is None:
+            with stage():
+                run = drawn(self._model, method=name, seed=self._seed, progress=True, **settings)
+            self._kept.add(name, run)
+        return run
+
+    def make_all(self, asked: Mapping[str, Mapping[str, Any]], jobs: int) -> None:
+        """Make all that are not there in worker processes."""
+        from stanrovi.errors import SamplerError
+        from stanrovi.runs.many import run_many
+        from stanrovi.runs.tasks import Task
+
+        tasks = [
+            Task(self._model, method=name, seed=self._seed, settings=settings)
+            for name, settings in asked.items()
+            if self._kept.get(name) is None
+        ]
+        with stage(), closing(run_many(tasks, drawn, jobs=jobs, progress=True)) as outcomes:
+            for outcome in outcomes:
+                name = str(outcome.task.method)
+                if outcome.value is None:
+                    raise SamplerError(f"{name}: {outcome.error}")
+                self._kept.add(name, outcome.value)
+
+
+def drawn(
+    model: Model, *, method: Any, seed: int, progress: bool = False, **settings: Any
+) -> Drawn:
+    """Fit or sample by a method, for a comparison."""
+    if method == "nuts":
+        from stanrovi.runs.nuts import nuts
+
+        chains = nuts(model, seed=seed, progress=progress, **settings)
+        return Drawn(chains.draws, chains.warnings)
+    if method == "sample":
+        from stanrovi.runs.sampling import sample
+
+        run = sample(model, seed=seed, progress=progress, **settings)
+        return Drawn(run.draws, trusted=run.trusted, reason=run.reason)
+    from stanrovi.runs.fit import fit
+
+    fitted = fit(model, method=method, seed=seed, progress=progress, **settings)
+    return Drawn(fitted.draws, fitted.result.warnings)
 
 
 def _warn_once(warnings: Mapping[str, Sequence[str]]) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from stanrovi.arguments import checked_seed
 from stanrovi.methods import SBC_METHODS
 from stanrovi_cli import console
+from stanrovi_cli.keeping import dask_option, jobs_option, kept_runs, request, resume_option
 from stanrovi_cli.loading import NamedModel, model_options
 from stanrovi_cli.options import (
     Name,
@@ -51,7 +50,10 @@ if TYPE_CHECKING:
     help="Draws that each true value is ranked among.",
 )
 @seed_option
-@folder_option("--output", help="Folder for plots and sbc.json.")
+@jobs_option("as many as there are processors")
+@dask_option
+@folder_option("--output", help="Folder for plots, sbc.json, and every simulation once it is done.")
+@resume_option
 @overwrite_option
 @strict_option
 @json_option
@@ -61,7 +63,10 @@ def command(
     simulations: int,
     draws: int,
     seed: int | None,
+    jobs: int | None,
+    dask: str | None,
     output: Path | None,
+    resume: bool,
     overwrite: bool,
     strict: bool,
     as_json: bool,
@@ -72,24 +77,35 @@ def command(
     quantities hold the true values (pars_) or comparisons with them (ranks_). Each
     simulation fits the model with another seed and ranks the true values among the
     draws. Ranks of a calibrated method are uniform.
+
+    With --output DIR each simulation is in DIR/runs.jsonl as soon as it is done.
+    Should the run end early, --resume does what is missing; with a larger
+    --simulations it adds to what is there.
     """
     from stanrovi.calibration.folder import write_calibration
     from stanrovi.calibration.sbc import sbc
     from stanrovi.io.folders import filled_folder
+    from stanrovi.io.ledger import agreed_seed
+    from stanrovi.stan.batch import processors
     from stanrovi_cli.progress import stage, working
 
-    seed = checked_seed(seed)
-    place = nullcontext() if output is None else filled_folder(output, overwrite=overwrite)
-    with place as folder:
+    if jobs is None and dask is None:
+        jobs = processors()
+    with kept_runs(output, resume=resume, overwrite=overwrite) as ledger:
         built = model.load()
+        if ledger is not None:
+            seed = agreed_seed(ledger, request(built, method=method, draws=draws), seed)
         with stage():
             result = sbc(
                 built, method=method, simulations=simulations, draws=draws, seed=seed,
-                progress=True,
+                jobs=jobs, dask=dask, ledger=ledger, progress=True,
             )  # fmt: skip
         found = result.to_dict() | {"output": output}
-        if folder is not None:
-            with working("drawing plots"):
+        if output is not None and ledger is not None:
+            with (
+                working("drawing plots"),
+                filled_folder(output, overwrite=True, own=[ledger]) as folder,
+            ):
                 write_calibration(result, folder, output=output)
     if as_json:
         console.print_json(found)

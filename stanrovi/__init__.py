@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 if _TYPE_CHECKING:
+    from stanrovi.benchmark.bench import bench
     from stanrovi.calibration.sbc import sbc
     from stanrovi.comparison.as_html import write_report
     from stanrovi.comparison.comparison import Comparison, compare
@@ -24,11 +25,13 @@ if _TYPE_CHECKING:
     from stanrovi.runs.find_modes import find_modes
     from stanrovi.runs.fit import fit
     from stanrovi.runs.fitted import Fit, load_fit
+    from stanrovi.runs.many import run_many
     from stanrovi.runs.nuts import nuts, nuts_from_csv
     from stanrovi.runs.nuts_run import NutsRun
     from stanrovi.runs.relabel import relabel
     from stanrovi.runs.sample_run import SampleRun
     from stanrovi.runs.sampling import sample
+    from stanrovi.runs.tasks import Outcome, Task
     from stanrovi.stan.model import Model
 
     __version__: str
@@ -39,7 +42,10 @@ _HOME = {
     "Fit": "runs.fitted",
     "Model": "stan.model",
     "NutsRun": "runs.nuts_run",
+    "Outcome": "runs.tasks",
     "SampleRun": "runs.sample_run",
+    "Task": "runs.tasks",
+    "bench": "benchmark.bench",
     "compare": "comparison.comparison",
     "find_modes": "runs.find_modes",
     "fit": "runs.fit",
@@ -49,6 +55,7 @@ _HOME = {
     "nuts_from_csv": "runs.nuts",
     "read_draws": "io.netcdf",
     "relabel": "runs.relabel",
+    "run_many": "runs.many",
     "sample": "runs.sampling",
     "sbc": "calibration.sbc",
     "to_arviz": "io.arviz",
@@ -62,7 +69,10 @@ __all__ = [
     "Fit",
     "Model",
     "NutsRun",
+    "Outcome",
     "SampleRun",
+    "Task",
+    "bench",
     "compare",
     "find_modes",
     "fit",
@@ -72,6 +82,7 @@ __all__ = [
     "nuts_from_csv",
     "read_draws",
     "relabel",
+    "run_many",
     "sample",
     "sbc",
     "to_arviz",

@@ -72,7 +72,7 @@ def checked_seed(seed: SupportsIndex | None) -> int:
     return secrets.randbelow(2**31) if seed is None else checked_count("seed", seed, 0, MAX_SEED)
 
 
-def checked_seconds(seconds: float | None) -> float | None:
+def checked_seconds(seconds: float | None, name: str = "max_seconds") -> float | None:
     """Take a limit on the time, if any.
 
     Raises
@@ -82,5 +82,5 @@ def checked_seconds(seconds: float | None) -> float | None:
     """
     if seconds is not None and not 0 < seconds < math.inf:
         cure = "; leave it out for no limit" if seconds == math.inf else ""
-        raise UsageError(f"max_seconds must be positive and finite, not {seconds}{cure}.")
+        raise UsageError(f"{name} must be positive and finite, not {seconds}{cure}.")
     return seconds

@@ -1,6 +1,7 @@
-"""The methods of variational inference, by name: the one list, free of NumPy.
+"""The methods, by name: the one list, free of NumPy.
 
-The driver runs them, the command line offers them, calibration checks them.
+The driver runs those of variational inference, the command line offers them, calibration checks
+them; a benchmark sets samplers and the methods of others beside them.
 """
 
 from __future__ import annotations
@@ -20,3 +21,19 @@ SUMMARIES: dict[Method, str] = {
     "mixture": "a rotated product for each mode",
     "auto": "rovi, structured or mixture, as the posterior asks for",
 }
+# What a benchmark sets beside them.
+OtherMethod = Literal[
+    "nuts", "sample", "laplace", "lmc", "mala", "advi_meanfield", "advi_fullrank", "pathfinder"
+]
+OTHER_SUMMARIES: dict[OtherMethod, str] = {
+    "nuts": "Stan's sampler, of the embedded engine",
+    "sample": "chains that start from a fit and move by it",
+    "laplace": "the Gaussian of the heaviest mode",
+    "lmc": "unadjusted Langevin steps",
+    "mala": "Langevin steps with a Metropolis test",
+    "advi_meanfield": "CmdStan's ADVI, diagonal",
+    "advi_fullrank": "CmdStan's ADVI, full covariance",
+    "pathfinder": "CmdStan's multi-path Pathfinder",
+}
+BenchMethod = Literal[Method, OtherMethod]
+BENCH_METHODS: tuple[BenchMethod, ...] = (*METHODS, *get_args(OtherMethod))

@@ -29,6 +29,7 @@ class CalibrationResult(RankTable):
         that is not ok, divergences, chains too short to be thinned.
     n_gradients : int
     seconds : float
+        Wall time, and the time of simulations that a ledger had.
     """
 
     model: str

@@ -10,10 +10,13 @@ calibration*, arXiv:1804.06788.
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,17 +26,29 @@ from stanrovi.calibration.ranks import rank_table
 from stanrovi.calibration.result import CalibrationResult
 from stanrovi.diagnostics.statistics import ess
 from stanrovi.draws import Draws
-from stanrovi.errors import DensityError, DrawsError, ModelError, SamplerError, UsageError
+from stanrovi.errors import (
+    DataError,
+    DensityError,
+    DrawsError,
+    ModelError,
+    StanroviError,
+    UsageError,
+)
 from stanrovi.methods import SBC_METHODS, Method, SbcMethod
 from stanrovi.runs.fit import fit
+from stanrovi.runs.many import name_of, run_many
 from stanrovi.runs.nuts import nuts
 from stanrovi.runs.nuts_run import NutsRun
 from stanrovi.runs.progress import of_steps
 from stanrovi.runs.sampling import sample
+from stanrovi.runs.tasks import Outcome, Task
 from stanrovi.stan.data import DataSource
 from stanrovi.stan.model import Model, ModelSource, as_model
 from stanrovi.stan.program import Program
 from stanrovi.target import Array
+
+if TYPE_CHECKING:
+    from stanrovi.runs.many import Cluster
 
 Simulator = Callable[[np.random.Generator], tuple[Mapping[str, Any], Mapping[str, Any]]]
 SimulationListener = Callable[[int, int], None]
@@ -44,6 +59,9 @@ _FIT_FACTOR = 16
 _NUTS_ESS, _NUTS_FIRST, _NUTS_MOST = 2, 8, 200
 
 _SAMPLE_ESS = 4  # effective draws for each that is kept
+
+# What would befall every simulation; other errors are told of theirs.
+_REFUSALS = {kind.__name__: kind for kind in (UsageError, ModelError, DataError)}
 
 _OR_PYTHON = "; or, in Python, give stanrovi.sbc a function that simulates (simulate)"
 
@@ -58,6 +76,9 @@ def sbc(
     level: float = 0.01,
     seed: int | None = None,
     simulate: Simulator | None = None,
+    jobs: int | None = None,
+    dask: Cluster | None = None,
+    ledger: str | os.PathLike[str] | None = None,
     progress: bool | SimulationListener | None = None,
 ) -> CalibrationResult:
     """Check by simulation whether a method is calibrated on a model.
@@ -86,7 +107,17 @@ def sbc(
         Maps a generator of random numbers to true values, by the names of
         parameters, transformed parameters or generated quantities (constrained,
         of a continuous distribution), and to the data simulated from them, which
-        replace the model's data of the same names.
+        replace the model's data of the same names. For worker processes and Dask it must
+        pickle, as functions of a module do.
+    jobs : int, optional
+        Worker processes for the simulations, which change nothing but the time. By default they
+        run in this process one after another, or on ``dask``.
+    dask : str or distributed.Client, optional
+        See `stanrovi.run_many`.
+    ledger : path-like, optional
+        A file of JSON lines that each simulation is appended to when it is done, and from which
+        those of an earlier call with the same seed are taken, which may have asked for fewer.
+        It knows ``simulate`` by its name alone.
     progress : bool or callable, optional
         True shows a line that tells it, on a terminal or below a notebook's cell. A
         callable is called with the number of simulations done and of all.
@@ -98,7 +129,10 @@ def sbc(
     Raises
     ------
     UsageError
-        For an unknown method or an impossible option.
+        For an unknown method or an impossible option; a ledger without a seed, by which alone
+        its simulations are found again; ``simulate`` that raises an error.
+    OutputError
+        If the ledger cannot be used.
     ModelError
         If the model cannot be built or does not simulate.
     DataError
@@ -111,21 +145,34 @@ def sbc(
     draws = checked_count("draws", draws, 2)
     if not 0 < level < 1:
         raise UsageError(f"level must lie between 0 and 1, not {level}.")
+    if ledger is not None and seed is None:
+        raise UsageError("A ledger finds its simulations again by their seed; give one.")
     seed = checked_seed(seed)
     base = as_model(model, data)
     if simulate is None:
         _require_simulation(base)
     start = time.perf_counter()
-    done: list[_Simulation] = []
-    failures: list[str] = []
+    named = {} if simulate is None else {"simulator": name_of(simulate)}
+    tasks = [
+        Task(base, method=method, seed=seed, settings={"draws": draws, "simulation": i} | named)
+        for i in range(1, simulations + 1)
+    ]
     with of_steps(progress, f"{method}: simulations") as heard:
-        for i, child in enumerate(np.random.SeedSequence(seed).spawn(simulations), 1):
-            try:
-                done.append(_simulation(base, method, draws, child, simulate))
-            except (DensityError, SamplerError, DrawsError) as error:
-                failures.append(f"simulation {i}: {error}")
-            if heard is not None:
-                heard(i, simulations)
+        outcomes = run_many(
+            tasks,
+            partial(_simulation, simulate=simulate),
+            jobs=0 if jobs is None and dask is None else jobs,
+            dask=dask,
+            ledger=ledger,
+            progress=heard,
+        )
+        found, earlier = _in_order(outcomes)
+    done = [run for run in found if isinstance(run, _Simulation)]
+    failures = [
+        f"simulation {i}: {run}"
+        for i, run in enumerate(found, 1)
+        if not isinstance(run, _Simulation)
+    ]
     if not done:
         raise DensityError(f"All {simulations} fits failed; the first, {failures[0]}")
     ranks = {name: np.array([run.ranks[name] for run in done]) for name in done[0].ranks}
@@ -142,7 +189,7 @@ def sbc(
         failures=tuple(failures),
         n_doubted=sum(run.doubted for run in done),
         n_gradients=sum(run.n_gradients for run in done),
-        seconds=time.perf_counter() - start,
+        seconds=time.perf_counter() - start + earlier,
     )
 
 
@@ -162,15 +209,68 @@ class _Simulation:
     doubted: bool
 
 
+def _in_order(
+    outcomes: Generator[Outcome[dict[str, Any]], None, None],
+) -> tuple[list[_Simulation | str], float]:
+    """Give simulations, or why they failed, by their number; seconds of those done earlier.
+
+    Raises
+    ------
+    UsageError, ModelError, DataError
+        What a simulation raised that would befall all.
+    """
+    found: dict[int, _Simulation | str] = {}
+    earlier = 0.0
+    with closing(outcomes):
+        for outcome in outcomes:
+            value = outcome.value
+            if value is None:
+                found[outcome.index] = outcome.error or outcome.status
+            elif "error" in value:
+                if value["error"] in _REFUSALS:
+                    raise _REFUSALS[value["error"]](value["message"])
+                found[outcome.index] = value["message"]
+            else:
+                found[outcome.index] = _Simulation(**value)
+            earlier += (outcome.seconds or 0.0) if outcome.earlier else 0.0
+    return [run for _, run in sorted(found.items())], earlier
+
+
 def _simulation(
+    base: Model,
+    *,
+    method: SbcMethod,
+    seed: int,
+    draws: int,
+    simulation: int,
+    simulate: Simulator | None,
+    simulator: str = "",
+) -> dict[str, Any]:
+    """Give a `_Simulation`, or an error by its class and message, as JSON values."""
+    child = np.random.SeedSequence(seed, spawn_key=(simulation - 1,))
+    try:
+        return vars(_ranked(base, method, draws, child, simulate, simulator))
+    except StanroviError as error:
+        return {"error": type(error).__name__, "message": str(error)}
+
+
+def _ranked(
     base: Model,
     method: SbcMethod,
     draws: int,
     child: np.random.SeedSequence,
     simulate: Simulator | None,
+    simulator: str,
 ) -> _Simulation:
     seed = int(child.generate_state(1)[0] >> 1)
-    truth, data = (None, None) if simulate is None else simulate(np.random.default_rng(child))
+    truth, data = None, None
+    if simulate is not None:
+        try:
+            truth, data = simulate(np.random.default_rng(child))
+        except Exception as error:
+            raise UsageError(
+                f"simulate ({simulator}) raised {type(error).__name__}: {error}."
+            ) from error
     model = base.rebuild(seed=seed, data=data)
     if method == "nuts":
         run = _nuts(model, draws, seed)

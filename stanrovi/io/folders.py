@@ -1,4 +1,4 @@
-"""Folders of output: filled completely, or not at all."""
+"""Folders of output: filled completely, or not at all; with a ledger that outlives both."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from stanrovi.errors import OutputError
+from stanrovi.errors import OutputError, UsageError
 from stanrovi.io.files import output_folder, usable_path, write_text
+from stanrovi.io.ledger import Ledger, n_done, remove_without_runs
+from stanrovi.scalars import counted
 
+LEDGER = "runs.jsonl"
 # What a run has written, by path, with SHA-256: the next one may remove that and nothing else.
 MANIFEST = ".stanrovi-files.json"
 
 
 @contextmanager
 def filled_folder(
-    path: Path, *, overwrite: bool = False, keep: Iterable[Path] = ()
+    path: Path, *, overwrite: bool = False, keep: Iterable[Path] = (), own: Iterable[Path] = ()
 ) -> Iterator[Path]:
     """Give a folder to fill; its files move into ``path`` when the block is through.
 
@@ -37,6 +40,8 @@ def filled_folder(
         write are removed, unless they have changed since; what others wrote stays.
     keep : iterable of Path
         Files to leave alone, such as the draws that the new run reads.
+    own : iterable of Path
+        Files in ``path`` that the new run has written already, such as its ledger.
 
     Yields
     ------
@@ -53,7 +58,7 @@ def filled_folder(
     staging = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
     try:
         yield staging
-        _publish(staging, folder, {path.resolve() for path in keep})
+        _publish(staging, folder, {path.resolve() for path in keep}, own)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         if new:
@@ -61,9 +66,69 @@ def filled_folder(
                 folder.rmdir()
 
 
-def _publish(staging: Path, folder: Path, keep: set[Path]) -> None:
+@contextmanager
+def resumable_folder(
+    path: str | os.PathLike[str], *, resume: bool = False, overwrite: bool = False
+) -> Iterator[Path]:
+    """Give the ledger of a folder, which keeps finished runs whatever ends the block.
+
+    `stanrovi.run_many` fills the ledger; what is made of it in the end comes into the same
+    folder by `filled_folder`, with ``overwrite`` and the ledger as its ``own``. When the block is
+    through or raises, a ledger without runs is gone, and the folder if it was new.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder. One with content must hold such a ledger, and be asked to resume, unless
+        ``overwrite``.
+    resume : bool
+        Whether to go on from the runs that are there, if any.
+    overwrite : bool
+        Whether to begin anew: they are lost at once.
+
+    Yields
+    ------
+    Path
+        `LEDGER` in the folder.
+
+    Raises
+    ------
+    OutputError
+        The folder holds runs, and neither ``resume`` nor ``overwrite`` says what to do with them;
+        or it is none, holds something else, or cannot be written.
+    UsageError
+        If both are asked for.
+    """
+    if resume and overwrite:
+        raise UsageError("resume goes on with the runs that are there, and overwrite begins anew; "
+                         "ask for one of them.")  # fmt: skip
+    folder = usable_path(path)
+    new, ledger = not folder.exists(), folder / LEDGER
+    if ledger.exists():
+        done = n_done(ledger)
+        if not (resume or overwrite):
+            raise OutputError(
+                f"The folder {path} holds {counted(done, 'finished run')}; go on with them "
+                "(resume=True; --resume on the command line) or begin anew (overwrite=True; "
+                "--overwrite)."
+            )
+    output_folder(path, overwrite=overwrite or ledger.exists())
+    if overwrite and ledger.exists():
+        with Ledger(ledger):  # nobody else is writing it
+            os.truncate(ledger, 0)
+    try:
+        yield ledger
+    finally:
+        if ledger.exists():
+            remove_without_runs(ledger)
+        if new:
+            with suppress(OSError):  # it has content, as it should
+                folder.rmdir()
+
+
+def _publish(staging: Path, folder: Path, keep: set[Path], own: Iterable[Path]) -> None:
     """Move the files into place, take away those they replace, and list what is ours."""
-    written = _digests(staging)
+    written = _digests(staging) | {file.name: _digest(file) for file in own}
     earlier = {n: digest for n, digest in _earlier(folder).items() if n not in written}
     stale = {name for name in earlier if (folder / name).resolve() not in keep}
     listed = written | {n: digest for n, digest in earlier.items() if n not in stale}

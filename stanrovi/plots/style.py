@@ -74,8 +74,9 @@ class Looks:
         """Give colour, line style and marker of a run, by its place among the fits."""
         if name not in self.fits:
             return {"color": REFERENCE_LINE, "linestyle": "-", "marker": "o"}
-        i = self.fits.index(name) % len(_COLORS)
-        return {"color": _COLORS[i], "linestyle": _DASHES[i], "marker": _MARKERS[i]}
+        rounds, i = divmod(self.fits.index(name), len(_COLORS))
+        j = (i + rounds) % len(_COLORS)  # no two of 36 are alike
+        return {"color": _COLORS[i], "linestyle": _DASHES[j], "marker": _MARKERS[j]}
 
     def line(self, name: str) -> dict[str, Any]:
         """Give the line properties of a run."""

@@ -1,119 +1,239 @@
-"""Many fits: models by methods by seeds, none lost to another's failure."""
+"""Many runs, on one processor or a thousand: none is lost to another's fault, or to an end."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from itertools import product
-from pathlib import Path
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, closing
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from stanrovi.errors import DataError, ModelError, StanroviError
-from stanrovi.methods import Method
-from stanrovi.runs.fitted import Fit
-from stanrovi.stan.locate import locate
-from stanrovi.stan.model import Model
+from stanrovi.arguments import checked_count, checked_seconds, checked_seed
+from stanrovi.errors import DataError, ModelError, StanroviError, UsageError
+from stanrovi.io.ledger import Ledger
+from stanrovi.runs.dask_workers import DaskWorkers
+from stanrovi.runs.progress import of_steps
+from stanrovi.runs.tasks import Outcome, Report, Source, Task, key, seeded
+from stanrovi.runs.worker import Function
+from stanrovi.runs.workers import Processes, Serial, Workers
+from stanrovi.stan.batch import processors
 
-Fitter = Callable[[Model, Method, int], Fit]
+if TYPE_CHECKING:
+    from distributed import Client
 
+    Cluster = str | Client
 
-@dataclass(frozen=True)
-class FitRow:
-    """One fit of many, in numbers; None for what a failed one does not tell.
+logger = logging.getLogger(__name__)
 
-    Attributes
-    ----------
-    model, method : str
-    seed : int
-    dim : int or None
-    engine, status, verdict : str or None
-    elbo, elbo_se, khat, seconds : float or None
-    n_gradients : int or None
-    error : str or None
-        Why there is no fit.
-    """
+T = TypeVar("T")
+StepListener = Callable[[int, int], None]
 
-    model: str
-    dim: int | None
-    engine: str | None
-    method: Method
-    seed: int
-    status: str | None = None
-    elbo: float | None = None
-    elbo_se: float | None = None
-    khat: float | None = None
-    n_gradients: int | None = None
-    seconds: float | None = None
-    verdict: str | None = None
-    error: str | None = None
+_POLL_SECONDS = 0.2  # at which Ctrl-C is heard, and new workers are seen
 
 
-def fit_many(
-    models: Sequence[str],
-    methods: Sequence[Method],
-    seeds: Sequence[int],
-    fitter: Fitter,
-    include_paths: Sequence[str | os.PathLike[str]] = (),
-) -> Iterator[FitRow]:
-    """Fit every model by every method with every seed.
+def run_many(
+    tasks: Iterable[Task],
+    function: Function[T],
+    *,
+    jobs: int | None = None,
+    dask: Cluster | None = None,
+    ledger: str | os.PathLike[str] | None = None,
+    time_limit: float | None = None,
+    seed: int | None = None,
+    progress: bool | StepListener | None = None,
+) -> Generator[Outcome[T], None, None]:
+    """Call a function on many models.
+
+    In worker processes each model is built once per worker, and linear algebra and Stan have one
+    thread each (unless ``STAN_NUM_THREADS``, ``OMP_NUM_THREADS`` or the like say more). The same
+    tasks give the same values wherever they run.
 
     Parameters
     ----------
-    models : sequence of str
-        Names of bundled models, or of files, whose data stand beside them; see
-        `stanrovi.Model`.
-    methods : sequence of str
-    seeds : sequence of int
-        Of the fits, and of random transformed data.
-    fitter : callable
-        Takes a model, a method and a seed to a fit.
-    include_paths : sequence of path
-        Folders searched for ``#include``.
+    tasks : iterable of Task
+    function : callable
+        Called as `Task` says; `stanrovi.fit`, `stanrovi.sample`, `stanrovi.nuts`, or one of your
+        own, which must pickle where it is called elsewhere, as its value must.
+    jobs : int, optional
+        Worker processes; as many as there are processors by default. 0: none, the tasks are done
+        here. With ``dask="local"``, the workers of the cluster.
+    dask : str or distributed.Client, optional
+        Address of a Dask scheduler (``tcp://host:8786``), ``"local"`` for a cluster on this
+        machine, or a client; needs ``stanrovi[dask]``.
+    ledger : path-like, optional
+        A file of JSON lines that each outcome is appended to at once, and from which those of an
+        earlier call are taken: tasks equal in program, data, engine, method, seed, settings,
+        function and version of stanrovi do not run again. Values must be JSON then.
+    time_limit : float, optional
+        Seconds for each task, from the start of its work; needs workers. Its worker is ended.
+    seed : int, optional
+        Of the tasks that have none: each gets its own, by its place. Drawn from the system when
+        not given.
+    progress : bool or callable, optional
+        True shows a line that tells it; a callable is called with the number of tasks done and
+        of all.
 
     Yields
     ------
-    FitRow
-        One for each fit, failed or not.
+    Outcome
+        One for each task, as they end. A task that fails, or whose worker ends, has an outcome
+        that says so.
 
     Raises
     ------
     UsageError
-        For a model that is not there, before the first fit.
+        At the call for a model that is not there; with the first outcome if there is no
+        stanrovi[dask], the scheduler does not answer, the workers do not start, or function,
+        settings or values do not go with them or with the ledger.
+    OutputError
+        If the ledger cannot be used.
     """
-    for model in models:
-        with suppress(ModelError, DataError):  # becomes the error of its rows
-            locate(model, include_paths)
-    for name, method, seed in product(models, methods, seeds):
-        yield _row(name, method, seed, fitter, include_paths)
+    listed = seeded(list(tasks), checked_seed(seed))
+    limit = checked_seconds(time_limit, "time_limit")
+    jobs = None if jobs is None else checked_count("jobs", jobs, 0)
+    if limit is not None and jobs == 0:
+        raise UsageError("time_limit needs workers, which can be ended: jobs of at least 1.")
+    sources = _sources(listed)
+
+    def outcomes() -> Generator[Outcome[T], None, None]:
+        with ExitStack() as stack:
+            heard = stack.enter_context(of_steps(progress, "tasks"))
+            book = None if ledger is None else stack.enter_context(Ledger(ledger))
+            workers = stack.enter_context(closing(_workers(jobs, dask, limit)))
+            run = stack.enter_context(closing(_Run(listed, sources, function, workers, book)))
+            for done, outcome in enumerate(run.outcomes(), 1):
+                if heard is not None:
+                    heard(done, len(listed))
+                yield outcome
+
+    return outcomes()
 
 
-def _row(
-    name: str,
-    method: Method,
-    seed: int,
-    fitter: Fitter,
-    include_paths: Sequence[str | os.PathLike[str]],
-) -> FitRow:
-    model: Model | None = None
-    try:
-        model = Model(name, include_paths=include_paths, seed=seed)
-        result = fitter(model, method, seed).result
-    except StanroviError as error:
-        if model is None:
-            return FitRow(Path(name).stem, None, None, method, seed, error=str(error))
-        return FitRow(model.name, model.dim, model.engine, method, seed, error=str(error))
-    return FitRow(
-        model=model.name,
-        dim=model.dim,
-        engine=model.engine,
-        method=method,
-        seed=seed,
-        status=result.status,
-        elbo=result.elbo,
-        elbo_se=result.elbo_se,
-        khat=result.khat,
-        n_gradients=result.n_gradients,
-        seconds=result.seconds,
-        verdict=result.verdict.name,
-    )
+def _workers(jobs: int | None, dask: Cluster | None, time_limit: float | None) -> Workers:
+    if dask is not None:
+        return DaskWorkers(dask, jobs, time_limit)
+    return Serial() if jobs == 0 else Processes(jobs or processors(), time_limit)
+
+
+def _sources(tasks: list[Task]) -> list[Source | StanroviError]:
+    """Read each program with its data once; one that cannot be read is told in its outcomes."""
+    read: dict[tuple[Any, ...], Source | StanroviError] = {}
+    found = []
+    for task in tasks:
+        place = _identity(task.model), _identity(task.data), *map(str, task.include_paths)
+        if place not in read:
+            try:
+                read[place] = Source.of(task)
+            except (ModelError, DataError) as error:
+                read[place] = error
+        found.append(read[place])
+    return found
+
+
+def _identity(what: Any) -> Any:
+    return what if isinstance(what, str | os.PathLike) else id(what)
+
+
+class _Run:
+    """Tasks on their way through workers and ledger."""
+
+    def __init__(
+        self,
+        tasks: list[Task],
+        sources: list[Source | StanroviError],
+        function: Function[Any],
+        workers: Workers,
+        ledger: Ledger | None,
+    ) -> None:
+        self._tasks, self._sources = tasks, sources
+        self._workers, self._ledger = workers, ledger
+        self._function, self._name = workers.share(function), name_of(function)
+        self._shared: dict[Source, Any] = {}
+        self._ended: SimpleQueue[Outcome[Any] | StanroviError] = SimpleQueue()
+        self._closed = False
+
+    def outcomes(self) -> Iterator[Outcome[Any]]:
+        """Give outcomes: at once those that are known, the others as they come."""
+        waiting: deque[int] = deque()
+        for index in range(len(self._tasks)):
+            known = self._known(index)
+            if known is None:
+                waiting.append(index)
+            else:
+                yield known
+        said: set[tuple[str, str]] = set()
+        at_work = 0
+        while waiting or at_work:
+            while waiting and at_work < self._workers.size:
+                self._begin(waiting.popleft())
+                at_work += 1
+            try:
+                ended = self._ended.get(timeout=_POLL_SECONDS)
+            except Empty:
+                continue
+            if isinstance(ended, StanroviError):
+                raise ended
+            at_work -= 1
+            for warning in ended.warnings:
+                if (ended.task.name, warning) not in said:
+                    said.add((ended.task.name, warning))
+                    logger.warning("%s: %s", ended.task.name, warning)
+            yield ended
+
+    def close(self) -> None:
+        """Take no more reports: those of workers that are ended are none."""
+        self._closed = True
+
+    def _known(self, index: int) -> Outcome[Any] | None:
+        """Give what is known without running the task."""
+        source, task = self._sources[index], self._tasks[index]
+        if isinstance(source, StanroviError):
+            return Outcome.of(Report.failed(source), index, task)
+        if self._ledger is None:
+            return None
+        record = self._ledger.records.get(key(source, task, self._name))
+        if record is None:
+            return None
+        report = Report.from_record(record)
+        return None if report is None else Outcome.of(report, index, task, earlier=True)
+
+    def _begin(self, index: int) -> None:
+        source, task = self._sources[index], self._tasks[index]
+        assert isinstance(source, Source)
+        if source not in self._shared:
+            self._shared[source] = self._workers.share(source)
+        future = self._workers.submit(self._function, self._shared[source], task.bare())
+        future.add_done_callback(partial(self._end, index))
+
+    def _end(self, index: int, future: Future[Report[Any]]) -> None:
+        """Write a report down as soon as it is there, in whatever thread that is."""
+        if self._closed:
+            return
+        try:
+            report = future.result()
+            if self._ledger is not None:
+                report = self._written(index, report, self._ledger)
+            self._ended.put(Outcome.of(report, index, self._tasks[index]))
+        except StanroviError as error:
+            self._ended.put(error)
+
+    def _written(self, index: int, report: Report[Any], ledger: Ledger) -> Report[Any]:
+        """Append a report to the ledger; gives what the ledger will give."""
+        source, task = self._sources[index], self._tasks[index]
+        assert isinstance(source, Source)
+        record = report.to_record(task)
+        ledger.append(key(source, task, self._name), record)
+        kept = Report.from_record(record)
+        assert kept is not None
+        return kept
+
+
+def name_of(function: Function[Any]) -> str:
+    """Name a function with its module, or that within a partial one; a ledger knows it by that."""
+    while isinstance(function, partial):
+        function = function.func
+    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"

@@ -181,10 +181,10 @@ def supports_threads(client: StanModel) -> bool:
 
 
 def processors() -> int:
-    """Processors available to this process."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Processors available to this process, as far as ``STAN_NUM_THREADS`` lets it use them."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    allowed = os.environ.get("STAN_NUM_THREADS", "")
+    return min(usable or 1, int(allowed) if allowed.isdecimal() and int(allowed) else 2**31)
 
 
 def _with_rejections(log_density: Array, gradient: Array) -> tuple[Array, Array]:

@@ -279,18 +279,8 @@ class Model:
 
     @cached_property
     def hashes(self) -> dict[str, str]:
-        """SHA-256, abridged, of program and data: ``program_hash`` and ``data_hash``.
-
-        The same for the same code, includes filled in, and for the same values, however they
-        were given.
-        """
-        source = self.source
-        code = source.code.encode() if isinstance(source, Program) else source.read_bytes()
-        values = canonical(self.data).encode()
-        return {
-            name: hashlib.sha256(what).hexdigest()[:_HASH]
-            for name, what in (("program_hash", code), ("data_hash", values))
-        }
+        """SHA-256, abridged, of program and data; see `hashes`."""
+        return hashes(self.source, self.data)
 
     @cached_property
     def dropped_constant(self) -> tuple[float, str]:
@@ -388,7 +378,20 @@ def as_model(model: ModelSource, data: DataSource) -> Model:
     return model
 
 
-def rebuilt(source: Program | Path, data: dict[str, Any], engine: EngineName, seed: int) -> Model:
+def hashes(source: Program | Path, data: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256, abridged, of a program and its data: ``program_hash`` and ``data_hash``.
+
+    The same for the same code, includes filled in, and for the same values, however they were
+    given.
+    """
+    code = source.code.encode() if isinstance(source, Program) else source.read_bytes()
+    return {
+        name: hashlib.sha256(what).hexdigest()[:_HASH]
+        for name, what in (("program_hash", code), ("data_hash", canonical(data).encode()))
+    }
+
+
+def rebuilt(source: Program | Path, data: dict[str, Any], engine: EngineChoice, seed: int) -> Model:
     """Build a model of what it was built of; see the attributes of `Model`."""
     model = Model.__new__(Model)
     model._build(source, data, engine, seed)

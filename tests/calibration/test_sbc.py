@@ -408,7 +408,7 @@ def test_command_prints_a_table_and_fills_a_folder(tmp_path: Path) -> None:
     found = json.loads((folder / "sbc.json").read_text("utf-8"))
     jsonschema.validate(found, SCHEMA)
     names = {path.name for path in folder.glob("[!.]*")}
-    assert names == {"sbc.json", "ranks.png", "ranks.svg", "ecdf.png", "ecdf.svg"}
+    assert names == {"sbc.json", "runs.jsonl", "ranks.png", "ranks.svg", "ecdf.png", "ecdf.svg"}
 
 
 def test_command_prints_json_only() -> None:

@@ -470,8 +470,9 @@ def test_overwriting_leaves_nothing_of_an_earlier_run_and_all_that_is_foreign(fi
 
 def test_bench():
     found = run_json(
-        "bench", "bimodal_gaussian", "eight_schools", "--methods", "gaussian,mfvi", "--seeds", "0-1"
-    )
+        "bench", "bimodal_gaussian", "eight_schools", "--methods", "gaussian,mfvi",
+        "--seeds", "0-1", "--jobs", 2,
+    )  # fmt: skip
     keys = [(run["model"], run["method"], run["seed"]) for run in found["runs"]]
     assert len(keys) == len(set(keys)) == 8
     assert all(run["error"] is None for run in found["runs"])
@@ -489,7 +490,7 @@ def test_bench():
 def test_bench_goes_on_after_a_failure(write, program, data, message, dim):
     write("bad.data.json", data)
     models = write("bad.stan", program), "eight_schools"
-    args = ("bench", *models, "--methods", "mfvi,gaussian")
+    args = ("bench", *models, "--methods", "mfvi,gaussian", "--jobs", 0)
     runs = run_json(*args, code=1)["runs"]
     assert [message in (run["error"] or "") for run in runs] == [True, True, False, False]
     assert [run["model"] for run in runs] == ["bad", "bad", "eight_schools", "eight_schools"]
@@ -506,7 +507,8 @@ def test_bench_has_the_data_and_the_seed_of_a_fit(write):
         parameters { real x; }
         model { x ~ normal(m, 1); target += -m; }
     """)  # fmt: skip
-    one = run_json("bench", program, "--methods", "gaussian", "--seeds", "3")["runs"][0]
+    args = ("bench", program, "--methods", "gaussian", "--seeds", "3", "--jobs", 0)
+    one = run_json(*args)["runs"][0]
     assert one["elbo"] == run_json("fit", program, "--method", "gaussian", "--seed", 3)["elbo"]
 
 

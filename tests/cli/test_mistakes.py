@@ -82,7 +82,8 @@ def test_data_beside_the_program_are_told_once(write, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     write("mean.stan", MEAN)
     write("mean.json", '{"N": 3}')
-    result = CliRunner().invoke(cli, ["bench", "mean.stan", "--methods", "gaussian,mfvi", "--json"])
+    args = ["bench", "mean.stan", "--methods", "gaussian,mfvi", "--jobs", "0", "--json"]
+    result = CliRunner().invoke(cli, args)
     assert result.stderr == "data: mean.json, found beside the program\n"
     assert [run["error"] for run in json.loads(result.stdout)["runs"]] == [None, None]
 

@@ -59,16 +59,25 @@ def wait_for(text: bytes, stream: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "command",
-    [("nuts", "--iter-sampling", "2000000"), ("compare", "--iter-sampling", "2000000")],
+    ("command", "left"),
+    [("nuts", []), ("compare", [".runs", "runs.jsonl"])],
     ids=["nuts", "compare"],
 )
-def test_interrupt_leaves_nothing(command, tmp_path):
+def test_interrupt_leaves_what_is_finished_and_nothing_else(command, left, tmp_path):
     """Ctrl-C while NUTS samples, which the bar of its chains on a terminal tells."""
     main, terminal = pty.openpty()
-    name, *settings = command
     process = subprocess.Popen(
-        [*COMMAND, name, "eight_schools", *settings, "--chains", "2", "--output", "out"],
+        [
+            *COMMAND,
+            command,
+            "eight_schools",
+            "--iter-sampling",
+            "2000000",
+            "--chains",
+            "2",
+            "--output",
+            "out",
+        ],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=terminal,
@@ -84,7 +93,10 @@ def test_interrupt_leaves_nothing(command, tmp_path):
         os.close(main)
     assert process.returncode == 130
     assert out == b""
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == (["out"] if left else [])
+    if left:
+        assert sorted(os.listdir(tmp_path / "out")) == left
+        assert sorted(os.listdir(tmp_path / "out" / ".runs")) == ["mfvi.nc", "rovi.nc"]
 
 
 def test_quiet_where_there_is_no_terminal(tmp_path):

@@ -1,7 +1,6 @@
 import json
 import subprocess
 import sys
-import zipfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +15,6 @@ from stanrovi.families.axes import DiagonalAxes
 from stanrovi.io.arviz import as_tree, from_arviz, to_arviz
 from stanrovi.io.generations import is_legacy
 from stanrovi.io.netcdf import read_draws, write_netcdf
-from stanrovi.io.posteriordb import read_posteriordb
 from stanrovi.modes.basins import Mode, Peak
 
 
@@ -197,55 +195,6 @@ def test_import_is_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
-
-
-@pytest.fixture
-def posteriordb(tmp_path):
-    root = tmp_path / "posterior_database"
-    folder = root / "reference_posteriors" / "draws" / "draws"
-    folder.mkdir(parents=True)
-    (root / "posteriors").mkdir()
-    chain = {
-        "mu": [1.0, 2.0],
-        "L[1,1]": [1.0, 1.0],
-        "L[2,1]": [3.0, 4.0],
-        "L[1,2]": [0.0, 0.0],
-        "L[2,2]": [5.0, 6.0],
-    }
-    with zipfile.ZipFile(folder / "ref.json.zip", "w") as archive:
-        archive.writestr("ref.json", json.dumps([chain, chain, chain]))
-    entries = {"data-model": {"reference_posterior_name": "ref"}, "none": {}}
-    for name, entry in entries.items():
-        (root / "posteriors" / f"{name}.json").write_text(json.dumps(entry))
-    return root
-
-
-def test_posteriordb_reference_draws(posteriordb):
-    for root in (posteriordb, posteriordb.parent):
-        reference = read_posteriordb(root, "data-model")
-        assert reference.posterior["L"].shape == (3, 2, 2, 2)
-        assert reference.posterior["L"][0, 1, 1, 0] == 4.0
-        assert reference.method == "reference"
-    path = posteriordb / "reference_posteriors" / "draws" / "draws" / "ref.json.zip"
-    assert read_draws(path).n_chains == 3
-
-
-def test_posteriordb_bad_input(posteriordb, tmp_path):
-    with pytest.raises(DrawsError, match="no reference draws for none"):
-        read_posteriordb(posteriordb, "none")
-    with pytest.raises(DrawsError, match="no reference draws named other"):
-        read_posteriordb(posteriordb, "other")
-    for content, message in [
-        ("{", "cannot be read"),
-        ('{"a": 1}', "a list of chains"),
-        ('[{"a": [1]}, {"b": [1]}]', "differ in variables"),
-        ('[{"a": [1, null]}]', "no usable draws of a"),
-        ('[{"a[x]": [1]}]', "no list of draws"),
-    ]:
-        path = tmp_path / "bad.json"
-        path.write_text(content)
-        with pytest.raises(DrawsError, match=message):
-            read_draws(path)
 
 
 @pytest.mark.parametrize("generation", [0, 1])

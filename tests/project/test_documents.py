@@ -27,6 +27,7 @@ PAGES = sorted(
 # Pages that take more than about ten seconds.
 SLOW = {
     "README.md",
+    "docs/guide/many-machines.md",
     "docs/guide/many-models.md",
     "docs/guide/several-modes.md",
     "docs/guide/suspect.md",

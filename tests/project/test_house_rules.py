@@ -46,6 +46,7 @@ ROOMS = (
     "plots",
     "comparison",
     "calibration",
+    "benchmark",
 )
 # The numerical core: NumPy and SciPy, and of ours what needs neither.
 CORE = (
@@ -71,14 +72,26 @@ HOMES = {
     "xarray": ("stanrovi.io",),
     "h5netcdf": ("stanrovi.io",),
     "h5py": ("stanrovi.io",),
-    "matplotlib": ("stanrovi.plots", "stanrovi.comparison.comparison", "stanrovi.calibration"),
-    "pandas": ("stanrovi.draws", "stanrovi.grading.findings", "stanrovi.runs"),
+    "matplotlib": (
+        "stanrovi.plots",
+        "stanrovi.comparison.comparison",
+        "stanrovi.calibration",
+        "stanrovi.benchmark",
+    ),
+    "pandas": (
+        "stanrovi.draws",
+        "stanrovi.grading.findings",
+        "stanrovi.runs",
+        "stanrovi.benchmark",
+    ),
     "jinja2": ("stanrovi.comparison.as_html",),
     "bridgestan": ("stanrovi.stan",),
     "stanli": ("stanrovi.stan",),
     "stanio": ("stanrovi.stan",),
     "cmdstanpy": ("stanrovi.stan.cmdstan", "stanrovi.stan.nuts", "stanrovi.runs.cmdstan_vi"),
-    "filelock": ("stanrovi.stan.cache",),
+    "dask": ("stanrovi.runs.dask_workers",),
+    "distributed": ("stanrovi.runs.dask_workers", "stanrovi.runs.many"),
+    "filelock": ("stanrovi.stan.cache", "stanrovi.io.ledger"),
     "platformdirs": ("stanrovi.stan.cache",),
     "click": ("stanrovi_cli",),
     "rich": ("stanrovi_cli", "stanrovi.runs.progress"),

@@ -1,47 +1,349 @@
-"""Many fits: none is lost to another's failure."""
+"""Many tasks: every one accounted for, and the same answers wherever they run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
 
 import pytest
+import worker_tasks as work
 
-from stanrovi.errors import DensityError, UsageError
-from stanrovi.runs.fit import fit
-from stanrovi.runs.many import fit_many
+import stanrovi as sr
+from stanrovi.errors import OutputError, UsageError
 
-
-def fitter(model, method, seed):
-    return fit(model, method=method, seed=seed, draws=100)
-
-
-def test_every_combination_is_fitted_in_order():
-    rows = list(fit_many(["bimodal_gaussian"], ["mfvi", "rovi"], [0, 1], fitter))
-    assert [(row.method, row.seed) for row in rows] == [
-        ("mfvi", 0), ("mfvi", 1), ("rovi", 0), ("rovi", 1),
-    ]  # fmt: skip
-    expected = fit("bimodal_gaussian", method="rovi", seed=1, draws=100).result
-    assert rows[-1].elbo == expected.elbo
-    assert rows[-1].n_gradients == expected.n_gradients
-    assert rows[-1].verdict == "ok"
-    assert {row.error for row in rows} == {None}
+NORMAL = "parameters { real x; } model { x ~ normal(0, 1); }"
+DRAWN = (
+    "transformed data { real m = normal_rng(0, 1); } "
+    "parameters { real x; } model { x ~ normal(m, 1); }"
+)
 
 
-def test_a_failure_is_a_row(tmp_path):
-    path = tmp_path / "wrong.stan"
-    path.write_text("parameters { real x; } model { y ~ normal(0, 1); }")
-
-    def fails_once(model, method, seed):
-        if seed == 0:
-            raise DensityError("nothing here")
-        return fitter(model, method, seed)
-
-    rows = list(fit_many([str(path), "bimodal_gaussian"], ["mfvi"], [0, 1], fails_once))
-    assert [row.error is None for row in rows] == [False, False, False, True]
-    assert (rows[0].model, rows[0].dim, rows[0].elbo) == ("wrong", None, None)
-    assert "y" in rows[0].error
-    assert (rows[2].model, rows[2].dim, rows[2].error) == ("bimodal_gaussian", 2, "nothing here")
+def by_index(outcomes):
+    return {outcome.index: outcome for outcome in outcomes}
 
 
-def test_a_model_that_is_not_there_is_told_before_the_first_fit():
-    def never(model, method, seed):
-        raise AssertionError("a fit was made")
+def values(outcomes):
+    found = by_index(outcomes)
+    assert [o.error for o in found.values() if o.status != "done"] == []
+    return [found[i].value for i in range(len(found))]
 
-    with pytest.raises(UsageError, match="no model 'bimodal_gausian'"):
-        list(fit_many(["bimodal_gaussian", "bimodal_gausian"], ["mfvi"], [0], never))
+
+def sweep():
+    return [
+        sr.Task(name, method=method, seed=seed)
+        for name in ("eight_schools", "bimodal_gaussian")
+        for method, seed in (("mfvi", 0), ("mfvi", 1), ("rovi", 0))
+    ]
+
+
+def test_processes_give_what_this_process_gives():
+    here = values(sr.run_many(sweep(), work.elbo, jobs=0))
+    assert values(sr.run_many(sweep(), work.elbo, jobs=2)) == here
+    assert len({json.dumps(value) for value in here}) == 6
+
+
+def test_fits_samples_and_nuts_are_functions_of_tasks():
+    task = sr.Task("eight_schools", seed=1, settings={"draws": 100}, method="mfvi")
+    (fit,) = sr.run_many([task], sr.fit, jobs=1)
+    assert fit.value.result.elbo == sr.fit("eight_schools", **task.arguments).result.elbo
+    assert fit.value.sample(3, seed=0).posterior["mu"].shape == (1, 3)
+    assert fit.seconds > 0
+    assert fit.cpu_seconds > 0
+    nuts = sr.Task("eight_schools", seed=1, settings={"iter_sampling": 50, "iter_warmup": 50})
+    (run,) = sr.run_many([nuts], sr.nuts, jobs=1)
+    assert run.value.draws.n_draws == 50
+    (run,) = sr.run_many([sr.Task("eight_schools", seed=1)], sr.sample, jobs=1)
+    assert run.value.trusted
+
+
+def test_what_a_task_is_called_with(write):
+    drawn = write("drawn.stan", DRAWN)
+    tasks = [
+        sr.Task("eight_schools", seed=5, settings={"a": [1, {"b": None}]}),
+        sr.Task(drawn, seed=6, method="x"),
+        sr.Task(sr.Model(drawn, seed=7), seed=8),
+    ]
+    told = values(sr.run_many(tasks, work.told, jobs=1))
+    assert told[0] == {"dim": 10, "seed": 5, "model_seed": 0, "a": [1, {"b": None}]}
+    assert told[1] == {"dim": 1, "seed": 6, "model_seed": 6, "method": "x"}
+    assert told[2] == {"dim": 1, "seed": 8, "model_seed": 7}
+
+
+def test_seeds_are_spawned_by_place_and_given_ones_stay():
+    tasks = [sr.Task("eight_schools", seed=given) for given in (None, 3, None)]
+    first = [told["seed"] for told in values(sr.run_many(tasks, work.told, jobs=0, seed=1))]
+    again = [told["seed"] for told in values(sr.run_many(tasks, work.told, jobs=2, seed=1))]
+    other = [told["seed"] for told in values(sr.run_many(tasks, work.told, jobs=0, seed=2))]
+    assert first == again
+    assert first[1] == other[1] == 3
+    assert len({first[0], first[2], other[0], other[2]}) == 4
+
+
+def test_a_worker_builds_a_model_once_and_has_one_thread(monkeypatch):
+    for name in ("STAN_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    tasks = [sr.Task("eight_schools") for _ in range(6)]
+    found = values(sr.run_many(tasks, work.process, jobs=2))
+    workers = {told["pid"] for told in found}
+    assert os.getpid() not in workers
+    assert len({(told["pid"], told["model"]) for told in found}) == len(workers) <= 2
+    assert {told["threads"] for told in found} == {1}
+
+
+FATES = ("good", "segfault", "memory", "asleep", "exit", "bug", "error", "odd", "killed", "good")
+TOLD = {
+    "segfault": ("crash", "SIGSEGV"),
+    "memory": ("crash", "out of memory"),
+    "asleep": ("time", "not done after 3 s"),
+    "exit": ("crash", "exit code 3"),
+    "bug": ("crash", "ZeroDivisionError: by zero"),
+    "error": ("error", "finite nowhere"),
+    "odd": ("crash", "pickle"),
+    "killed": ("crash", "SIGKILL, out of memory?"),
+    "good": ("done", None),
+}
+
+
+def test_a_bad_end_is_the_outcome_of_its_task_alone():
+    tasks = [sr.Task("eight_schools", settings={"fate": fate}) for fate in FATES]
+    found = by_index(sr.run_many(tasks, work.beset, jobs=2, time_limit=3))
+    assert len(found) == len(FATES)
+    for index, fate in enumerate(FATES):
+        status, reason = TOLD[fate]
+        assert found[index].status == status, fate
+        if reason is not None:
+            assert reason in found[index].error
+        assert (found[index].value == fate) is (status == "done")
+
+
+def test_the_end_of_a_task_is_that_of_what_it_started(tmp_path, monkeypatch):
+    monkeypatch.setenv("STANROVI_TEST_FOLDER", str(tmp_path))
+    task = sr.Task("eight_schools", settings={"fate": "child"})
+    (outcome,) = sr.run_many([task], work.beset, jobs=1, time_limit=1)
+    assert outcome.status == "time"
+    assert not runs(int((tmp_path / "child").read_text()))
+
+
+def runs(pid):
+    """Whether a process is there, and no mere entry that nobody has read."""
+    for _ in range(50):
+        stat = Path(f"/proc/{pid}/stat")
+        if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def test_models_that_cannot_be_had_are_told(write):
+    tasks = [
+        sr.Task(write("bad.stan", "parameters { real x; } model { x ~ nothing(0); }")),
+        sr.Task(write("data.stan", f"data {{ int n; }} {NORMAL}")),
+        sr.Task(write("good.stan", NORMAL)),
+        sr.Task(write("more.stan", f"data {{ int n; }} {NORMAL}"), {"n": "three"}),
+    ]
+    found = by_index(sr.run_many(tasks, work.told, jobs=0))
+    assert [found[i].status for i in range(4)] == ["error", "error", "done", "error"]
+    assert "nothing" in found[0].error
+    assert "declares data (n)" in found[1].error
+
+
+def test_mistakes_are_told_at_the_call():
+    with pytest.raises(UsageError, match=r"no model 'eight_schoolz'.*Did you mean"):
+        sr.run_many([sr.Task("eight_schoolz")], work.told)
+    with pytest.raises(UsageError, match="time_limit must be positive"):
+        sr.run_many([], work.told, time_limit=-1)
+    with pytest.raises(UsageError, match="time_limit needs workers"):
+        sr.run_many([], work.told, time_limit=1, jobs=0)
+    with pytest.raises(UsageError, match="jobs must be a whole number"):
+        sr.run_many([], work.told, jobs=-1)
+    with pytest.raises(UsageError, match="has its data already"):
+        sr.run_many([sr.Task(sr.Model("eight_schools"), {"J": 1})], work.told)
+    with pytest.raises(UsageError, match="seed"):
+        sr.run_many([sr.Task("eight_schools", seed=-1)], work.told)
+    with pytest.raises(UsageError, match=r"take what pickles.*jobs=0"):
+        list(sr.run_many([sr.Task("eight_schools")], lambda model, seed: 1, jobs=1))
+    with pytest.raises(UsageError, match="jobs counts the workers of dask='local'"):
+        list(sr.run_many([], work.told, dask="tcp://127.0.0.1:1", jobs=2))
+
+
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_a_function_may_have_tasks_of_its_own(jobs):
+    (outcome,) = sr.run_many([sr.Task("eight_schools", seed=4)], work.nested, jobs=jobs)
+    assert [told["seed"] for told in outcome.value] == [4, 5]
+
+
+def test_nothing_to_do():
+    assert list(sr.run_many([], work.told)) == []
+
+
+def test_warnings_of_workers_are_told_once(caplog):
+    tasks = [sr.Task("eight_schools") for _ in range(3)]
+    with caplog.at_level(logging.WARNING):
+        list(sr.run_many(tasks, work.warned, jobs=1))
+    assert caplog.messages == ["eight_schools: take care"]
+
+
+def test_the_ledger_spares_what_is_done(tmp_path, write):
+    ledger = tmp_path / "runs.jsonl"
+    calls = tmp_path / "calls"
+    calls.mkdir()
+
+    def run(n, **more):
+        model = write("normal.stan", NORMAL)
+        settings = {"folder": str(calls)} | more
+        tasks = [sr.Task(model, seed=seed, settings=settings) for seed in range(n)]
+        return by_index(sr.run_many(tasks, work.noted, jobs=0, ledger=ledger))
+
+    assert not any(outcome.earlier for outcome in run(3).values())
+    again = run(5)
+    assert [again[i].earlier for i in range(5)] == [True, True, True, False, False]
+    assert {outcome.value for outcome in again.values()} == {"noted"}
+    assert len(list(calls.iterdir())) == 5
+    assert len(ledger.read_text().splitlines()) == 5
+    line = json.loads(ledger.read_text().splitlines()[3])
+    assert (line["model"], line["seed"], line["status"]) == ("normal", 3, "done")
+
+
+def test_the_ledger_knows_everything_that_matters(tmp_path, write):
+    ledger = tmp_path / "runs.jsonl"
+    task = sr.Task(write("a.stan", NORMAL), seed=1)
+
+    def earlier(task, function=work.told):
+        (outcome,) = sr.run_many([task], function, jobs=0, ledger=ledger)
+        return outcome.earlier
+
+    assert not earlier(task)
+    assert earlier(task)
+    assert earlier(sr.Task(write("b.stan", NORMAL), seed=1))  # of another name
+    assert not earlier(sr.Task(write("c.stan", NORMAL + "\n//"), seed=1))
+    assert not earlier(sr.Task(write("a.stan", NORMAL), seed=2))
+    assert not earlier(sr.Task(write("a.stan", NORMAL), seed=1, method="rovi"))
+    assert not earlier(sr.Task(write("a.stan", NORMAL), seed=1, settings={"x": 1}))
+    assert not earlier(sr.Task(write("a.stan", NORMAL), {"n": 3}, seed=1))
+    assert not earlier(task, work.process)
+    assert earlier(task, partial(work.told))
+
+
+def test_bad_ends_stand_in_the_ledger_too(tmp_path):
+    ledger = tmp_path / "runs.jsonl"
+    tasks = [sr.Task("eight_schools", seed=0, settings={"fate": f}) for f in ("exit", "error")]
+    first = by_index(sr.run_many(tasks, work.beset, jobs=1, ledger=ledger))
+    second = by_index(sr.run_many(tasks, work.beset, jobs=1, ledger=ledger))
+    assert all(outcome.earlier for outcome in second.values())
+    assert [(o.status, o.error) for _, o in sorted(first.items())] == [
+        (o.status, o.error) for _, o in sorted(second.items())
+    ]
+
+
+def test_values_for_a_ledger_are_json(tmp_path):
+    ledger = tmp_path / "runs.jsonl"
+    with pytest.raises(UsageError, match="must return JSON values"):
+        list(sr.run_many([sr.Task("eight_schools")], sr.fit, jobs=0, ledger=ledger))
+    (outcome,) = sr.run_many([sr.Task("eight_schools")], work.warned, jobs=0, ledger=ledger)
+    assert outcome.value is None  # a number that is none
+    task = sr.Task("eight_schools", settings={"x": {1, 2}})
+    with pytest.raises(UsageError, match="settings of a task must be JSON"):
+        list(sr.run_many([task], work.told, jobs=0, ledger=ledger))
+    with pytest.raises(OutputError, match="does not exist"):
+        list(sr.run_many([task], work.told, jobs=0, ledger=tmp_path / "x" / "y"))
+
+
+def test_outcomes_come_as_they_end_and_one_may_leave():
+    tasks = [sr.Task("eight_schools", settings={"seconds": s}) for s in (60, 0, 0)]
+    began = time.perf_counter()
+    outcomes = sr.run_many(tasks, work.slow, jobs=2)
+    assert {next(outcomes).index, next(outcomes).index} == {1, 2}
+    outcomes.close()
+    assert time.perf_counter() - began < 30
+    assert not any(runs(child.pid) for child in multiprocessing.active_children())
+
+
+def test_progress_counts_tasks(tmp_path):
+    heard = []
+    tasks = [sr.Task("eight_schools", seed=i) for i in range(3)]
+    for _ in range(2):
+        list(
+            sr.run_many(
+                tasks, work.told, jobs=0, ledger=tmp_path / "l", progress=lambda *a: heard.append(a)
+            )
+        )
+    assert heard == [(1, 3), (2, 3), (3, 3)] * 2
+
+
+SCRIPT = """
+import sys
+import stanrovi as sr
+sys.path.insert(0, {support!r})
+import worker_tasks as work
+
+def main():
+    tasks = [sr.Task("eight_schools", seed=i, settings=dict(seconds=0.2)) for i in range(40)]
+    for outcome in sr.run_many(tasks, work.slow, jobs=2, ledger={ledger!r}):
+        print(outcome.index, outcome.earlier, flush=True)
+
+{guard}
+"""
+
+
+def script(tmp_path, guard="if __name__ == '__main__': main()"):
+    path = tmp_path / "script.py"
+    support = str(Path(__file__).parents[1] / "support")
+    text = SCRIPT.format(support=support, ledger=str(tmp_path / "runs.jsonl"), guard=guard)
+    path.write_text(text)
+    return subprocess.Popen(
+        [sys.executable, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_ended_goes_on_where_it_was(tmp_path, end):
+    first = script(tmp_path)
+    told = [first.stdout.readline() for _ in range(5)]
+    workers = children(first.pid)
+    assert len(workers) >= 2
+    first.send_signal(end)
+    more, errors = first.communicate(timeout=30)
+    told += more.splitlines()
+    assert (first.returncode == -signal.SIGKILL) if end == signal.SIGKILL else first.returncode
+    assert "KeyboardInterrupt" in errors or end == signal.SIGKILL
+    assert not any(runs(pid) for pid in workers)
+    lines = (tmp_path / "runs.jsonl").read_text().count("\n")
+    assert len(told) <= lines < 40
+    second = script(tmp_path)
+    output, _ = second.communicate(timeout=60)
+    found = dict(line.split() for line in output.splitlines())
+    assert len(found) == 40
+    assert list(found.values()).count("True") == lines
+    assert {line.split()[0] for line in told} <= {i for i, old in found.items() if old == "True"}
+
+
+def children(pid):
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(stat.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_script_without_a_guard_is_told_so(tmp_path):
+    run = script(tmp_path, guard="main()")
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert "The worker processes do not start" in errors
+
+
+def test_an_outcome_pickles():
+    (outcome,) = sr.run_many([sr.Task("eight_schools", seed=1)], work.told, jobs=0)
+    assert pickle.loads(pickle.dumps(outcome)) == outcome

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from stanrovi.errors import ModelError, SamplerError
+from stanrovi.stan.batch import processors
 from stanrovi.stan.engine import construct, log_prints, translate
 from stanrovi.stan.nuts.chains import ChainListener, Chains, NutsSettings
 from stanrovi.stan.program import Program
@@ -70,6 +71,7 @@ def _sample(model: stanli.Model, settings: NutsSettings) -> stanli.Fit:
     try:
         return model.sample(
             chains=settings.chains,
+            parallel_chains=min(settings.chains, processors()),
             seed=settings.seed,
             warmup=settings.iter_warmup,
             samples=settings.iter_sampling,

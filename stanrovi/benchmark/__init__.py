@@ -1,0 +1,1 @@
+"""Benchmarks: posteriors by methods by seeds, graded against references."""

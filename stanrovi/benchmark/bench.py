@@ -1,0 +1,285 @@
+"""Benchmarks that anyone can rerun: posteriors by methods by seeds, measured by references."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from stanrovi.arguments import check_choice, checked_count, checked_seed
+from stanrovi.benchmark.accuracy import ruler
+from stanrovi.benchmark.folder import write_benchmark
+from stanrovi.benchmark.others import OTHERS, MethodRun, own_check
+from stanrovi.benchmark.posteriors import Posterior, posteriors_of
+from stanrovi.benchmark.result import BenchResult
+from stanrovi.benchmark.rows import BenchRow
+from stanrovi.benchmark.sweep import Sweep, reference_path
+from stanrovi.errors import StanroviError, UsageError
+from stanrovi.io.folders import filled_folder, resumable_folder
+from stanrovi.io.json_values import plain
+from stanrovi.io.netcdf import read_draws, write_netcdf
+from stanrovi.methods import BENCH_METHODS, METHODS, BenchMethod
+from stanrovi.runs.fit import fit
+from stanrovi.runs.nuts import NutsChoice, nuts
+from stanrovi.runs.nuts_run import NutsRun
+from stanrovi.runs.record import is_of
+from stanrovi.runs.sampling import sample
+from stanrovi.stan.model import Model
+from stanrovi.stan.program import Program
+
+_REFERENCE_DRAWS, _REFERENCE_ESS = 4000, 1000  # more than of what is measured by it
+
+
+def bench(
+    posteriors: Iterable[Any],
+    methods: Sequence[BenchMethod] = ("mfvi", "rovi"),
+    seeds: Sequence[int] = (0,),
+    *,
+    draws: int = 4000,
+    reference: Literal["nuts", "sample"] | None = None,
+    output: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    jobs: int | None = None,
+    dask: Any = None,
+    time_limit: float | None = None,
+    include_paths: Sequence[str | os.PathLike[str]] = (),
+    progress: bool | Callable[[int, int], None] | None = None,
+) -> BenchResult:
+    """Run every method on every posterior with every seed, and grade it where there is a reference.
+
+    Parameters
+    ----------
+    posteriors : iterable
+        Of what `stanrovi.Model` takes, pairs of that and data, words such as ``"a.stan:b.json"``,
+        and `stanrovi.benchmark.posteriors.Posterior`, as
+        ``PosteriorDatabase(path).select(["kid*"])`` gives them, with references.
+    methods : sequence of str
+        Methods of `stanrovi.fit`; ``"nuts"`` (of the embedded engine), ``"sample"``,
+        ``"laplace"``, ``"lmc"``, ``"mala"``; of CmdStan ``"advi_meanfield"``, ``"advi_fullrank"``,
+        ``"pathfinder"``, by an executable NAME beside NAME.stan, or one that an install compiles.
+    seeds : sequence of int
+    draws : int
+        Draws from each approximation; samplers run as long as they do by default.
+    reference : {"nuts", "sample"}, optional
+        Where a posterior brings no reference, make one by this first. A reference that is not
+        trusted grades nothing.
+    output : path-like, optional
+        Folder for the ledger ``runs.jsonl``, to which each run is added when it is done, tables,
+        plots, and ``references``.
+    resume : bool
+        Whether to go on from a ledger in ``output``: what it has is not run again.
+    overwrite : bool
+        Whether to begin anew there.
+    jobs, dask, time_limit
+        See `stanrovi.run_many`.
+    include_paths : sequence of path
+        Folders searched for ``#include``.
+    progress : bool or callable, optional
+        True shows a line that tells it; a callable is called with the number of runs done and of
+        all.
+
+    Returns
+    -------
+    BenchResult
+        A row for each run; one that failed has its error.
+
+    Raises
+    ------
+    UsageError
+        For an impossible option, or a model that is not there.
+    OutputError
+        If ``output`` has runs, and neither ``resume`` nor ``overwrite`` is asked for.
+    """
+    for method in methods:
+        check_choice("method", method, BENCH_METHODS)
+    if reference is not None:
+        check_choice("reference", reference, ("nuts", "sample"))
+    draws = checked_count("draws", draws, 2)
+    methods = list(dict.fromkeys(methods))
+    numbers = list(dict.fromkeys(map(checked_seed, seeds)))
+    named = {item.name: item for item in posteriors_of(posteriors, include_paths)}
+    where = {"jobs": jobs, "dask": dask, "time_limit": time_limit, "progress": progress}
+    sweep = Sweep(named, tuple(include_paths), where)
+
+    def result(folder: Path, ledger: Path | None) -> BenchResult:
+        known = sweep
+        if reference is not None:
+            known = sweep.with_references(reference, make_reference, folder)
+        return BenchResult(tuple(known.rows(methods, numbers, draws, measure, ledger)))
+
+    if output is None:
+        if resume:
+            raise UsageError("resume goes on with the runs that output holds; name it.")
+        with tempfile.TemporaryDirectory(prefix="stanrovi-bench-") as passing:
+            return result(Path(passing), None)
+    with resumable_folder(output, resume=resume, overwrite=overwrite) as ledger:
+        found = result(ledger.parent, ledger)
+        with filled_folder(ledger.parent, overwrite=True, own=[ledger]) as staging:
+            write_benchmark(found.rows, found.to_dict(), staging)
+        return found
+
+
+def make_reference(
+    model: Model,
+    *,
+    method: str,
+    seed: int,
+    posterior: str,
+    posteriors: Mapping[str, Posterior],
+    folder: Path,
+) -> bool:
+    """Make reference draws where a posterior brings none; tell whether it is so.
+
+    A file of an earlier run by the same method, of the same program and data, is kept.
+    """
+    try:
+        if posteriors[posterior].reference() is not None:
+            return False
+    except StanroviError:  # its own, and not to be read: the rows tell
+        return False
+    path = reference_path(folder, posterior)
+    if path.exists():
+        earlier = read_draws(path)
+        if earlier.method == method and is_of(model, earlier.attrs):
+            return True
+    if method == "sample":
+        draws = sample(model, seed=seed, ess=_REFERENCE_ESS, wide_leg=True).draws
+    else:
+        draws = _embedded_nuts(model, seed=seed, iter_sampling=_REFERENCE_DRAWS).draws
+    write_netcdf(draws, path, overwrite=True)
+    return True
+
+
+def measure(
+    model: Model,
+    *,
+    method: BenchMethod,
+    seed: int,
+    posterior: str,
+    draws: int,
+    reference: str,
+    posteriors: Mapping[str, Posterior],
+) -> dict[str, Any]:
+    """Run a method on a model with a seed, and grade it against the reference.
+
+    Parameters
+    ----------
+    model : Model
+    method : str
+    seed : int
+    posterior : str
+        Name of the posterior.
+    draws : int
+    reference : str
+        Who has made the reference; empty where the posterior brings its own or none. A ledger
+        tells by it what was measured by another.
+    posteriors : mapping of str to Posterior
+        By name.
+
+    Returns
+    -------
+    dict
+        Fields of a `BenchRow`, JSON-safe.
+    """
+    row = BenchRow(posterior, model.dim, model.engine, method, seed)
+    began = _cpu_seconds()
+    found: dict[str, Any]
+    try:
+        run = run_method(model, method, seed=seed, draws=draws)
+        spent = _cpu_seconds() - began
+        found = _told(run) | {"cpu_seconds": spent} | _graded(run, posteriors[posterior])
+    except StanroviError as error:
+        found = {"error": str(error), "outcome": "error"}
+    return dict(plain(asdict(row) | found))
+
+
+def _told(run: MethodRun) -> dict[str, Any]:
+    return {
+        "status": run.status,
+        "elbo": run.elbo,
+        "elbo_se": run.elbo_se,
+        "khat": run.khat,
+        "n_gradients": None if math.isnan(run.n_gradients) else int(run.n_gradients),
+        "seconds": run.seconds,
+        "verdict": run.verdict,
+    }
+
+
+def _graded(run: MethodRun, posterior: Posterior) -> dict[str, Any]:
+    """Measure a run; a reference that cannot be used is told, and grades nothing."""
+    try:
+        measure_by = ruler(posterior, run.draws)
+    except StanroviError as error:
+        return {"reference": f"cannot be used: {error}"}
+    if measure_by is None:
+        return {}
+    accuracy = measure_by.accuracy(run.draws)
+    return {"reference": measure_by.told} | ({} if accuracy is None else asdict(accuracy))
+
+
+def _cpu_seconds() -> float:
+    """Processor time of this process, and of those that it started and that have ended."""
+    return sum(os.times()[:4])
+
+
+def run_method(model: Model, method: BenchMethod, *, seed: int, draws: int) -> MethodRun:
+    """Run a method with its defaults.
+
+    Parameters
+    ----------
+    model : Model
+    method : str
+        One of `stanrovi.methods.BENCH_METHODS`.
+    seed : int
+    draws : int
+        Draws from an approximation; samplers run as long as they do by default.
+
+    Returns
+    -------
+    MethodRun
+
+    Raises
+    ------
+    StanroviError
+        If it fails, or there is no CmdStan where it needs one.
+    """
+    if method in METHODS:
+        return _fit(model, method, seed, draws)
+    return _RUNNERS[method](model, seed, draws)
+
+
+def _embedded_nuts(model: Model, *, seed: int, iter_sampling: int = 1000) -> NutsRun:
+    """Run NUTS on what evaluates the density for the fits: CmdStan would be another program."""
+    engine: NutsChoice = "stanli" if isinstance(model.source, Program) else "numpy"
+    return nuts(model, engine=engine, seed=seed, iter_sampling=iter_sampling)
+
+
+def _fit(model: Model, method: str, seed: int, draws: int) -> MethodRun:
+    made = fit(model, method=method, seed=seed, draws=draws)  # type: ignore[arg-type]
+    r = made.result
+    return MethodRun(
+        made.draws, r.n_gradients, r.seconds, r.elbo, r.elbo_se, r.khat, r.status, r.verdict.name
+    )
+
+
+def _nuts(model: Model, seed: int, _draws: int) -> MethodRun:
+    run = _embedded_nuts(model, seed=seed)
+    return MethodRun(run.draws, run.n_gradients, run.seconds, verdict=own_check(run.draws))
+
+
+def _sample(model: Model, seed: int, _draws: int) -> MethodRun:
+    run = sample(model, seed=seed)
+    said = "ok" if run.trusted else "suspect"
+    return MethodRun(run.draws, run.n_gradients, run.seconds, verdict=said)
+
+
+_RUNNERS: Mapping[str, Callable[[Model, int, int], MethodRun]] = {
+    "nuts": _nuts,
+    "sample": _sample,
+    **OTHERS,
+}

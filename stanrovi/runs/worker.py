@@ -1,0 +1,159 @@
+"""What happens in a worker: a model is built once, a task becomes a report."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import Any, TypeVar
+
+from stanrovi.determinism import one_blas_thread
+from stanrovi.errors import StanroviError, UsageError
+from stanrovi.runs.tasks import Report, Source, Task
+from stanrovi.stan.model import Model
+
+T = TypeVar("T")
+Function = Callable[..., T]
+
+# Kept, since tasks on one model come together: models, and what they are built of.
+_MODELS, _OPENED = 4, 8
+# What tells libraries, and the programs that they start, how many threads to use.
+_THREADS = "STAN_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
+_turn = threading.RLock()  # a function may have tasks of its own
+
+
+def report_of(function: Function[T], source: Source, task: Task) -> Report[T]:
+    """Call a task's function on its model; what is raised becomes the report.
+
+    Calls from several threads take turns: each has the process, its model and its processor
+    time for itself.
+
+    Parameters
+    ----------
+    function : callable
+        See `Task`.
+    source : Source
+        Of the model.
+    task : Task
+        With its seed; its model and its data are not looked at.
+    """
+    assert task.seed is not None
+    with _turn:
+        began, began_cpu = time.perf_counter(), _processor_seconds()
+        try:
+            model = built(source, source.seed_for(task.seed))
+            with one_blas_thread():
+                report = Report("done", function(model, **task.arguments))
+        except StanroviError as error:
+            report = Report.failed(error)
+        except MemoryError:
+            report = Report("crash", error="out of memory")
+        except Exception as error:
+            report = Report("crash", error=f"{type(error).__name__}: {error}")
+        return report.timed(time.perf_counter() - began, _processor_seconds() - began_cpu)
+
+
+@lru_cache(maxsize=_MODELS)
+def built(source: Source, seed: int) -> Model:
+    """Build a model, or take the one that was built before."""
+    return source.build(seed)
+
+
+def remote_report(function: Function[T], source: Source, task: Task) -> Report[T]:
+    """Do `report_of`, with what is logged meanwhile, which nobody here reads."""
+    with _heard() as messages:
+        report = report_of(function, source, task)
+    return report.warned(tuple(dict.fromkeys(messages)))
+
+
+def report_of_files(function: Path, source: Path, task: Task) -> Report[Any]:
+    """Do `remote_report` with a function and a source that were pickled into files."""
+    return remote_report(_opened(function), _opened(source), task)
+
+
+def prepare_process() -> None:
+    """Make this process, and what it starts, a worker."""
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()  # ended together with what it starts, and by nothing that is typed
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    limit_threads()
+    with suppress(OSError):  # there is none
+        os.dup2(2, 1)  # what programs print would mingle with the results
+    threading.Thread(target=_end_with_parent, name="stanrovi-parent", daemon=True).start()
+
+
+def limit_threads() -> None:
+    """Leave the other processors to other workers, unless the user's environment says more."""
+    for name in _THREADS:
+        os.environ.setdefault(name, "1")
+
+
+def end_group(pid: int) -> None:
+    """End a worker and what it has started, at once."""
+    with suppress(OSError):  # it has no group yet, or has ended
+        if hasattr(os, "killpg"):
+            os.killpg(pid, signal.SIGKILL)
+    with suppress(OSError):
+        os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of whoever made this process: a killed one ends none of its workers."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        end_group(os.getpid())
+
+
+@lru_cache(maxsize=_OPENED)
+def _opened(path: Path) -> Any:
+    """Read what was pickled, once.
+
+    Raises
+    ------
+    UsageError
+        If the code of it is not here.
+    """
+    try:
+        return pickle.loads(path.read_bytes())
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            f"A worker does not find the function that it is to call ({error}); put its module "
+            "where workers import from, as PYTHONPATH says there."
+        ) from None
+
+
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """Collect warnings of the library, and keep them from going further."""
+    messages: list[str] = []
+    ours, listener = logging.getLogger("stanrovi"), _Listener(messages)
+    propagates, ours.propagate = ours.propagate, False
+    ours.addHandler(listener)
+    try:
+        yield messages
+    finally:
+        ours.removeHandler(listener)
+        ours.propagate = propagates
+
+
+class _Listener(logging.Handler):
+    def __init__(self, messages: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._messages = messages
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._messages.append(record.getMessage())
+
+
+def _processor_seconds() -> float:
+    """Of this process, its threads, and what it has started and waited for."""
+    return sum(os.times()[:4])
