@@ -2,7 +2,7 @@
 
     python benchmarks/ablations.py
 
-Takes about six minutes on two processors. No part of the package knows of this: a part is taken
+Takes about five minutes on two processors. No part of the package knows of this: a part is taken
 away by putting another function in its place for the time of a fit.
 """
 

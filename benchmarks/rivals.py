@@ -3,7 +3,7 @@
     pip install prophet --no-deps; pip install nutpie pymc-extras   # the rivals, as far as wanted
     python benchmarks/rivals.py
 
-Takes about twelve minutes on two processors. Rivals that are not installed are left out.
+Takes about ten minutes on two processors. Rivals that are not installed are left out.
 """
 
 from __future__ import annotations
