@@ -20,7 +20,7 @@ from stanrovi.densities import FunctionDensity, MixtureDensity, normal, skew_nor
 from stanrovi.target import Array, Density, LogDensity
 
 Sampler = Callable[[int, np.random.Generator], Array]
-_TRUTH = 400_000
+_TRUTH, _LEAST_TRUTH = 400_000, 40_000
 _CENTRAL = 0.005  # tail on either side that is left out where the variance is infinite
 
 
@@ -41,6 +41,8 @@ class Case:
         central 99%.
     mixture : MixtureDensity or None
         Where modes have weights that shall be right.
+    numbers : int
+        Of the truth, over all scalars, in few dimensions or many at least 40,000 draws.
     """
 
     name: str
@@ -50,12 +52,13 @@ class Case:
     constrain: Callable[[Array], Array] = field(default=lambda x: x)
     heavy: bool = False
     mixture: MixtureDensity | None = None
+    numbers: int = 20_000_000
 
     @cached_property
     def truth(self) -> Array:
         """Exact draws of the constrained scalars, each sorted, shape (n, k)."""
         rng = np.random.default_rng(12345)
-        n = max(40_000, min(_TRUTH, 20_000_000 // self.density.dim))
+        n = max(_LEAST_TRUTH, min(_TRUTH, self.numbers // self.density.dim))
         return np.sort(self.constrain(self.sample(n, rng)), axis=0)
 
     @cached_property
@@ -342,14 +345,19 @@ def ring(radius: float, width: float) -> Case:
 # -- hierarchies -----------------------------------------------------------------------------
 
 
+def hierarchy_data(groups: int, noise: float, spread: float, seed: int) -> tuple[Array, Array]:
+    """Draw what is seen of each group, and the standard deviation of its noise."""
+    rng = np.random.default_rng(seed)
+    s = noise * np.exp(rng.normal(0, 0.3, groups))
+    return 1.0 + spread * rng.standard_normal(groups) + s * rng.standard_normal(groups), s
+
+
 def hierarchy(groups: int, noise: float, spread: float, *, centred: bool, seed: int) -> Case:
     """Take normal means ``theta_j ~ N(mu, tau)`` seen with known noise, and tau half normal.
 
     Exact: mu and theta are normal given tau, whose marginal density is on a grid.
     """
-    rng = np.random.default_rng(seed)
-    s = noise * np.exp(rng.normal(0, 0.3, groups))
-    y = 1.0 + spread * rng.standard_normal(groups) + s * rng.standard_normal(groups)
+    y, s = hierarchy_data(groups, noise, spread, seed)
     prior_mu, prior_tau = 5.0, 2.0
     grid = np.linspace(np.log(1e-4), np.log(30.0), 20_001)
     variance = s**2 + np.exp(2 * grid)[:, None]

@@ -20,6 +20,7 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from memory import peak_memory
 from tables import markdown
 
 import stanrovi as sr
@@ -219,12 +220,6 @@ def picture(found: dict[str, list[dict[str, float | str]]]) -> None:
     panels[0].set_ylabel("processor seconds")
     panels[0].legend(frameon=False)
     figure.savefig(PICTURE, dpi=110)
-
-
-def peak_memory() -> float:
-    """Most memory that this process has held, MB (Linux); that of its parent does not count."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return float(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def main() -> None:

@@ -33,12 +33,17 @@ def pair_of_normals(dim: int, separation: float, weight: float) -> MixtureDensit
     return two_normals(separation, weight, factor, direction)
 
 
-def gaussian(dim: int, condition: float) -> MixtureDensity:
-    """One normal, random axes, variances spread evenly (in logarithm) over a range."""
+def gaussian_moments(dim: int, condition: float) -> tuple[Array, Array]:
+    """Mean and covariance with random axes, variances spread evenly (in logarithm) over a range."""
     rng = np.random.default_rng(2)
     basis = np.linalg.qr(rng.standard_normal((dim, dim)))[0]
     variances = np.geomspace(condition**-0.5, condition**0.5, dim)
-    mean, covariance = rng.standard_normal(dim), (basis * variances) @ basis.T
+    return rng.standard_normal(dim), (basis * variances) @ basis.T
+
+
+def gaussian(dim: int, condition: float) -> MixtureDensity:
+    """One normal with these moments."""
+    mean, covariance = gaussian_moments(dim, condition)
     return normal_mixture([1.0], [mean], [covariance], f"Gaussian, d = {dim}")
 
 

@@ -80,7 +80,7 @@ def checked_seconds(seconds: float | None, name: str = "max_seconds") -> float |
     UsageError
         If it is not positive, or infinite.
     """
-    if seconds is not None and not 0 < seconds < math.inf:
+    if isinstance(seconds, str) or (seconds is not None and not 0 < seconds < math.inf):
         cure = "; leave it out for no limit" if seconds == math.inf else ""
         raise UsageError(f"{name} must be positive and finite, not {seconds}{cure}.")
     return seconds

@@ -19,7 +19,7 @@ from stanrovi.benchmark.rows import BenchRow
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError, StanroviError
 from stanrovi.io.netcdf import read_draws
-from stanrovi.runs.many import run_many
+from stanrovi.runs.many import name_of, run_many
 from stanrovi.runs.tasks import Outcome, Task
 from stanrovi.stan.data import DataSource
 from stanrovi.stan.model import ModelSource
@@ -178,6 +178,7 @@ class Sweep:
             rows.append(row)
         places, left = list(tasks), len(tasks)
         work = partial(measure, posteriors=self.posteriors)
+        vars(work)["ledger_name"] = name_of(measure)  # settings tell what is asked of it
         try:
             for outcome in run_many(tasks.values(), work, ledger=ledger, **self.where):
                 place = places[outcome.index]

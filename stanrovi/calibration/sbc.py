@@ -157,10 +157,12 @@ def sbc(
         Task(base, method=method, seed=seed, settings={"draws": draws, "simulation": i} | named)
         for i in range(1, simulations + 1)
     ]
+    work = partial(_simulation, simulate=simulate)
+    vars(work)["ledger_name"] = name_of(_simulation)  # settings name the simulator
     with of_steps(progress, f"{method}: simulations") as heard:
         outcomes = run_many(
             tasks,
-            partial(_simulation, simulate=simulate),
+            work,
             jobs=0 if jobs is None and dask is None else jobs,
             dask=dask,
             ledger=ledger,

@@ -73,12 +73,21 @@ class Ledger:
             self.records, end = _read(self.path)
             self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
             os.ftruncate(self._file, end)
+            self._end_line()
         except OSError as error:
             self._let_go()
             raise self._unusable(error) from error
         except OutputError:
             self._let_go()
             raise
+
+    def _end_line(self) -> None:
+        """End the last line, which editors may leave open."""
+        with self.path.open("rb") as content:
+            size = content.seek(0, os.SEEK_END)
+            content.seek(max(size - 1, 0))
+            if content.read(1) not in (b"", b"\n"):
+                os.write(self._file, b"\n")
 
     def append(self, key: str, record: Mapping[str, Any]) -> None:
         """Add a record, from any thread; it is on the disk when this returns.
@@ -223,6 +232,8 @@ def _read(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
     """Read records by key, and where the last whole line ends."""
     content = path.read_bytes() if path.exists() else b""
     end = content.rfind(b"\n") + 1
+    if _record(content[end:]) is not None:  # whole, but for the end of the line
+        end = len(content)
     records: dict[str, dict[str, Any]] = {}
     passed_over = []
     for number, line in enumerate(content[:end].splitlines(), 1):

@@ -20,6 +20,7 @@ def guarded(model: Model, work: Callable[[], T]) -> T:
     Climbs on densities without bound run out of floating-point numbers; what comes of it is
     judged by the result's own numbers, so NumPy need not warn.
     """
+    model.forget_rejection()
     try:
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             return work()

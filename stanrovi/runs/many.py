@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 from collections import deque
@@ -66,8 +67,10 @@ def run_many(
         machine, or a client; needs ``stanrovi[dask]``.
     ledger : path-like, optional
         A file of JSON lines that each outcome is appended to at once, and from which those of an
-        earlier call are taken: tasks equal in program, data, engine, method, seed, settings,
-        function and version of stanrovi do not run again. Values must be JSON then.
+        earlier call are taken: what is done of tasks equal in program, data, engine, method,
+        seed, settings, function and version of stanrovi does not run again; what failed does.
+        Values must be JSON then, and the function one of a module (a partial function with
+        JSON values), or have an attribute ``ledger_name`` that tells it from others.
     time_limit : float, optional
         Seconds for each task, from the start of its work; needs workers. Its worker is ended.
     seed : int, optional
@@ -92,7 +95,9 @@ def run_many(
     OutputError
         If the ledger cannot be used.
     """
-    listed = seeded(list(tasks), checked_seed(seed))
+    given = list(tasks)
+    _check(given, function, seed, ledger)
+    listed = seeded(given, checked_seed(seed))
     limit = checked_seconds(time_limit, "time_limit")
     jobs = None if jobs is None else checked_count("jobs", jobs, 0)
     if limit is not None and jobs == 0:
@@ -111,6 +116,19 @@ def run_many(
                 yield outcome
 
     return outcomes()
+
+
+def _check(tasks: list[Any], function: Any, seed: int | None, ledger: Any) -> None:
+    """Refuse what is no task, what cannot be called, and a ledger of seeds that none will know."""
+    for task in tasks:
+        if not isinstance(task, Task):
+            raise UsageError(f"tasks are of stanrovi.Task, not {type(task).__name__}: Task(model).")
+    if not callable(function):
+        raise UsageError(f"{function!r} is no function; stanrovi.fit, for instance, is one.")
+    if ledger is not None and seed is None and any(task.seed is None for task in tasks):
+        raise UsageError(
+            "A ledger finds tasks again by their seeds; give each one, or give a seed for all."
+        )
 
 
 def _workers(jobs: int | None, dask: Cluster | None, time_limit: float | None) -> Workers:
@@ -151,9 +169,10 @@ class _Run:
     ) -> None:
         self._tasks, self._sources = tasks, sources
         self._workers, self._ledger = workers, ledger
-        self._function, self._name = workers.share(function), name_of(function)
+        self._function = workers.share(function)
+        self._name = None if ledger is None else ledger_name(function)
         self._shared: dict[Source, Any] = {}
-        self._ended: SimpleQueue[Outcome[Any] | StanroviError] = SimpleQueue()
+        self._ended: SimpleQueue[Outcome[Any] | BaseException] = SimpleQueue()
         self._closed = False
 
     def outcomes(self) -> Iterator[Outcome[Any]]:
@@ -175,7 +194,7 @@ class _Run:
                 ended = self._ended.get(timeout=_POLL_SECONDS)
             except Empty:
                 continue
-            if isinstance(ended, StanroviError):
+            if isinstance(ended, BaseException):
                 raise ended
             at_work -= 1
             for warning in ended.warnings:
@@ -199,7 +218,9 @@ class _Run:
         if record is None:
             return None
         report = Report.from_record(record)
-        return None if report is None else Outcome.of(report, index, task, earlier=True)
+        if report is None or report.status != "done":  # what failed may do better now
+            return None
+        return Outcome.of(report, index, task, earlier=True)
 
     def _begin(self, index: int) -> None:
         source, task = self._sources[index], self._tasks[index]
@@ -218,7 +239,7 @@ class _Run:
             if self._ledger is not None:
                 report = self._written(index, report, self._ledger)
             self._ended.put(Outcome.of(report, index, self._tasks[index]))
-        except StanroviError as error:
+        except BaseException as error:  # raised where outcomes are waited for
             self._ended.put(error)
 
     def _written(self, index: int, report: Report[Any], ledger: Ledger) -> Report[Any]:
@@ -233,7 +254,26 @@ class _Run:
 
 
 def name_of(function: Function[Any]) -> str:
-    """Name a function with its module, or that within a partial one; a ledger knows it by that."""
-    while isinstance(function, partial):
-        function = function.func
+    """Name a function with its module; a ledger knows it by that."""
     return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
+
+
+def ledger_name(function: Function[Any]) -> Any:
+    """Tell a function from others by JSON values: its ``ledger_name``, or name and arguments.
+
+    Raises
+    ------
+    UsageError
+        If another one may have the same name.
+    """
+    own = getattr(function, "ledger_name", None)
+    if own is not None:
+        return own
+    if isinstance(function, partial):
+        return [ledger_name(function.func), [*function.args], function.keywords]
+    if not inspect.isroutine(function) or inspect.ismethod(function) or "<" in name_of(function):
+        raise UsageError(
+            f"A ledger knows functions by their names, and {function!r} has none of its own; give "
+            "a function of a module, or set its ledger_name to a text."
+        )
+    return name_of(function)

@@ -10,7 +10,7 @@ from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, get_args
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 
@@ -59,6 +59,11 @@ class Task:
     seed: int | None = None
     include_paths: Sequence[str | os.PathLike[str]] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("seed", "method"):
+            if name in self.settings:
+                raise UsageError(f"{name} is no setting of a task; give it by itself ({name}=).")
 
     @property
     def name(self) -> str:
@@ -186,7 +191,7 @@ class Report(Generic[T]):
         record = told | {"settings": dict(task.settings)} | vars(self)
         try:
             return dict(json.loads(json.dumps(plain(record))))
-        except TypeError as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise UsageError(
                 f"With a ledger a function must return JSON values ({error})."
             ) from None
@@ -196,9 +201,9 @@ class Report(Generic[T]):
         """Read what `to_record` gave; None where it is something else."""
         try:
             report = cls(**{item.name: record[item.name] for item in fields(Report)})
-        except KeyError:
+            return report.warned(tuple(report.warnings))
+        except (KeyError, TypeError):
             return None
-        return report.warned(tuple(report.warnings)) if report.status in get_args(Status) else None
 
     def timed(self, seconds: float, cpu_seconds: float) -> Report[T]:
         """Add what it took."""
@@ -253,8 +258,8 @@ def own_version() -> str:
     return version("stanrovi")
 
 
-def key(source: Source, task: Task, function: str) -> str:
-    """Name a task by all that its outcome depends on.
+def key(source: Source, task: Task, function: Any) -> str:
+    """Name a task by all that its outcome depends on; the function by JSON values.
 
     Raises
     ------
@@ -265,9 +270,10 @@ def key(source: Source, task: Task, function: str) -> str:
     what = [own_version(), function, model, task.arguments]
     try:
         text = json.dumps(plain(what), sort_keys=True)
-    except TypeError as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(
-            f"settings of a task must be JSON values for a ledger ({error}); pass other things "
-            "by functools.partial of the function."
+            f"With a ledger settings of tasks, and arguments of partial functions, must be JSON "
+            f"values ({error}); let the function have other things by itself, and a ledger_name "
+            "that tells them."
         ) from None
     return hashlib.sha256(text.encode()).hexdigest()[:32]

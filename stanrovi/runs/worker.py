@@ -6,6 +6,7 @@ import logging
 import os
 import pickle
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -56,7 +57,7 @@ def report_of(function: Function[T], source: Source, task: Task) -> Report[T]:
             report = Report.failed(error)
         except MemoryError:
             report = Report("crash", error="out of memory")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             report = Report("crash", error=f"{type(error).__name__}: {error}")
         return report.timed(time.perf_counter() - began, _processor_seconds() - began_cpu)
 
@@ -79,15 +80,32 @@ def report_of_files(function: Path, source: Path, task: Task) -> Report[Any]:
     return remote_report(_opened(function), _opened(source), task)
 
 
-def prepare_process() -> None:
-    """Make this process, and what it starts, a worker."""
+def prepare_process(passing: Path) -> None:
+    """Make this process, and what it starts, a worker.
+
+    Parameters
+    ----------
+    passing : Path
+        Folder for temporary files, which whoever made this process removes.
+    """
+    os.environ["TMPDIR"], tempfile.tempdir = str(passing), None
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # ended together with what it starts, and by nothing that is typed
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _keep_files_here()
     limit_threads()
     with suppress(OSError):  # there is none
         os.dup2(2, 1)  # what programs print would mingle with the results
     threading.Thread(target=_end_with_parent, name="stanrovi-parent", daemon=True).start()
+
+
+def _keep_files_here() -> None:
+    """Hand no open file on to programs that are started: this process's end is told by one."""
+    with suppress(OSError):
+        for name in os.listdir("/dev/fd"):
+            if int(name) > 2:
+                with suppress(OSError):
+                    os.set_inheritable(int(name), False)
 
 
 def limit_threads() -> None:

@@ -89,9 +89,12 @@ class Processes:
         self.size = count
         self._time_limit = time_limit
         self._folder = Path(tempfile.mkdtemp(prefix="stanrovi-tasks-"))
+        self._passing = self._folder / "tmp"  # what ended workers leave goes with the rest
+        self._passing.mkdir()
         self._n_shared = 0
+        self._lanes: list[_Lane] = []
         self._idle: list[_Lane] = []
-        self._busy: list[_Lane] = []
+        self._some_begun = threading.Event()
 
     def share(self, value: Any) -> Path:
         """Pickle a value into a file.
@@ -118,107 +121,140 @@ class Processes:
 
     def submit(self, function: Path, source: Path, task: Task) -> Future[Report[Any]]:
         """Begin a task in an idle worker, or in a new one."""
-        lane = self._idle.pop() if self._idle else _Lane(self._time_limit)
-        self._busy.append(lane)
+        while True:
+            lane = self._idle.pop() if self._idle else self._opened()
+            try:
+                future = lane.submit(function, source, task)
+            except RuntimeError:  # it has ended since its last task
+                self._lanes.remove(lane)
+                lane.end()
+                continue
 
-        def ended(_: Future[Report[Any]]) -> None:
-            self._busy.remove(lane)
-            if lane.alive:
-                self._idle.append(lane)
+            def ended(_: Future[Report[Any]], lane: _Lane = lane) -> None:
+                if lane.alive:
+                    self._idle.append(lane)
+                else:
+                    self._lanes.remove(lane)
 
-        future = lane.submit(function, source, task)
-        future.add_done_callback(ended)
-        return future
+            future.add_done_callback(ended)
+            return future
 
     def close(self) -> None:
         """End all workers and what they have started."""
-        for lane in [*self._idle, *self._busy]:
+        for lane in list(self._lanes):
             lane.end()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _opened(self) -> _Lane:
+        lane = _Lane(self._time_limit, self._passing, self._some_begun)
+        self._lanes.append(lane)
+        return lane
+
 
 class _Lane:
-    """One worker process, for one task at a time, until it ends."""
+    """One worker process, for one task at a time, until it ends.
 
-    def __init__(self, time_limit: float | None) -> None:
+    Parameters
+    ----------
+    time_limit : float, optional
+    passing : Path
+        Folder for temporary files.
+    some_begun : threading.Event
+        Set once a worker has begun: where none does, something is wrong with all.
+    """
+
+    def __init__(
+        self, time_limit: float | None, passing: Path, some_begun: threading.Event
+    ) -> None:
         self.alive = True
         self._time_limit = time_limit
+        self._some_begun = some_begun
+        self._turn = threading.Lock()
+        self._late: Future[Report[Any]] | None = None
+        self._pid: int | None = None
         self._process: BaseProcess | None = None
         context = multiprocessing.get_context("spawn")
-        self._executor = ProcessPoolExecutor(1, context, prepare_process)
+        self._executor = ProcessPoolExecutor(1, context, prepare_process, (passing,))
         self._ready = self._executor.submit(os.getpid)
         self._ready.add_done_callback(self._begun)
 
     def submit(self, function: Path, source: Path, task: Task) -> Future[Report[Any]]:
-        """Begin a task."""
+        """Begin a task.
+
+        Raises
+        ------
+        RuntimeError
+            If the worker has ended.
+        """
         outer: Future[Report[Any]] = Future()
-        in_time = threading.Event()
-        clock = threading.Timer(self._time_limit or 0, self._expire, [in_time])
+        inner = self._executor.submit(report_of_files, function, source, task)
+        seconds = min(self._time_limit or 0, threading.TIMEOUT_MAX)
+        clock = threading.Timer(seconds, self._expire, [inner])
         clock.daemon = True
+        if self._time_limit is not None:
+            self._ready.add_done_callback(lambda _: clock.start())
 
         def ended(inner: Future[Report[Any]]) -> None:
-            in_time.set()
             clock.cancel()
+            with self._turn:
+                late = self._late is inner
             try:
-                outer.set_result(self._report(inner))
+                outer.set_result(self._report(inner, late))
             except StanroviError as error:
                 outer.set_exception(error)
 
-        self._expired = False
-        try:
-            inner = self._executor.submit(report_of_files, function, source, task)
-        except BrokenProcessPool as error:  # ended between two tasks
-            inner = Future()
-            inner.set_exception(error)
-        if self._time_limit is not None:
-            self._ready.add_done_callback(lambda _: clock.start())
         inner.add_done_callback(ended)
         return outer
 
     def end(self) -> None:
         """End the worker and what it has started."""
         self.alive = False
-        if self._process is not None and self._process.pid is not None:
-            end_group(self._process.pid)
+        if self._pid is not None:
+            end_group(self._pid)
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _begun(self, ready: Future[int]) -> None:
         if ready.cancelled() or ready.exception() is not None:
             return
+        self._pid = ready.result()
+        self._some_begun.set()
         found = {process.pid: process for process in multiprocessing.active_children()}
-        self._process = found.get(ready.result())
+        self._process = found.get(self._pid)
         if not self.alive:
             self.end()
 
-    def _expire(self, in_time: threading.Event) -> None:
-        if not in_time.is_set():
-            self._expired = True
-            self.end()
+    def _expire(self, inner: Future[Report[Any]]) -> None:
+        """End the worker over a task that is not done; the next one has not begun then."""
+        with self._turn:
+            if not inner.done():
+                self._late = inner
+                self.end()
 
-    def _report(self, inner: Future[Report[Any]]) -> Report[Any]:
+    def _report(self, inner: Future[Report[Any]], late: bool) -> Report[Any]:
         """Give the task's report, or one of the worker's end.
 
         Raises
         ------
         UsageError
-            If the worker did not begin, or does not find what it is to do.
+            If no worker begins, or this one does not find what it is to do.
         """
         try:
             return inner.result()
         except (BrokenProcessPool, CancelledError):
-            self.alive = False
-            if self._expired:
+            self.end()
+            if late:
                 return Report("time", error=f"not done after {self._time_limit:g} s")
-            if self._process is None:
+            if not self._some_begun.is_set():
                 raise UsageError(_NO_START) from None
             return Report("crash", error=f"the worker process ended{self._reason()}")
         except StanroviError:
             raise
-        except Exception as error:  # what the function returned does not pickle, say
+        except BaseException as error:  # its value does not pickle, or it has called exit
             return Report("crash", error=f"{type(error).__name__}: {error}")
 
     def _reason(self) -> str:
-        assert self._process is not None
+        if self._process is None:
+            return ""
         self._process.join(_JOIN_SECONDS)
         code = self._process.exitcode
         if code is None:

@@ -201,6 +201,10 @@ class Model:
         """What the density said when it last rejected a point."""
         return self._evaluator.last_rejection
 
+    def forget_rejection(self) -> None:
+        """Forget `last_rejection`, which another run may have caused."""
+        self._evaluator.last_rejection = None
+
     @property
     def seconds_per_gradient(self) -> float | None:
         """Time of one gradient on one thread, once some have been evaluated."""

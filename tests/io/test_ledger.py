@@ -33,7 +33,7 @@ def test_records_are_read_back(tmp_path):
     assert [json.loads(line)["key"] for line in path.read_text().splitlines()] == ["a", "b", "a"]
 
 
-@pytest.mark.parametrize("torn", ['{"key":"b","va', '{"key":"b","value":1}', "{", '{"ke'])
+@pytest.mark.parametrize("torn", ['{"key":"b","va', "{", '{"ke'])
 def test_a_torn_last_line_is_cut_off(tmp_path, torn):
     path = tmp_path / "runs.jsonl"
     whole = '{"key":"a","value":1}\n'
@@ -42,6 +42,15 @@ def test_a_torn_last_line_is_cut_off(tmp_path, torn):
         assert ledger.records == {"a": {"value": 1}}
         ledger.append("c", {"value": 2})
     assert records(path) == {"a": {"value": 1}, "c": {"value": 2}}
+
+
+def test_a_last_line_that_is_whole_but_for_its_end_counts(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    path.write_text('{"key":"a","value":1}\n{"key":"b","value":2}')
+    with Ledger(path) as ledger:
+        assert list(ledger.records) == ["a", "b"]
+        ledger.append("c", {"value": 3})
+    assert list(records(path)) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("torn", ["{", '{"key":"b","va'])

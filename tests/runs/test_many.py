@@ -10,6 +10,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,8 @@ import pytest
 import worker_tasks as work
 
 import stanrovi as sr
-from stanrovi.errors import OutputError, UsageError
+from stanrovi.errors import DensityError, OutputError, UsageError
+from stanrovi.runs.guard import guarded
 
 NORMAL = "parameters { real x; } model { x ~ normal(0, 1); }"
 DRAWN = (
@@ -99,7 +101,19 @@ def test_a_worker_builds_a_model_once_and_has_one_thread(monkeypatch):
     assert {told["threads"] for told in found} == {1}
 
 
-FATES = ("good", "segfault", "memory", "asleep", "exit", "bug", "error", "odd", "killed", "good")
+FATES = (
+    "good",
+    "segfault",
+    "memory",
+    "asleep",
+    "exit",
+    "bug",
+    "error",
+    "odd",
+    "killed",
+    "quit",
+    "good",
+)
 TOLD = {
     "segfault": ("crash", "SIGSEGV"),
     "memory": ("crash", "out of memory"),
@@ -109,6 +123,7 @@ TOLD = {
     "error": ("error", "finite nowhere"),
     "odd": ("crash", "pickle"),
     "killed": ("crash", "SIGKILL, out of memory?"),
+    "quit": ("crash", "SystemExit: enough"),
     "good": ("done", None),
 }
 
@@ -131,6 +146,42 @@ def test_the_end_of_a_task_is_that_of_what_it_started(tmp_path, monkeypatch):
     (outcome,) = sr.run_many([task], work.beset, jobs=1, time_limit=1)
     assert outcome.status == "time"
     assert not runs(int((tmp_path / "child").read_text()))
+    task = sr.Task("eight_schools", settings={"fate": "orphan"})
+    (outcome,) = sr.run_many([task], work.beset, jobs=1)
+    assert outcome.status == "crash"
+    assert not runs(int((tmp_path / "child").read_text()))
+
+
+def test_a_worker_that_ends_between_two_tasks_takes_none_along():
+    tasks = [sr.Task("eight_schools", settings={"fate": fate}) for fate in ("later", "good")]
+    outcomes = sr.run_many(tasks, work.beset, jobs=1)
+    assert next(outcomes).value == "later"
+    time.sleep(1)
+    assert next(outcomes).value == "good"
+
+
+def test_what_an_ended_task_leaves_goes(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    task = sr.Task("eight_schools", settings={"fate": "litter"})
+    (outcome,) = sr.run_many([task], work.beset, jobs=1, time_limit=1)
+    assert outcome.status == "time"
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_limit_beyond_all_time_is_none():
+    (outcome,) = sr.run_many([sr.Task("eight_schools")], work.told, jobs=1, time_limit=1e12)
+    assert outcome.status == "done"
+
+
+def test_a_rejection_of_one_task_is_not_told_of_another():
+    model = sr.Model("eight_schools")
+    model._evaluator.last_rejection = "of another run"
+
+    def fails():
+        raise DensityError("finite nowhere.")
+
+    with pytest.raises(DensityError, match=r"nowhere\.$"):
+        guarded(model, fails)
 
 
 def runs(pid):
@@ -167,6 +218,14 @@ def test_mistakes_are_told_at_the_call():
         sr.run_many([], work.told, jobs=-1)
     with pytest.raises(UsageError, match="has its data already"):
         sr.run_many([sr.Task(sr.Model("eight_schools"), {"J": 1})], work.told)
+    with pytest.raises(UsageError, match=r"tasks are of stanrovi\.Task, not str"):
+        sr.run_many(["eight_schools"], work.told)
+    with pytest.raises(UsageError, match="'fit' is no function"):
+        sr.run_many([sr.Task("eight_schools")], "fit")
+    with pytest.raises(UsageError, match="seed is no setting"):
+        sr.Task("eight_schools", settings={"seed": 1})
+    with pytest.raises(UsageError, match="time_limit must be positive"):
+        sr.run_many([], work.told, time_limit="2")
     with pytest.raises(UsageError, match="seed"):
         sr.run_many([sr.Task("eight_schools", seed=-1)], work.told)
     with pytest.raises(UsageError, match=r"take what pickles.*jobs=0"):
@@ -230,28 +289,53 @@ def test_the_ledger_knows_everything_that_matters(tmp_path, write):
     assert not earlier(sr.Task(write("a.stan", NORMAL), seed=1, settings={"x": 1}))
     assert not earlier(sr.Task(write("a.stan", NORMAL), {"n": 3}, seed=1))
     assert not earlier(task, work.process)
-    assert earlier(task, partial(work.told))
+    assert not earlier(task, partial(work.told, x=1))
+    assert earlier(task, partial(work.told, x=1))
+    assert not earlier(task, partial(work.told, x=2))
+    named = partial(work.told, x={1, 2})
+    with pytest.raises(UsageError, match="arguments of partial functions, must be JSON"):
+        earlier(task, named)
+    vars(named)["ledger_name"] = "sets"
+    with pytest.raises(UsageError, match="must return JSON"):
+        earlier(task, named)
+    for nameless in (lambda model, seed: 1, Caller(), Caller().__call__):
+        with pytest.raises(UsageError, match="knows functions by their names"):
+            earlier(task, nameless)
 
 
-def test_bad_ends_stand_in_the_ledger_too(tmp_path):
+class Caller:
+    def __call__(self, model, *, seed):
+        return 1
+
+
+def test_bad_ends_stand_in_the_ledger_and_are_tried_again(tmp_path):
     ledger = tmp_path / "runs.jsonl"
-    tasks = [sr.Task("eight_schools", seed=0, settings={"fate": f}) for f in ("exit", "error")]
-    first = by_index(sr.run_many(tasks, work.beset, jobs=1, ledger=ledger))
-    second = by_index(sr.run_many(tasks, work.beset, jobs=1, ledger=ledger))
-    assert all(outcome.earlier for outcome in second.values())
-    assert [(o.status, o.error) for _, o in sorted(first.items())] == [
-        (o.status, o.error) for _, o in sorted(second.items())
-    ]
+    fates = ("exit", "error", "good")
+    tasks = [sr.Task("eight_schools", seed=0, settings={"fate": fate}) for fate in fates]
+    for n in (1, 2):
+        found = by_index(sr.run_many(tasks, work.beset, jobs=1, ledger=ledger))
+        assert [found[i].status for i in range(3)] == ["crash", "error", "done"]
+        assert [found[i].earlier for i in range(3)] == [False, False, n == 2]
+    assert len(ledger.read_text().splitlines()) == 5
+
+
+def test_a_ledger_needs_seeds_that_come_again(tmp_path):
+    with pytest.raises(UsageError, match="finds tasks again by their seeds"):
+        sr.run_many([sr.Task("eight_schools")], work.told, ledger=tmp_path / "l")
 
 
 def test_values_for_a_ledger_are_json(tmp_path):
     ledger = tmp_path / "runs.jsonl"
     with pytest.raises(UsageError, match="must return JSON values"):
-        list(sr.run_many([sr.Task("eight_schools")], sr.fit, jobs=0, ledger=ledger))
-    (outcome,) = sr.run_many([sr.Task("eight_schools")], work.warned, jobs=0, ledger=ledger)
+        list(sr.run_many([sr.Task("eight_schools", seed=1)], sr.fit, jobs=0, ledger=ledger))
+    circle = sr.Task("eight_schools", seed=1, settings={"fate": "itself"})
+    with pytest.raises(UsageError, match="must return JSON values"):
+        list(sr.run_many([circle], work.beset, jobs=1, ledger=ledger))
+    task = sr.Task("eight_schools", seed=1)
+    (outcome,) = sr.run_many([task], work.warned, jobs=0, ledger=ledger)
     assert outcome.value is None  # a number that is none
-    task = sr.Task("eight_schools", settings={"x": {1, 2}})
-    with pytest.raises(UsageError, match="settings of a task must be JSON"):
+    task = sr.Task("eight_schools", seed=1, settings={"x": {1, 2}})
+    with pytest.raises(UsageError, match=r"settings of tasks.*must be JSON"):
         list(sr.run_many([task], work.told, jobs=0, ledger=ledger))
     with pytest.raises(OutputError, match="does not exist"):
         list(sr.run_many([task], work.told, jobs=0, ledger=tmp_path / "x" / "y"))

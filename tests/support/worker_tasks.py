@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sys
+import tempfile
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -68,6 +71,21 @@ def beset(model: sr.Model, *, seed: int, fate: str) -> Any:
         raise DensityError("finite nowhere")
     elif fate == "asleep":
         time.sleep(600)
+    elif fate == "quit":
+        sys.exit("enough")
+    elif fate == "itself":
+        circle: list[Any] = []
+        circle.append(circle)
+        return circle
+    elif fate == "later":  # once the task is done
+        threading.Timer(0.1, os._exit, [9]).start()
+    elif fate == "litter":
+        tempfile.mkdtemp(prefix="litter-", dir=None)
+        time.sleep(600)
+    elif fate == "orphan":
+        child = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "600")
+        (Path(os.environ["STANROVI_TEST_FOLDER"]) / "child").write_text(str(child))
+        os.kill(os.getpid(), signal.SIGKILL)
     elif fate == "odd":
         return lambda: None  # does not pickle
     elif fate == "child":
