@@ -38,7 +38,7 @@ _REFERENCE_DRAWS, _REFERENCE_ESS = 4000, 1000  # more than of what is measured b
 
 def bench(
     posteriors: Iterable[Any],
-    methods: Sequence[BenchMethod] = ("mfvi", "rovi"),
+    methods: BenchMethod | Sequence[BenchMethod] = ("mfvi", "rovi"),
     seeds: Sequence[int] = (0,),
     *,
     draws: int = 4000,
@@ -59,8 +59,9 @@ def bench(
     posteriors : iterable
         Of what `stanrovi.Model` takes, pairs of that and data, words such as ``"a.stan:b.json"``,
         and `stanrovi.benchmark.posteriors.Posterior`, as
-        ``PosteriorDatabase(path).select(["kid*"])`` gives them, with references.
-    methods : sequence of str
+        ``PosteriorDatabase(path).select(["kid*"])`` gives them, with references. A model or word
+        alone is one; words that are equal count once.
+    methods : str or sequence of str
         Methods of `stanrovi.fit`; ``"nuts"`` (of the embedded engine), ``"sample"``,
         ``"laplace"``, ``"lmc"``, ``"mala"``; of CmdStan ``"advi_meanfield"``, ``"advi_fullrank"``,
         ``"pathfinder"``, by an executable NAME beside NAME.stan, or one that an install compiles.
@@ -93,9 +94,10 @@ def bench(
     Raises
     ------
     UsageError
-        For an impossible option, or a model that is not there.
+        For an impossible option, an empty list, or a model that is not there.
     OutputError
-        If ``output`` has runs, and neither ``resume`` nor ``overwrite`` is asked for.
+        If ``output`` has runs, and neither ``resume`` nor ``overwrite`` is asked for; or runs of
+        another command.
     """
     methods = _listed("methods", methods, ' such as "rovi"')
     for method in methods:

@@ -129,8 +129,9 @@ def resumable_folder(
     if ledger.exists():
         done = n_done(ledger)
         if not (resume or overwrite):
+            held = counted(done, "finished run") if done else "runs that have begun"
             raise OutputError(
-                f"The folder {path} holds {counted(done, 'finished run')}; go on with them "
+                f"The folder {path} holds {held}; go on with them "
                 "(resume=True; --resume on the command line) or begin anew (overwrite=True; "
                 "--overwrite)."
             )

@@ -336,7 +336,7 @@ def test_references_that_were_made_before_an_end_are_gone_on_with(tmp_path, monk
         if len(made) == limit:
             raise KeyboardInterrupt
         made.append(model.name)
-        for resume, message in ((False, "go on with them"), (True, "being written by another")):
+        for resume, message in ((False, "holds runs that have begun"), (True, "being written")):
             with pytest.raises(OutputError, match=message):
                 sr.bench(*asked, **settings, resume=resume)
         return embedded_nuts(model, **how)
