@@ -42,10 +42,10 @@ PAIRS = 3  # of sweeps by one worker and by two
 EMPTY = 450  # tasks that do nothing
 RECORDS = 500
 MODELS = ("eight_schools", "kidscore", "garch", "ar")
-FITS = [sr.Task(model, method="rovi", seed=seed) for seed in range(24) for model in MODELS]
+FITS = [sr.Task(model, method="rovi", seed=seed) for seed in range(12) for model in MODELS]
 CHAINS = [
     sr.Task(model, seed=seed, settings={"chains": 2, "iter_warmup": 500, "iter_sampling": 1000})
-    for seed in range(12)
+    for seed in range(8)
     for model in MODELS
 ]
 LARGE = 1_000_000  # numbers of a data set
