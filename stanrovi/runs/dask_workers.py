@@ -188,7 +188,10 @@ def _connected(
                     preload=_HEARD_HERE,
                 )
             )
-        return opened.enter_context(distributed.Client(address, timeout=_CONNECT_SECONDS))
+        return opened.enter_context(
+            # Not the default one: what else uses Dask here, as files of xarray do, stays here.
+            distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+        )
     except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(
             f"No Dask scheduler answers at {cluster} ({error}); give the address that it prints, "

@@ -94,6 +94,7 @@ def test_a_failure_is_a_row(write):
     assert "never" in rows[1].error
 
 
+@pytest.mark.slow
 def test_a_worker_that_ends_and_one_that_takes_too_long_are_rows(write):
     loops = write("loops.stan", "parameters { real x; } model { while (1 > 0) target += x; }")
     rows = sr.bench([loops, "bimodal_gaussian"], ["mfvi"], jobs=1, time_limit=8, draws=50).rows
@@ -227,6 +228,7 @@ class InFile(Known):
         return read_draws(self.path) if self.path.exists() else None
 
 
+@pytest.mark.slow
 def test_a_reference_that_was_replaced_measures_anew(tmp_path):
     path, output = tmp_path / "r.nc", tmp_path / "out"
     sr.write_netcdf(sr.nuts("kidscore", seed=1, iter_sampling=2000).draws, path)
@@ -326,6 +328,7 @@ def test_a_benchmark_goes_on_from_its_ledger(tmp_path):
     assert n_done(ledger) == len(anew.rows) == 1
 
 
+@pytest.mark.slow
 def test_references_that_were_made_before_an_end_are_gone_on_with(tmp_path, monkeypatch):
     made, output = [], tmp_path / "out"
     asked = (["bimodal_gaussian", "kidscore"], ["gaussian"])

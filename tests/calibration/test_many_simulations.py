@@ -69,6 +69,7 @@ def test_workers_take_a_simulator(write: Write) -> None:
         sbc(model, simulate=lambda rng: simulators.mean(rng), jobs=1, **settings)
 
 
+@pytest.mark.slow
 def test_a_simulation_whose_worker_ends_is_a_failure(write: Write, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"method": "gaussian", "simulations": 10, "seed": 7}
     whole = sbc(mean_model(write), simulate=simulators.mean, **settings)
@@ -130,6 +131,7 @@ def stopping_at(last: int) -> Callable[[int, int], None]:
 # The command
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=lambda end: end.name)
 def test_a_run_that_is_ended_is_gone_on_with(end: signal.Signals, tmp_path: Path) -> None:
@@ -171,6 +173,7 @@ def wait_for_runs(ledger: Path, count: int) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_folder_keeps_simulations_of_one_request(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     run("--simulations", 10, "--output", folder)

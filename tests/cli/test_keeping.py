@@ -85,6 +85,7 @@ def but_not(done: str) -> Callable[..., Drawn]:
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=lambda end: end.name)
 def test_a_comparison_that_is_ended_is_gone_on_with(

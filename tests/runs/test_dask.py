@@ -132,7 +132,7 @@ def test_who_leaves_early_ends_what_runs(cluster):
 
 
 def test_a_client_of_yours_stays_open(cluster):
-    with distributed.Client(cluster.address) as client:
+    with distributed.Client(cluster.address, set_as_default=False) as client:
         tasks = [sr.Task("eight_schools", seed=seed) for seed in range(3)]
         found = values(sr.run_many(tasks, work.told, dask=client))
         assert [told["seed"] for told in found] == [0, 1, 2]
@@ -204,7 +204,7 @@ def test_workers_come_and_go(tmp_path, caplog):
         ]
         started.add_worker(*NO_NANNY)
         assert len(list(outcomes)) == 3
-        with distributed.Client(started.address) as client:
+        with distributed.Client(started.address, set_as_default=False) as client:
             client.wait_for_workers(2, timeout=30)
             gone = next(iter(client.nthreads()))
             client.retire_workers([gone])
@@ -248,7 +248,10 @@ def other_stanrovi(folder, text):
 def test_workers_that_cannot_do_it_are_told(tmp_path):
     tasks = [sr.Task("eight_schools", seed=1)]
     path = other_stanrovi(tmp_path / "other", "raise ImportError('not here')")
-    with Cluster(tmp_path) as started, distributed.Client(started.address) as client:
+    with (
+        Cluster(tmp_path) as started,
+        distributed.Client(started.address, set_as_default=False) as client,
+    ):
         worker = started.add_worker(*NO_NANNY, python_path=path)
         client.wait_for_workers(1, timeout=30)
         with pytest.raises(UsageError, match=r"must have stanrovi .*not here"):

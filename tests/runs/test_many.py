@@ -388,6 +388,7 @@ def script(tmp_path, guard="if __name__ == '__main__': main()"):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_is_ended_goes_on_where_it_was(tmp_path, end):
     first = script(tmp_path)

@@ -111,7 +111,7 @@ class Cluster(Marked):
             time.sleep(0.05)
         self.workers = [self.add_worker(*options) for options in workers]
         if workers:
-            with distributed.Client(self.address) as client:
+            with distributed.Client(self.address, set_as_default=False) as client:
                 client.wait_for_workers(len(workers), timeout=60)
 
     @property
