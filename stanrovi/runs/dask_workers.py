@@ -188,15 +188,35 @@ def _connected(
                     preload=_HEARD_HERE,
                 )
             )
+        # Not the default one: what else uses Dask here, as files of xarray do, stays here.
         return opened.enter_context(
-            # Not the default one: what else uses Dask here, as files of xarray do, stays here.
-            distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+            _client_type()(address, timeout=_CONNECT_SECONDS, set_as_default=False)
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(
             f"No Dask scheduler answers at {cluster} ({error}); give the address that it prints, "
             "such as tcp://host:8786, or local."
         ) from error
+
+
+def _client_type() -> type[distributed.Client]:
+    """Give a client that is closed at once where it cannot connect.
+
+    Dask would close it when it is collected, which waits for ever where another client is being
+    made at that moment.
+    """
+    import distributed
+
+    class ClosedClient(distributed.Client):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            try:
+                super().__init__(*args, **options)
+            except BaseException:
+                with suppress(Exception):
+                    self.close(timeout=_END_SECONDS)
+                raise
+
+    return ClosedClient
 
 
 def _check_workers(client: distributed.Client, mine: str) -> None:
