@@ -216,10 +216,21 @@ class Report(Generic[T]):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome(Report[T]):
-    """What came of a task: its `Report`, its place and itself.
+    """What came of a task.
 
     Attributes
     ----------
+    status : {"done", "error", "crash", "time"}
+        Done; an error of stanrovi's own, which says why model, data or method cannot be had; the
+        end of the worker, or an exception that nobody expected; or the end of its time.
+    value : object
+        What the function returned; None unless it is done.
+    error : str or None
+        Why there is no value.
+    seconds, cpu_seconds : float or None
+        Of the call, by the clock and of all processors; None where its worker took that along.
+    warnings : tuple of str
+        What was logged meanwhile.
     index : int
         Place of the task in the sequence.
     task : Task
