@@ -207,11 +207,15 @@ class _Lane:
         return outer
 
     def end(self) -> None:
-        """End the worker and what it has started."""
+        """End the worker and what it has started, and its executor."""
+        self._kill()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _kill(self) -> None:
+        """End the worker alone: where callbacks run, the executor may hold its own lock."""
         self.alive = False
         if self._pid is not None:
             end_group(self._pid)
-        self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _begun(self, ready: Future[int]) -> None:
         if ready.cancelled() or ready.exception() is not None:
@@ -221,14 +225,14 @@ class _Lane:
         found = {process.pid: process for process in multiprocessing.active_children()}
         self._process = found.get(self._pid)
         if not self.alive:
-            self.end()
+            self._kill()
 
     def _expire(self, inner: Future[Report[Any]]) -> None:
         """End the worker over a task that is not done; the next one has not begun then."""
         with self._turn:
             if not inner.done():
                 self._late = inner
-                self.end()
+                self._kill()
 
     def _report(self, inner: Future[Report[Any]], late: bool) -> Report[Any]:
         """Give the task's report, or one of the worker's end.
@@ -241,7 +245,7 @@ class _Lane:
         try:
             return inner.result()
         except (BrokenProcessPool, CancelledError):
-            self.end()
+            self._kill()
             if late:
                 return Report("time", error=f"not done after {self._time_limit:g} s")
             if not self._some_begun.is_set():
