@@ -30,6 +30,7 @@ from stanrovi.runs.nuts import NutsChoice, nuts
 from stanrovi.runs.nuts_run import NutsRun
 from stanrovi.runs.record import is_of
 from stanrovi.runs.sampling import sample
+from stanrovi.runs.worker import processor_seconds
 from stanrovi.stan.model import Model
 from stanrovi.stan.program import Program
 
@@ -215,11 +216,11 @@ def measure(
         Fields of a `BenchRow`, JSON-safe.
     """
     row = BenchRow(posterior, model.dim, model.engine, method, seed)
-    began = _cpu_seconds()
+    began = processor_seconds()
     found: dict[str, Any]
     try:
         run = run_method(model, method, seed=seed, draws=draws)
-        spent = _cpu_seconds() - began
+        spent = processor_seconds() - began
         found = _told(run) | {"cpu_seconds": spent} | _graded(run, posteriors[posterior], reference)
     except StanroviError as error:
         found = {"error": str(error), "outcome": "error"}
@@ -248,11 +249,6 @@ def _graded(run: MethodRun, posterior: Posterior, reference: str) -> dict[str, A
     except StanroviError as error:
         return {"reference": f"cannot be used: {error}"}
     return {"reference": measure_by.told} | ({} if accuracy is None else asdict(accuracy))
-
-
-def _cpu_seconds() -> float:
-    """Processor time of this process, and of those that it started and that have ended."""
-    return sum(os.times()[:4])
 
 
 def run_method(model: Model, method: BenchMethod, *, seed: int, draws: int) -> MethodRun:

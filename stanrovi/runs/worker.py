@@ -48,7 +48,7 @@ def report_of(function: Function[T], source: Source, task: Task) -> Report[T]:
     """
     assert task.seed is not None
     with _turn:
-        began, began_cpu = time.perf_counter(), _processor_seconds()
+        began, began_cpu = time.perf_counter(), processor_seconds()
         try:
             model = built(source, source.seed_for(task.seed))
             with one_blas_thread():
@@ -59,7 +59,7 @@ def report_of(function: Function[T], source: Source, task: Task) -> Report[T]:
             report = Report("crash", error="out of memory")
         except (Exception, SystemExit) as error:
             report = Report("crash", error=f"{type(error).__name__}: {error}")
-        return report.timed(time.perf_counter() - began, _processor_seconds() - began_cpu)
+        return report.timed(time.perf_counter() - began, processor_seconds() - began_cpu)
 
 
 @lru_cache(maxsize=_MODELS)
@@ -172,6 +172,6 @@ class _Listener(logging.Handler):
         self._messages.append(record.getMessage())
 
 
-def _processor_seconds() -> float:
+def processor_seconds() -> float:
     """Of this process, its threads, and what it has started and waited for."""
     return sum(os.times()[:4])
