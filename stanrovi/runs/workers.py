@@ -121,6 +121,9 @@ class Processes:
 
     def submit(self, function: Path, source: Path, task: Task) -> Future[Report[Any]]:
         """Begin a task in an idle worker, or in a new one."""
+        for lane in [lane for lane in self._lanes if not lane.alive]:
+            self._lanes.remove(lane)
+            lane.end()
         while True:
             lane = self._idle.pop() if self._idle else self._opened()
             try:
@@ -133,8 +136,6 @@ class Processes:
             def ended(_: Future[Report[Any]], lane: _Lane = lane) -> None:
                 if lane.alive:
                     self._idle.append(lane)
-                else:
-                    self._lanes.remove(lane)
 
             future.add_done_callback(ended)
             return future
@@ -214,8 +215,9 @@ class _Lane:
     def _kill(self) -> None:
         """End the worker alone: where callbacks run, the executor may hold its own lock."""
         self.alive = False
-        if self._pid is not None:
-            end_group(self._pid)
+        pid, self._pid = self._pid, None  # once: others may be given the same number later
+        if pid is not None:
+            end_group(pid)
 
     def _begun(self, ready: Future[int]) -> None:
         if ready.cancelled() or ready.exception() is not None:
@@ -242,19 +244,22 @@ class _Lane:
         UsageError
             If no worker begins, or this one does not find what it is to do.
         """
-        try:
+        # Asked for, not raised here: its traceback would hold this frame, and that the future and
+        # with it the executor, for the collector to find, which may free locks at a bad moment.
+        error = CancelledError() if inner.cancelled() else inner.exception()
+        if error is None:
             return inner.result()
-        except (BrokenProcessPool, CancelledError):
-            self._kill()
-            if late:
-                return Report("time", error=f"not done after {self._time_limit:g} s")
-            if not self._some_begun.is_set():
-                raise UsageError(_NO_START) from None
-            return Report("crash", error=f"the worker process ended{self._reason()}")
-        except StanroviError:
-            raise
-        except BaseException as error:  # its value does not pickle, or it has called exit
+        if isinstance(error, StanroviError):
+            raise error
+        if not isinstance(error, BrokenProcessPool | CancelledError):
+            # its value does not pickle, or it has called exit
             return Report("crash", error=f"{type(error).__name__}: {error}")
+        self._kill()
+        if late:
+            return Report("time", error=f"not done after {self._time_limit:g} s")
+        if not self._some_begun.is_set():
+            raise UsageError(_NO_START)
+        return Report("crash", error=f"the worker process ended{self._reason()}")
 
     def _reason(self) -> str:
         if self._process is None:

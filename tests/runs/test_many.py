@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import multiprocessing
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from functools import partial
+from multiprocessing.synchronize import SemLock
 from pathlib import Path
 
 import pytest
@@ -349,6 +351,34 @@ def test_outcomes_come_as_they_end_and_one_may_leave():
     outcomes.close()
     assert time.perf_counter() - began < 30
     assert not any(runs(child.pid) for child in multiprocessing.active_children())
+
+
+@pytest.mark.parametrize(
+    ("fate", "time_limit", "status"),
+    [("killed", None, "crash"), ("asleep", 5, "time"), ("asleep", None, None)],
+)
+def test_ended_workers_leave_no_locks_to_the_collector(fate, time_limit, status):
+    # Freed in the middle of something, a lock of multiprocessing's warns, or waits for itself
+    # (github.com/python/cpython/issues/109593).
+    def n_locks():
+        return sum(isinstance(thing, SemLock) for thing in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = n_locks()
+        tasks = [sr.Task("eight_schools", settings={"fate": f}) for f in (fate, "well")]
+        outcomes = sr.run_many(tasks, work.beset, jobs=2, time_limit=time_limit)
+        seen = {next(outcomes).status for _ in range(1 if status is None else 2)}
+        assert seen == {"done", status or "done"}
+        outcomes.close()
+        del outcomes
+        deadline = time.monotonic() + 20
+        while n_locks() > before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert n_locks() <= before
+    finally:
+        gc.enable()
 
 
 def test_progress_counts_tasks(tmp_path):
