@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -50,6 +51,9 @@ class Command(click.Command):
         options = (item for item in self.params if isinstance(item, click.Option))
         return {name for item in options for name in item.opts}
 
+    def _near(self, name: str) -> list[str]:
+        return get_close_matches(name, self._options(), n=1, cutoff=0.8)
+
     def _no_such_option(
         self, error: click.NoSuchOption, ctx: click.Context, args: Sequence[str]
     ) -> str:
@@ -60,7 +64,8 @@ class Command(click.Command):
                 return f"{word} wants another dash: -{word}."
         if owners := _owners(name, ctx):
             where = ", ".join(owners)
-            return f"{name} is an option of {where}; {ctx.info_name} has none of that name."
+            own = "".join(f" Did you mean {near}?" for near in self._near(name))
+            return f"{name} is an option of {where}; {ctx.info_name} has none of that name.{own}"
         return error.format_message()
 
     def _instead(self, ctx: click.Context, rest: Sequence[str]) -> str:

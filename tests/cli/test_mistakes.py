@@ -50,6 +50,7 @@ MEAN = "data { int N; } parameters { real x; } model { x ~ normal(N, 1); }"
             "nuts my.stan --method rovi",
             "stanrovi fit, stanrovi sbc; nuts has none",
         ),
+        ("bench my.stan --method rovi", "bench has none of that name. Did you mean --methods?"),
         ("fit my.stan -seed 1", "-seed wants another dash: --seed."),
         ("fit my.stan --max_seconds 1", "--max-seconds"),
         ("fit my.stan --seed abc", "'abc' is no whole number from 0 to 4294967295."),
