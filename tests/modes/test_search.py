@@ -6,6 +6,7 @@ from targets import (
     flat,
     gaussian,
     gaussian_mixture,
+    kinks,
     nowhere_finite,
     rejecting,
     ridge,
@@ -21,7 +22,7 @@ from stanrovi.errors import DensityError
 from stanrovi.modes.ascent import Ascent
 from stanrovi.modes.basins import basin_labels, basin_shares, local_evidence
 from stanrovi.modes.explore import Basins
-from stanrovi.modes.local import hessian, local_mode
+from stanrovi.modes.local import Surroundings, local_mode
 from stanrovi.modes.look import look_again
 from stanrovi.modes.search import extended_search, search_modes
 from stanrovi.target import BudgetExhausted, Target
@@ -244,14 +245,14 @@ def test_hessian_matches_the_closed_form():
             for i in range(3)
         ]
     )
-    ours = hessian(Target(density), x, sd)
+    ours = Surroundings.of(Target(density), x, sd).hessian
     np.testing.assert_allclose(ours, numeric, atol=2e-3 * np.abs(numeric).max())
     np.testing.assert_array_equal(ours, ours.T)
 
 
 def test_hessian_is_nan_next_to_a_rejection():
     wall = rejecting(gaussian(np.zeros(2), np.eye(2)), lambda x: x[:, 0] < 0.001)
-    assert np.isnan(hessian(Target(wall), np.zeros(2), np.ones(2))).any()
+    assert np.isnan(Surroundings.of(Target(wall), np.zeros(2), np.ones(2)).hessian).any()
 
 
 @pytest.mark.parametrize("guess", [1e-6, 1.0, 1e6])
@@ -270,6 +271,39 @@ def test_a_saddle_or_plateau_is_no_mode(sign):
         return 0.5 * (curve * x**2).sum(axis=1), curve * x
 
     assert local_mode(Target(FunctionDensity(function, 2)), np.zeros(2), np.ones(2)) is None
+
+
+@pytest.mark.parametrize("dim", [1, 2, 5, 20])
+@pytest.mark.parametrize("offset", [0.0, 1e-9, 1e-4, 0.02])
+@pytest.mark.parametrize("guess", [1e-3, 0.1, 1.0, 30.0])
+def test_a_kink_is_a_mode_as_wide_as_its_slopes_are_long(dim, offset, guess):
+    """A fine Hessian sees a straight slope, or how far the step is from the kink."""
+    rng = np.random.default_rng(dim)
+    x = offset * rng.uniform(-1, 1, dim)
+    if guess < offset:
+        pytest.skip("nothing next to the point tells that there is a kink")
+    mode = local_mode(Target(kinks([1.0], [0.0], dim)), x, np.full(dim, guess))
+    assert mode is not None
+    assert ((mode.axes.sd() > 0.4) & (mode.axes.sd() < 2)).all()
+    np.testing.assert_allclose(mode.position, 0.0, atol=0.03)
+
+
+@pytest.mark.parametrize("dim", [2, 5, 20])
+@pytest.mark.parametrize("seed", range(4))
+def test_two_kinks_apart_are_two_modes(dim, seed):
+    step = 4 / np.sqrt(dim)
+    modes = search(kinks([0.7, 0.3], [-step, step], dim), seed).modes
+    assert len(modes) == 2
+    assert modes[0].weight == pytest.approx(0.7, abs=0.3)  # widths are rough
+
+
+def test_a_kink_along_one_coordinate_leaves_the_others_as_they_are():
+    def function(x):
+        return -np.abs(x[:, 0]) - 50 * x[:, 1] ** 2, -np.sign(x) * [1, 0] - 100 * x * [0, 1]
+
+    mode = local_mode(Target(FunctionDensity(function, 2)), np.full(2, 1e-3), np.full(2, 0.3))
+    assert mode is not None
+    assert mode.axes.sd() == pytest.approx([1.0, 0.1], rel=0.4)
 
 
 def test_local_evidence_of_a_gaussian_is_exact():

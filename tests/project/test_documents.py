@@ -27,10 +27,13 @@ PAGES = sorted(
 # Pages that take more than about ten seconds.
 SLOW = {
     "README.md",
+    "docs/guide/benchmarks.md",
     "docs/guide/many-machines.md",
     "docs/guide/many-models.md",
     "docs/guide/several-modes.md",
     "docs/guide/suspect.md",
+    "docs/guide/warm-start.md",
+    "docs/start.md",
 }
 
 

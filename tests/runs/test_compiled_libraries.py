@@ -31,6 +31,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return path, data
 
 
+@pytest.mark.slow
 def test_nuts_and_sample_and_their_comparison(library):
     model = sr.Model(*library)
     nuts, sampled = sr.nuts(model, seed=1), sr.sample(model, seed=1)

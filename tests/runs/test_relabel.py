@@ -65,6 +65,7 @@ def test_a_fit_of_three_labels_has_all_six_and_relabelled_one(model, fit):
     assert "83%" in repr(found) or "84%" in repr(found)
 
 
+@pytest.mark.slow
 def test_draws_of_a_sample_are_relabelled_chain_by_chain(model, fit):
     run = sr.sample(model, seed=2, init=fit, ess=100)
     found = sr.relabel(run, model)

@@ -115,6 +115,19 @@ def two_scales(n):
     return FunctionDensity(function, 3 + 2 * n)
 
 
+def kinks(weights, places, dim):
+    """Double exponentials with unit scales, each around a place on the diagonal."""
+
+    def function(x):
+        u = x[:, None] - np.asarray(places)[:, None]
+        log_part = np.log(weights) - dim * np.log(2) - np.abs(u).sum(axis=-1)
+        value = np.logaddexp.reduce(log_part, axis=1)
+        share = np.exp(log_part - value[:, None])
+        return value, -np.vecdot(share[:, :, None], np.sign(u), axis=1)
+
+    return FunctionDensity(function, dim)
+
+
 def flat(dim):
     """Improper: constant everywhere."""
     return FunctionDensity(lambda x: (np.zeros(len(x)), np.zeros_like(x)), dim)

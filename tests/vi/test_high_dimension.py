@@ -81,6 +81,7 @@ def test_skew_marginals_are_found_one_by_one(method):
     assert result.n_gradients < 8000
 
 
+@pytest.mark.slow
 def test_tails_are_no_longer_than_the_targets():
     """One draw far out, where the density has long fallen, spoils the ELBO."""
     density, shape = separate(D, least=0.5)
