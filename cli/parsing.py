@@ -51,9 +51,6 @@ class Command(click.Command):
         options = (item for item in self.params if isinstance(item, click.Option))
         return {name for item in options for name in item.opts}
 
-    def _near(self, name: str) -> list[str]:
-        return get_close_matches(name, self._options(), n=1, cutoff=0.8)
-
     def _no_such_option(
         self, error: click.NoSuchOption, ctx: click.Context, args: Sequence[str]
     ) -> str:
@@ -64,7 +61,8 @@ class Command(click.Command):
                 return f"{word} wants another dash: -{word}."
         if owners := _owners(name, ctx):
             where = ", ".join(owners)
-            own = "".join(f" Did you mean {near}?" for near in self._near(name))
+            near = get_close_matches(name, self._options(), n=1, cutoff=0.8)
+            own = f" Did you mean {near[0]}?" if near else ""
             return f"{name} is an option of {where}; {ctx.info_name} has none of that name.{own}"
         return error.format_message()
 
