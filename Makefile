@@ -10,13 +10,22 @@ ifeq ($(origin PYTHON), undefined)
 endif
 
 BIN := $(VENV)/bin
+# Exact versions for checks; those of this Python, where there are some. `make test PINS=` takes the
+# newest instead.
+PINNED = $(wildcard .ci/constraints-*.txt)
+PINS = $(addprefix --constraint=,$(wildcard .ci/constraints-$(shell $(BIN)/python -c \
+  'import sys; print("%d.%d" % sys.version_info[:2])').txt))
+# What `make constraints` makes such files for.
+PYTHONS ?= python3.11 python3.12
 # For `make test-lowest`: the oldest Python allowed, and an environment of its own.
 OLDEST ?= python3.11
 LOWEST ?= .venv-lowest
 # Processes that share the tests.
 WORKERS ?= 2
+# Neighbours share what their module has made; who has finished takes from the other.
+PYTEST = -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-lowest lint docs clean
+.PHONY: demo test test-lowest lint docs constraints dependencies clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/installed
@@ -24,11 +33,11 @@ demo: $(VENV)/installed
 
 # Matrices are small here: threads of the linear algebra would only wait for one another.
 test: $(VENV)/installed-tests
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python $(PYTEST) $(PYTEST_ARGS)
 
-# The same, without the longest, on the lowest versions that pyproject.toml allows.
+# The same, without the longest and what rests on Python alone, on the lowest versions that pyproject.toml allows.
 test-lowest: $(LOWEST)/installed-lowest
-	OPENBLAS_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(WORKERS) -m "not slow" $(PYTEST_ARGS)
+	OPENBLAS_NUM_THREADS=1 $(LOWEST)/bin/python $(PYTEST) -m "not slow and not interpreter" $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
@@ -45,6 +54,14 @@ docs: $(VENV)/installed-docs
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m sphinx --jobs $(WORKERS) --nitpicky --fail-on-warning \
 	  --keep-going --fresh-env --write-all --quiet -d docs/_build/doctrees docs docs/_build/html
 
+# The exact versions of the checks, made anew from pyproject.toml: the newest and the lowest.
+constraints:
+	$(firstword $(PYTHONS)) .ci/constraints.py $(PYTHONS)
+
+# The tables of docs/reference/dependencies.md, from what is installed.
+dependencies: $(VENV)/installed-tests
+	$(BIN)/python .ci/dependencies.py
+
 clean:
 	rm -rf $(VENV) $(LOWEST) stanrovi-demo build dist docs/_build
 
@@ -58,26 +75,21 @@ $(VENV)/installed: $(BIN)/python pyproject.toml
 	touch $@
 
 # The prophet wheel holds a real CmdStan executable, on which the CmdStan path is tested.
-$(VENV)/installed-tests: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet -e '.[test]'
-	$(BIN)/python -m pip install --quiet --no-deps prophet
+$(VENV)/installed-tests: $(BIN)/python pyproject.toml $(PINNED)
+	$(BIN)/python -m pip install --quiet $(PINS) -e '.[test]'
+	$(BIN)/python -m pip install --quiet $(PINS) --no-deps prophet
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed-tests
-	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	$(BIN)/python -m pip install --quiet $(PINS) -e '.[dev]'
 	touch $@
 
-$(VENV)/installed-docs: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet -e '.[docs]'
+$(VENV)/installed-docs: $(BIN)/python pyproject.toml $(PINNED)
+	$(BIN)/python -m pip install --quiet $(PINS) -e '.[docs]'
 	touch $@
 
-# Each lower bound becomes a pin: "numpy>=2.0" is numpy==2.0, "cmdstanpy>=1.3,<2" cmdstanpy==1.3.
-$(LOWEST)/installed-lowest: pyproject.toml
+$(LOWEST)/installed-lowest: pyproject.toml $(PINNED)
 	$(OLDEST) -m venv --clear $(LOWEST)
-	$(LOWEST)/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-	  print(*(line.split(",")[0].replace(">=", "==") for line \
-	  in p["dependencies"] + p["optional-dependencies"]["dask"]), sep="\n")' \
-	  > $(LOWEST)/pins.txt
-	$(LOWEST)/bin/python -m pip install --quiet -e '.[test]' --constraint $(LOWEST)/pins.txt
-	$(LOWEST)/bin/python -m pip install --quiet --no-deps prophet
+	$(LOWEST)/bin/python -m pip install --quiet --constraint .ci/constraints-lowest.txt -e '.[test]'
+	$(LOWEST)/bin/python -m pip install --quiet --constraint .ci/constraints-lowest.txt --no-deps prophet
 	touch $@

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
     """Run the command ``stanrovi``."""
-    from stanrovi_cli.app import cli
-    from stanrovi_cli.signals import heed_signals
+    try:
+        from stanrovi_cli.supervisor import supervised
+    except OSError as error:  # no more files may be open (ulimit -n)
+        sys.exit(f"Error: stanrovi cannot be loaded ({error}).")
+    supervised(_run)
 
-    heed_signals()
+
+def _run() -> None:
+    from stanrovi_cli.app import cli
+
     cli(prog_name="stanrovi")

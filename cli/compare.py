@@ -93,7 +93,7 @@ def command(
     written; each fit is kept there as soon as it is done, and should the run end early,
     --resume makes those that are missing.
     """
-    from stanrovi.comparison.folder import write_comparison
+    from stanrovi.comparison.folder import comparison_files, write_comparison
     from stanrovi.io.folders import filled_folder
     from stanrovi.io.ledger import Ledger, agreed_seed
     from stanrovi.stan.nuts.csv_files import csv_files
@@ -104,29 +104,30 @@ def command(
         raise click.UsageError("--reference and --nuts-csv exclude each other; give one.")
     nuts_settings["engine"] = nuts_engine
     files, sampler = _reference(reference)
-    files += csv_files(nuts_csv)
-    with kept_runs(output, resume=resume, overwrite=overwrite) as path:
+    if nuts_csv:
+        files += csv_files(nuts_csv)
+    names = comparison_files([*methods, "nuts", "sample"])
+    with kept_runs(output, resume=resume, overwrite=overwrite, names=names) as path:
         asked: dict[str, Any] = {"command": "compare"}
         seed = checked_seed(seed) if path is None else agreed_seed(path, asked, seed)
-        loaded = model.load(seed=seed)
+        loaded = model.load(seed=seed, stored=path is not None)
         stored = _stored_reference(loaded, files, as_csv=bool(nuts_csv)) if files else None
         if path is not None:
             asked |= request(loaded, draws=draws, **_as_words(nuts_settings))
             agreed_seed(path, asked, seed)
         with nullcontext() if path is None else Ledger(path) as ledger:
-            kept = KeptRuns(ledger)
+            kept = KeptRuns(ledger, loaded)
             comparison = run_comparison(
                 loaded, methods, seed, draws, stored, sampler, kept=kept, jobs=jobs, **nuts_settings
             )
             if output is not None:
                 with (
                     working("drawing plots"),
-                    filled_folder(output, overwrite=True, keep=files) as folder,
+                    filled_folder(output, overwrite=True, keep=files, spent=True) as folder,
                 ):
                     write_comparison(
                         comparison, folder, commands=[_this_command(seed)], program=model.words
                     )
-                kept.forget()
     if as_json:
         console.print_json(comparison.to_dict())
     else:
@@ -182,8 +183,10 @@ def _stored_reference(model: Model, files: Sequence[Path], *, as_csv: bool) -> D
         console.warn(run.warnings)
         return run.draws
     if len(files) > 1:
+        other = next(file for file in files if file.suffix.lower() != ".csv")
         raise click.BadParameter(
-            f"{', '.join(map(str, files))}: several files are those of CmdStan (.csv); give one.",
+            f"{len(files)} files, of which {other} is no CSV file: several files are the chains of "
+            "one CmdStan run, all .csv; of another kind give one.",
             param_hint="'--reference'",
         )
     cure = "give draws of NUTS, or leave out --reference to sample afresh"

@@ -75,7 +75,7 @@ def _show_modes(comparison: Comparison) -> None:
     modes = comparison.modes
     assert modes is not None
     columns = modes.columns(comparison.reference.method)
-    console.table(
+    console.modes(
         ("mode", "evidence", *list(columns)[1:]),
         [
             (str(i + 1), *(f"{share[i]:.1%}" for share in columns.values()))

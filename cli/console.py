@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from stanrovi.errors import printable
 from stanrovi.io.json_values import json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 WIDTH = 80
+_MOST_MODES = 30  # in a table
 T = TypeVar("T")
 
 
@@ -26,7 +28,7 @@ def print_json(value: Any) -> None:
 
 def say(text: str) -> None:
     """Print a paragraph, wrapped."""
-    click.echo(textwrap.fill(text, WIDTH, break_on_hyphens=False))
+    click.echo(textwrap.fill(printable(text), WIDTH, break_on_hyphens=False))
 
 
 def points(sentences: Iterable[str]) -> None:
@@ -34,7 +36,11 @@ def points(sentences: Iterable[str]) -> None:
     for sentence in sentences:
         click.echo(
             textwrap.fill(
-                sentence, WIDTH, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False
+                printable(sentence),
+                WIDTH,
+                initial_indent="- ",
+                subsequent_indent="  ",
+                break_on_hyphens=False,
             )
         )
 
@@ -43,13 +49,13 @@ def wrote(*paths: Path) -> None:
     """Tell where the results are; one on a line, however long, to be copied."""
     click.echo()
     for path in paths:
-        click.echo(f"Wrote {path}")
+        click.echo(f"Wrote {printable(str(path))}")
 
 
 def warn(messages: Iterable[str]) -> None:
     """Print warnings to standard error."""
     for message in messages:
-        click.echo(f"Warning: {message}", err=True)
+        click.echo(f"Warning: {printable(message)}", err=True)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
@@ -60,16 +66,23 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = ""
 
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for i, column in enumerate(columns):
-        made.add_column(Text(column), justify="right" if i else "left", overflow="fold")
+        made.add_column(Text(printable(column)), justify="right" if i else "left", overflow="fold")
     for row in rows:
-        made.add_row(*map(Text, row))
+        made.add_row(*(Text(printable(cell)) for cell in row))
     click.echo()
     if title:
-        click.secho(title, bold=True)
+        click.secho(printable(title), bold=True)
     console = _console()
     with console.capture() as captured:
         console.print(made)
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def modes(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
+    """Print a table of modes, the first of them where there are many."""
+    table(columns, rows[:_MOST_MODES], title)
+    if len(rows) > _MOST_MODES:
+        say(f"... and {len(rows) - _MOST_MODES} more modes, which --json tells.")
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> None:
@@ -80,8 +93,8 @@ def facts(rows: Iterable[tuple[str, str]]) -> None:
         indent = " " * width
         click.echo(
             textwrap.fill(
-                value, WIDTH, initial_indent=f"{name:<{width}}", subsequent_indent=indent,
-                break_on_hyphens=False,
+                printable(value), WIDTH, initial_indent=f"{name:<{width}}",
+                subsequent_indent=indent, break_on_hyphens=False,
             )
         )  # fmt: skip
 

@@ -35,7 +35,7 @@ def command(output: Path, overwrite: bool, as_json: bool) -> None:
     eight_schools both are graded against NUTS. Draws (NetCDF), plots and reports are
     written, one folder for each model.
     """
-    from stanrovi.comparison.folder import write_comparison
+    from stanrovi.comparison.folder import comparison_files, write_comparison
     from stanrovi.io.folders import filled_folder
     from stanrovi.stan.model import Model
     from stanrovi_cli.comparing import show_comparison
@@ -43,7 +43,9 @@ def command(output: Path, overwrite: bool, as_json: bool) -> None:
     from stanrovi_cli.running import run_comparison
 
     comparisons: dict[str, Comparison] = {}
-    with filled_folder(output, overwrite=overwrite) as folder:
+    files = comparison_files([*_METHODS, "nuts", "sample"])
+    names = [f"{name}/{file}" for name in MODELS for file in files]
+    with filled_folder(output, overwrite=overwrite, names=names) as folder:
         for name in MODELS:
             comparison = run_comparison(Model(name, seed=_SEED), _METHODS, _SEED)
             with working("drawing plots"):

@@ -13,6 +13,7 @@ from stanrovi_cli import console
 from stanrovi_cli.loading import NamedModel, model_options
 from stanrovi_cli.options import (
     budget_options,
+    check_outputs,
     draws_option,
     file_options,
     folder_option,
@@ -71,19 +72,14 @@ def command(
     NetCDF, which ArviZ reads, with --csv as CmdStan's CSV, which R reads.
     """
     from stanrovi.errors import UsageError
-    from stanrovi.io.files import check_output, check_output_folder
     from stanrovi_cli.running import run_fit
 
     if resample and relabel:
         raise UsageError("--resample and --relabel each give other draws; choose one.")
-    if output is not None:
-        check_output(output, overwrite=overwrite)
-    for folder in (inits, csv):
-        if folder is not None:
-            check_output_folder(folder, overwrite=overwrite)
+    check_outputs(output, overwrite=overwrite, csv=csv, inits=inits)
     budget = {"max_gradients": max_gradients, "max_seconds": max_seconds}
     seed = checked_seed(seed)
-    built = model.load(seed=seed, max_seconds=max_seconds)
+    built = model.load(seed=seed, max_seconds=max_seconds, stored=output is not None)
     began = time.perf_counter()
     fit = run_fit(built, method, seed, draws, **budget)
     left = None if max_seconds is None else max(began + max_seconds - time.perf_counter(), 0.0)
@@ -230,7 +226,7 @@ def _cost(result: FitResult) -> str:
 def _show_modes(fit: Fit) -> None:
     modes = fit.result.modes
     with_orbits = any(mode.orbit is not None for mode in modes)
-    console.table(
+    console.modes(
         ("mode", *(["orbit"] if with_orbits else []), "log density", "evidence", "draws", "error"),
         [
             (

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -43,7 +42,9 @@ resume_option = click.option(
 
 
 @contextmanager
-def kept_runs(output: Path | None, *, resume: bool, overwrite: bool) -> Iterator[Path | None]:
+def kept_runs(
+    output: Path | None, *, resume: bool, overwrite: bool, names: Iterable[str]
+) -> Iterator[Path | None]:
     """Give the ledger of a folder, if there is one; Ctrl-C tells what is kept.
 
     See `stanrovi.io.folders.resumable_folder`.
@@ -56,7 +57,7 @@ def kept_runs(output: Path | None, *, resume: bool, overwrite: bool) -> Iterator
     if output is None:
         yield None
         return
-    with resumable_folder(output, resume=resume, overwrite=overwrite) as ledger:
+    with resumable_folder(output, resume=resume, overwrite=overwrite, names=names) as ledger:
         try:
             yield ledger
         except KeyboardInterrupt:
@@ -91,28 +92,40 @@ class Drawn:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class _Told:
+    """What a ledger tells of a run whose draws are in a file."""
+
+    warnings: list[str]
+    trusted: bool
+    reason: str
+    attrs: list[str]
+
+
 class KeptRuns:
     """Runs by name; with a ledger in files beside it, those of an earlier program included.
 
     Parameters
     ----------
     ledger : Ledger, optional
+    model : Model, optional
+        Files of runs of another one are not taken.
     """
 
-    def __init__(self, ledger: Ledger | None = None) -> None:
+    def __init__(self, ledger: Ledger | None = None, model: Model | None = None) -> None:
         from stanrovi.io.ledger import n_done
 
-        self._ledger = ledger
+        self._ledger, self._model = ledger, model
         self._known: dict[str, Drawn] = {}
         if ledger is not None and not n_done(ledger.path):
             self._remove()  # what a run has left whose ledger is not gone on with
 
     def get(self, name: str) -> Drawn | None:
         """Give a run; None where it is not done."""
-        from stanrovi.errors import DrawsError
+        from stanrovi.errors import DrawsError, UsageError
 
         if name not in self._known and self._ledger and name in self._ledger.records:
-            with suppress(DrawsError):  # the file is gone, or damaged: it is made again
+            with suppress(DrawsError, UsageError):  # gone, damaged, of another: made again
                 self._known[name] = self._read(name, self._ledger.records[name])
         return self._known.get(name)
 
@@ -123,17 +136,12 @@ class KeptRuns:
         self._known[name] = run
         if self._ledger is not None:
             path = self._path(name)
-            path.parent.mkdir(exist_ok=True)
+            with suppress(OSError):  # of the folder that is not there, writing tells
+                path.parent.mkdir(exist_ok=True)
             write_netcdf(run.draws, path, overwrite=True)
             told = {"warnings": run.warnings, "trusted": run.trusted, "reason": run.reason}
             self._ledger.append(name, told | {"attrs": list(run.draws.attrs)})
         return run
-
-    def forget(self) -> None:
-        """Remove what is kept, since what is made of it is there."""
-        if self._ledger is not None:
-            os.truncate(self._ledger.path, 0)
-            self._remove()
 
     def _remove(self) -> None:
         shutil.rmtree(self._path("").parent, ignore_errors=True)
@@ -146,10 +154,12 @@ class KeptRuns:
 
     def _read(self, name: str, told: Mapping[str, Any]) -> Drawn:
         """Read draws, with those attributes that they had before they were written."""
+        from stanrovi.io.ledger import kept_as
         from stanrovi.io.netcdf import read_draws
+        from stanrovi.runs.record import is_of, not_of
 
-        draws = read_draws(self._path(name))
-        attrs = {name: draws.attrs[name] for name in told["attrs"]}
-        return Drawn(
-            replace(draws, attrs=attrs), tuple(told["warnings"]), told["trusted"], told["reason"]
-        )
+        kept, draws = kept_as(_Told, told), read_draws(self._path(name))
+        if self._model is not None and not is_of(self._model, draws.attrs):
+            raise not_of(self._model, draws.attrs)
+        attrs = {name: draws.attrs[name] for name in kept.attrs if name in draws.attrs}
+        return Drawn(replace(draws, attrs=attrs), tuple(kept.warnings), kept.trusted, kept.reason)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from stanrovi_cli import console
 from stanrovi_cli.options import Decorator, Name, path_option, together
 from stanrovi_cli.progress import working
 
@@ -22,12 +23,13 @@ ENGINES = ("auto", "stanli", "bridgestan")
 
 
 class NamedModel(NamedTuple):
-    """What the command line names: a model, its data, folders of includes, an engine."""
+    """What the command line names: a model, its data, folders of includes, what runs it."""
 
     name: str
     data: Path | None
     include_paths: tuple[Path, ...]
     engine: EngineChoice
+    isolate: bool = False
 
     @property
     def words(self) -> str:
@@ -39,21 +41,47 @@ class NamedModel(NamedTuple):
             words += ["--include-path", str(folder)]
         if self.engine != "auto":
             words += ["--engine", self.engine]
+        if self.isolate:
+            words += ["--isolate"]
         return shlex.join(words)
 
-    def load(self, *, seed: int = 0, max_seconds: float | None = None) -> Model:
-        """Load it, for a run of so many seconds and for what follows it."""
+    def load(
+        self,
+        *,
+        seed: int = 0,
+        max_seconds: float | None = None,
+        stored: bool = False,
+        simulates: bool = False,
+    ) -> Model:
+        """Load it, for a run of so many seconds, what follows it, and a file of draws.
+
+        Random numbers in transformed data are what a model that ``simulates`` is for; of any
+        other a warning tells of them.
+        """
+        from stanrovi.io.arviz import require_storable
         from stanrovi.runs.plan import limited_to
         from stanrovi.stan.model import Model
 
         with working(f"loading {self.name}"), limited_to(max_seconds):
-            return Model(
+            model = Model(
                 self.name,
                 self.data,
                 engine=self.engine,
                 include_paths=self.include_paths,
                 seed=seed,
+                isolate=self.isolate,
             )
+        if stored:
+            require_storable(model.variables)
+        if model.has_random_data and not simulates:
+            console.warn(
+                [
+                    f"{model.name} draws random numbers in transformed data, so its posterior "
+                    f"differs from seed to seed: this is that of seed {seed}. Move the numbers "
+                    "into the data for one posterior."
+                ]
+            )
+        return model
 
 
 include_path_option = path_option(
@@ -69,10 +97,15 @@ _engine_option = click.option(
     show_default=True,
     help="What evaluates the log density: the embedded engine or compiled BridgeStan.",
 )
+_isolate_option = click.option(
+    "--isolate",
+    is_flag=True,
+    help="Run the program in a process of its own, which alone ends if it crashes.",
+)
 
 
 def model_options(*, engine: bool) -> Decorator:
-    """Add MODEL, ``--data`` and ``--include-path``, and ``--engine`` where there is a choice.
+    """Add MODEL, its options, and ``--engine`` where there is a choice.
 
     The command gets all of them as one `NamedModel`, its first argument.
     """
@@ -80,12 +113,17 @@ def model_options(*, engine: bool) -> Decorator:
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def with_named(
-            *, model: str, data: Path | None, include_paths: tuple[Path, ...], **rest: Any
+            *,
+            model: str,
+            data: Path | None,
+            include_paths: tuple[Path, ...],
+            isolate: bool,
+            **rest: Any,
         ) -> Any:
             chosen: Any = rest.pop("engine") if engine else "auto"
-            return function(NamedModel(model, data, include_paths, chosen), **rest)
+            return function(NamedModel(model, data, include_paths, chosen, isolate), **rest)
 
-        last = (_engine_option,) if engine else ()
+        last = (_engine_option, _isolate_option) if engine else (_isolate_option,)
         return together(_model_argument, _data_option, include_path_option, *last)(with_named)
 
     return decorate

@@ -57,7 +57,7 @@ def _show(report: ModeReport, seed: int) -> None:
     if len(report.modes) > 1:
         rows.append(("RoVI", f"at most {report.rovi_kl:.3g} nats (KL) from these modes as normals"))
     console.facts([*rows, *([("misfit", report.misfit)] if report.misfit else [])])
-    console.table(
+    console.modes(
         ("mode", "orbit", "log density", "evidence"),
         [
             (str(i), console.orbit(mode.orbit), f"{mode.log_density:.2f}", f"{mode.weight:.1%}")

@@ -13,6 +13,7 @@ from stanrovi_cli.loading import NamedModel, model_options
 from stanrovi_cli.options import (
     NUTS_ENGINES,
     Name,
+    check_outputs,
     file_options,
     json_option,
     nuts_options,
@@ -63,18 +64,14 @@ def command(
     Prints a summary with R-hat and effective sample sizes. With --output the draws
     and the sampler's statistics are written as NetCDF, which ArviZ reads.
     """
-    from stanrovi.io.files import check_output, check_output_folder
     from stanrovi.io.netcdf import read_draws, write_netcdf
     from stanrovi_cli.running import run_nuts
 
-    if output is not None:
-        check_output(output, overwrite=overwrite)
-    if csv is not None:
-        check_output_folder(csv, overwrite=overwrite)
+    check_outputs(output, overwrite=overwrite, csv=csv)
     if init_from is not None:
         settings["init"] = read_draws(init_from)
     seed = checked_seed(seed)
-    built = model.load(seed=seed)
+    built = model.load(seed=seed, stored=output is not None)
     run = run_nuts(built, seed, engine=engine, **settings)
     found = run.check
     if output is not None:

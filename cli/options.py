@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import os
+import sys
 from collections.abc import Callable, Iterable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import click
 
 from stanrovi.arguments import MAX_SEED, suggestion
+from stanrovi.errors import UsageError
 from stanrovi.methods import METHODS, SUMMARIES
 
 # The library's own list, spelt out: loading it would load NumPy for --help.
@@ -45,15 +50,18 @@ class _Bounded:
     """A number within bounds; what is none is refused in plain words."""
 
     words = "number"
+    largest = sys.float_info.max
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read the number."""
         try:
-            return super().convert(value, param, ctx)  # type: ignore[misc]
+            number = super().convert(value, param, ctx)  # type: ignore[misc]
         except click.BadParameter:
-            raise click.BadParameter(
-                f"{value!r} is no {self.words} {self._bounds}.", ctx, param
-            ) from None
+            number = math.nan
+        if abs(number) <= self.largest:
+            return number
+        what = "too large" if number > self.largest else f"no {self.words} {self._bounds}"
+        raise click.BadParameter(f"{value!r} is {what}.", ctx, param)
 
     @property
     def _bounds(self) -> str:
@@ -67,6 +75,7 @@ class Whole(_Bounded, click.IntRange):
     """A whole number within bounds."""
 
     words = "whole number"
+    largest = 2**32 - 1  # what is more is a slip
 
 
 class Number(_Bounded, click.FloatRange):
@@ -92,21 +101,38 @@ class Names(click.ParamType):
         return tuple(dict.fromkeys(self._one.convert(word, param, ctx) for word in words))
 
 
+class FilePath(click.Path):
+    """A path that can be looked up; of a file that must be there if ``exists``."""
+
+    def __init__(self, *, exists: bool = False) -> None:
+        super().__init__(path_type=Path, exists=exists, dir_okay=not exists)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse what cannot be looked up; an empty one would be taken for the working folder."""
+        from stanrovi.io.files import usable_path
+
+        try:
+            path = usable_path(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+        return super().convert(path, param, ctx)
+
+
 def path_option(*names: str, exists: bool = False, **settings: Any) -> Decorator:
     """Add an option that takes a path, of a file that must be there if ``exists``."""
-    kind = click.Path(path_type=Path, exists=exists, dir_okay=not exists)
-    return click.option(*names, type=kind, **settings)
+    return click.option(*names, type=FilePath(exists=exists), **settings)
 
 
 def _named_as_netcdf(
     _ctx: click.Context, _param: click.Parameter, path: Path | None
 ) -> Path | None:
-    """Refuse a name that promises another format than the one written."""
-    if path is not None and path.suffix.lower() not in _NETCDF:
-        raise click.BadParameter(
-            f"{path} would hold NetCDF, the one format written, under a name of another; "
-            f"name it {path.with_suffix('.nc').name}."
-        )
+    """Refuse a name that promises another format than the one written, and a link to such."""
+    for name in () if path is None else (path, Path(os.path.realpath(path))):
+        if name.suffix.lower() not in _NETCDF:
+            raise click.BadParameter(
+                f"{name} would hold NetCDF, the one format written, under a name of another; "
+                f"name it {name.with_suffix('.nc').name}."
+            )
     return path
 
 
@@ -135,6 +161,42 @@ def together(*decorators: Decorator) -> Decorator:
         return function
 
     return decorate
+
+
+def check_outputs(output: Path | None, *, overwrite: bool, **folders: Path | None) -> None:
+    """See that all that is to be written can be, before the work that makes it.
+
+    Parameters
+    ----------
+    output : Path or None
+        The file.
+    overwrite : bool
+        Whether what is there may be replaced, and folders hold something.
+    **folders : Path or None
+        By the name of their option, in the order in which they are filled after the file.
+
+    Raises
+    ------
+    OutputError
+        One cannot be written.
+    UsageError
+        Two are one place, or one is written into another that has to be empty.
+    """
+    from stanrovi.io.files import check_output, check_output_folder
+
+    given = {name: path for name, path in {"output": output, **folders}.items() if path}
+    places = {}
+    for name, path in given.items():
+        check = check_output if name == "output" else check_output_folder
+        places[name] = Path(os.path.realpath(check(path, overwrite=overwrite)))
+    for first, then in combinations(places, 2):
+        one, other = places[first], places[then]
+        below_a_file = first == "output" and one in other.parents
+        if one == other or below_a_file or (other in one.parents and not overwrite):
+            raise click.UsageError(
+                f"--{first} {given[first]} and --{then} {given[then]} are in each other's way; "
+                "give each a place of its own."
+            )
 
 
 method_option = click.option(

@@ -9,7 +9,13 @@ import click
 
 from stanrovi.errors import UsageError
 from stanrovi_cli import console
-from stanrovi_cli.options import folder_option, json_option, overwrite_option, strict_option
+from stanrovi_cli.options import (
+    FilePath,
+    folder_option,
+    json_option,
+    overwrite_option,
+    strict_option,
+)
 from stanrovi_cli.parsing import Command
 
 
@@ -19,7 +25,7 @@ from stanrovi_cli.parsing import Command
     metavar="FIT.nc... REFERENCE.nc",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FilePath(exists=True),
 )
 @folder_option("--output", required=True, help="Folder for plots and report.html.")
 @overwrite_option
@@ -34,7 +40,7 @@ def command(
     writes, or posteriordb's reference draws. The others are fits of the same model.
     """
     from stanrovi.comparison.comparison import compare
-    from stanrovi.comparison.folder import write_comparison
+    from stanrovi.comparison.folder import comparison_files, write_comparison
     from stanrovi.io.folders import filled_folder
     from stanrovi.io.netcdf import read_draws
     from stanrovi_cli.comparing import read_reference, show_comparison
@@ -49,7 +55,7 @@ def command(
         )
     draws = list(output.glob("*.nc")) if output.is_dir() else []  # of a comparison, perhaps read
     with (
-        filled_folder(output, overwrite=overwrite, keep=draws) as folder,
+        filled_folder(output, overwrite=overwrite, keep=draws, names=comparison_files()) as folder,
         working("comparing"),
     ):
         fits = [read_draws(file) for file in files[:-1]]

@@ -14,6 +14,7 @@ from stanrovi_cli.options import (
     Number,
     Whole,
     chains_option,
+    check_outputs,
     file_options,
     json_option,
     seed_option,
@@ -73,16 +74,12 @@ def command(
     there are several. Prints whether the draws can be trusted and why, what they cost,
     and a summary. With --output they are written as NetCDF, which ArviZ reads.
     """
-    from stanrovi.io.files import check_output, check_output_folder
     from stanrovi.io.netcdf import write_netcdf
     from stanrovi_cli.running import run_sample
 
-    if output is not None:
-        check_output(output, overwrite=overwrite)
-    if csv is not None:
-        check_output_folder(csv, overwrite=overwrite)
+    check_outputs(output, overwrite=overwrite, csv=csv)
     seed = checked_seed(seed)
-    built = model.load(seed=seed, max_seconds=settings["max_seconds"])
+    built = model.load(seed=seed, max_seconds=settings["max_seconds"], stored=output is not None)
     run = run_sample(built, seed, **settings)
     one, refused = relabelled(run, built) if relabel else (None, "")
     if output is not None:
@@ -170,7 +167,7 @@ def _show(run: SampleRun, output: Path | None, csv: Path | None, one: Relabelled
     print_summary(draws, chains=True)
     show(one, chains=True)
     if len(result.fit.modes) > 1:
-        console.table(
+        console.modes(
             ("mode", "orbit", "evidence", "draws", "error"),
             [
                 (

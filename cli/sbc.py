@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--simulations",
-    type=Whole(min=10),
+    type=Whole(10, 1_000_000),
     default=200,
     show_default=True,
     help="Fits to make, each to data of its own.",
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     help="Draws that each true value is ranked among.",
 )
 @seed_option
-@jobs_option("as many as there are processors")
+@jobs_option("as many as there are processors", least=0)
 @dask_option
 @folder_option("--output", help="Folder for plots, sbc.json, and every simulation once it is done.")
 @resume_option
@@ -82,7 +82,7 @@ def command(
     Should the run end early, --resume does what is missing; with a larger
     --simulations it adds to what is there.
     """
-    from stanrovi.calibration.folder import write_calibration
+    from stanrovi.calibration.folder import FILES, write_calibration
     from stanrovi.calibration.sbc import sbc
     from stanrovi.io.folders import filled_folder
     from stanrovi.io.ledger import agreed_seed
@@ -91,8 +91,8 @@ def command(
 
     if jobs is None and dask is None:
         jobs = processors()
-    with kept_runs(output, resume=resume, overwrite=overwrite) as ledger:
-        built = model.load()
+    with kept_runs(output, resume=resume, overwrite=overwrite, names=FILES) as ledger:
+        built = model.load(simulates=True)
         if ledger is not None:
             asked = {"command": "sbc"} | request(built, method=method, draws=draws)
             seed = agreed_seed(ledger, asked, seed)
@@ -113,7 +113,8 @@ def command(
     else:
         _show(result)
         if output is not None:
-            console.wrote(*(output / name for name in ("sbc.json", "ranks.png", "ecdf.png")))
+            written = (output / name for name in FILES if not name.endswith(".svg"))
+            console.wrote(*filter(Path.exists, written))
     if strict and not result.calibrated:
         click.get_current_context().exit(3)
 

@@ -31,6 +31,8 @@ def print_summary(draws: Draws, *, chains: bool = False) -> None:
     from stanrovi.runs.summary import summary_columns
 
     variables = [_varying(draws, name) for name in draws.posterior]
+    if not any(variables):  # of a posterior so narrow that rounding is all that is seen
+        variables = [draws.scalars((name,)) for name in draws.posterior]
     n_all = sum(draws.posterior[name][0, 0].size for name in draws.posterior)
     scalars = {k: v for one in sorted(variables, key=len) for k, v in one.items()}
     shown = dict(list(scalars.items())[:MAX_ROWS])

@@ -6,16 +6,17 @@ Everything from here on (ArviZ files, comparison, plots, report) works on
 
 from __future__ import annotations
 
-import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stanrovi.arguments import check_choice
-from stanrovi.errors import StanroviError, UsageError
+from stanrovi.arguments import check_choice, checked_text, listed, told
+from stanrovi.errors import DrawsError, StanroviError, UsageError
 from stanrovi.scalars import element_names
 from stanrovi.vi.facts import FitFacts
 
@@ -38,7 +39,7 @@ STATISTICS = {"lp__": "lp", "log_q__": "log_q"} | {c: n for c, (n, _) in SAMPLER
 Values = NDArray[np.float64 | np.int64]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Draws:
     """Posterior draws of one run.
 
@@ -72,6 +73,11 @@ class Draws:
         holds as observed.
     parameters_assumed : bool
         Whether nothing tells which variables are parameters, so that all count as such.
+
+    Raises
+    ------
+    DrawsError
+        If something of it is of another type or shape, or holds nothing.
     """
 
     method: str
@@ -83,6 +89,34 @@ class Draws:
     facts: FitFacts | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     parameters_assumed: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.method, str) or not self.method:
+            raise DrawsError(f"The method of draws must be a name, not {told(self.method)}.")
+        for name in ("posterior", "sample_stats", "attrs", "data"):
+            _require_named(name, getattr(self, name))
+        if not self.posterior:
+            raise DrawsError("There are no draws: posterior holds no variable.")
+        _require_shapes(self.posterior, self.sample_stats, self.unconstrained)
+        names = self.parameters
+        if isinstance(names, str) or not isinstance(names, Sequence):
+            raise DrawsError(f"parameters must be names of variables, not {told(names)}.")
+        for name in names:
+            if not isinstance(name, str) or name not in self.posterior:
+                raise DrawsError(
+                    f"The parameter {told(name)} is none of the variables that there are draws "
+                    f"of: {', '.join(self.posterior)}."
+                )
+        if len(set(names)) < len(names):
+            raise DrawsError(f"A parameter is named twice: {', '.join(names)}.")
+        for key, value in self.attrs.items():
+            if not is_scalar(value):
+                raise DrawsError(
+                    f"The attribute {key} must be a text or a number, as files hold them, not "
+                    f"{told(value)}; leave it out, or make it a text."
+                )
+        if self.facts is not None and not isinstance(self.facts, FitFacts):
+            raise DrawsError(f"facts must be FitFacts, not {told(self.facts)}.")
 
     def __repr__(self) -> str:
         model = f" of {self.attrs['model']}" if self.attrs.get("model") else ""
@@ -130,7 +164,7 @@ class Draws:
     def number(self, key: str) -> float:
         """Read a numeric attribute; NaN where it is missing or no number."""
         try:
-            return float(self.attrs.get(key, "nan"))
+            return float(self.attrs.get(checked_text("key", key) or "", "nan"))
         except ValueError:
             return float("nan")
 
@@ -151,9 +185,15 @@ class Draws:
         dict of str to ndarray, shape (chain, draw)
             Keys are Stan's own: ``tau``, ``theta[1]``, ``L[2,1]`` (indices from 1). Integers
             as floating-point numbers.
+
+        Raises
+        ------
+        UsageError
+            If there is no such variable or order.
         """
+        check_choice("order", order, ("C", "F"))
         out: dict[str, NDArray[np.float64]] = {}
-        for name in self.parameters if names is None else names:
+        for name in self.parameters if names is None else self.variables(names):
             values = self.posterior[name]
             flat = values.reshape(*values.shape[:2], -1).astype(np.float64, copy=False)
             labels = element_names(name, values.shape[2:])
@@ -241,16 +281,74 @@ class Draws:
         """
         chosen = list(self.posterior) if names is None else _listed(names)
         for name in chosen:
-            _require_variable(name, self.posterior)
+            if name not in self.posterior:
+                _require_variable(name, self.posterior)
         return tuple(chosen)
 
 
+def is_scalar(value: object) -> bool:
+    """Whether a value can be an attribute of a file: a text, or a number of 64 bits."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.ndim == 0 and value.dtype.kind in "fiubU"
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**64
+    return isinstance(value, str | float)
+
+
+def _require_named(what: str, values: object) -> None:
+    try:
+        names = list(values) if isinstance(values, Mapping) else None
+    except Exception:  # anybody may have written its type
+        names = None
+    if names is None:
+        raise DrawsError(f"{what} must be a mapping of names to values, not {told(values)}.")
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise DrawsError(
+                f"{what} names {told(name)}, and names are texts of a letter at least."
+            )
+
+
+def _require_shapes(posterior: Mapping[str, Any], stats: Mapping[str, Any], whole: Any) -> None:
+    """Refuse what is no array of real numbers with chains and draws as the others have them."""
+    first, lead = next(iter(posterior)), None
+    arrays = [(name, values, "(chain, draw, ...)") for name, values in posterior.items()]
+    arrays += [(name, values, "(chain, draw)") for name, values in stats.items()]
+    if whole is not None:
+        arrays.append(("unconstrained", whole, "(chain, draw, dim)"))
+    for name, values, axes in arrays:
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+            given = f"a {type(values).__name__} (numpy.asarray makes arrays)"
+            if isinstance(values, np.ndarray):
+                given = str(values.dtype)
+            raise DrawsError(f"Draws of {name} must be an array of real numbers, not {given}.")
+        if np.ma.is_masked(values):
+            raise DrawsError(f"Some draws of {name} are masked; leave those out in every variable.")
+        n_axes = values.ndim if "..." in axes else axes.count(",") + 1
+        if values.ndim < 2 or values.ndim != n_axes:
+            raise DrawsError(f"Draws of {name} must have shape {axes}, not {values.shape}.")
+        chains, n = values.shape[:2]
+        if not chains or not n:
+            raise DrawsError(f"There are no draws of {name}: {chains} chains of {n}.")
+        lead = lead or (chains, n)
+        if (chains, n) != lead:
+            raise DrawsError(
+                f"{name} has {chains} chains of {n} draws, and {first} {lead[0]} of {lead[1]}; "
+                "all need the same."
+            )
+
+
 def _listed(names: str | Iterable[str]) -> list[str]:
-    return [names] if isinstance(names, str) else list(dict.fromkeys(names))
+    found = [names] if isinstance(names, str) else listed("vars", names)
+    for name in found:
+        if not isinstance(name, str):
+            raise UsageError(f"vars must be names of variables, not {told(name)}.")
+    return list(dict.fromkeys(found))
 
 
 def _require_variable(name: str, known: Iterable[str]) -> None:
-    names, (whole, bracket, _) = tuple(known), str(name).partition("[")
+    names, text = tuple(known), name if isinstance(name, str) else ""
+    whole, bracket, _ = text.partition("[")
     if bracket and whole in names:
         raise UsageError(
             f"{name!r} is one element of {whole!r}; name the variable, and index what comes back."
@@ -309,10 +407,10 @@ def is_foreign(data: Any) -> bool:
 def no_draws(run: Any) -> UsageError:
     """Tell that something carries no draws of ours, and what to do with it."""
     cure = "give what stanrovi.fit or stanrovi.nuts returns, or its draws"
-    if isinstance(run, (str, os.PathLike)):
-        path = os.fspath(run)
+    if isinstance(run, str | PurePath):
+        path = str(run)
         reads = f"stanrovi.read_draws({path!r})"
-        if str(path).endswith(".csv"):
+        if path.endswith(".csv"):
             reads = f"stanrovi.nuts_from_csv({path!r}, model)"
         cure = f"read the file first: {reads}"
     elif is_foreign(run):
@@ -325,6 +423,8 @@ def require_finite(
     parameters: Sequence[str],
     error: type[StanroviError],
     origin: str,
+    *,
+    most: float = sys.float_info.max,
 ) -> None:
     """Refuse parameters whose draws are NaN or infinite.
 
@@ -338,6 +438,8 @@ def require_finite(
         What to raise.
     origin : str
         What the message calls the draws.
+    most : float
+        Size of a draw beyond which it is refused as well.
 
     Raises
     ------
@@ -345,15 +447,21 @@ def require_finite(
         Of the type given, naming the first such parameter.
     """
     for name in parameters:
-        bad = int((~np.isfinite(values[name])).sum())
+        bad = int((~(np.abs(values[name]) <= most)).sum())
         if bad:
+            is_finite = np.isfinite(values[name]).all()
+            what = f"beyond {most:.0e}" if is_finite else "NaN or infinite"
             raise error(
-                f"{bad} of {values[name].size} values of {name} in {origin} are NaN or infinite: "
+                f"{bad} of {values[name].size} values of {name} in {origin} are {what}: "
                 "the posterior reaches beyond floating-point numbers (it is improper there), or "
                 f"a bound of {name} is NaN. Give {name} a proper prior, or check its bounds."
             )
 
 
-def nan_variables(values: Mapping[str, Values]) -> list[str]:
-    """Names of the variables that are NaN in some draw."""
-    return [name for name, x in values.items() if np.isnan(x).any()]
+def not_finite(values: Mapping[str, Values]) -> list[str]:
+    """Say which variables hold NaN, and which infinite values; nothing where all are finite."""
+    bad = {name: x for name, x in values.items() if not np.isfinite(x).all()}
+    of_nan = [name for name, x in bad.items() if np.isnan(x).any()]
+    infinite = [name for name, x in bad.items() if np.isinf(x).any()]
+    told = [f"{', '.join(of_nan)} hold NaN"] if of_nan else []
+    return told + ([f"{', '.join(infinite)} hold infinite values"] if infinite else [])

@@ -10,6 +10,12 @@ from numpy.typing import NDArray
 
 from stanrovi.target import Array
 
+TOO_NARROW = (
+    "No parameter varies by more than 1e-10 of its size, which is near rounding, so nothing of the "
+    "draws could be checked. Let the program have parameters that are distances from where the "
+    "posterior lies, in units of its width."
+)
+
 
 @dataclass(frozen=True)
 class Scalars:
@@ -63,8 +69,15 @@ def varying(values: Array) -> NDArray[np.bool_]:
     ndarray of bool, shape (k,)
     """
     draws = tuple(range(values.ndim - 1))
-    with np.errstate(invalid="ignore"):  # of what may be infinite nothing is told
+    with np.errstate(all="ignore"):  # of what may be infinite nothing is told
         return np.asarray(values.std(axis=draws) > 1e-10 * np.abs(values).max(axis=draws))
+
+
+def unvaried(values: Array) -> str:
+    """Say why draws (chain, draw, k) of quantities none of which is `varying` tell nothing."""
+    if (values == values[:1, :1]).all():
+        return "Every parameter is constant over the draws; run more iterations."
+    return TOO_NARROW
 
 
 def first_of_copies(*runs: Array) -> NDArray[np.bool_]:

@@ -168,13 +168,26 @@ class Clock:
         self._per_draw, self._n_draws = seconds_per_draw, n_draws
         self._cost: float | None = None
         self._until = time.perf_counter() + seconds
-        self._afterwards = 0.0
+        self._afterwards = self._judging = self._to_judge = 0.0
         self.overdue = False
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left, but for those kept for draws afterwards."""
+        return max(self._until - self._afterwards - time.perf_counter(), 0.0)
+
+    def keep(self, n: int, seconds: float) -> None:
+        """Keep time for judging n points, each of which takes so long besides its evaluation."""
+        self._to_judge, self._judging = seconds, n * seconds
+
+    def covers(self, n: int) -> bool:
+        """Whether what is left is enough to evaluate and to judge n points."""
+        return self.left > n * ((self._cost or 0.0) + self._to_judge)
 
     def begin_draws(self, n: int) -> None:
         """Keep time for what n draws cost afterwards, up to half of what is left."""
-        left = max(self._until - time.perf_counter(), 0.0)
-        self._afterwards = min(n * self._per_draw, left / 2)
+        self._afterwards = 0.0
+        self._afterwards = min(n * self._per_draw, self.left / 2)
 
     def piece(self, n: int, reserved: int) -> int:
         """How many of n points to evaluate before the time is looked at again; 0 if it is over.
@@ -212,6 +225,7 @@ class Clock:
         if not reserved:
             return self._until - self._afterwards
         needed = reserved * (self._cost or 0.0) + max(reserved, self._n_draws) * self._per_draw
+        needed += self._judging
         least, most = _KEPT * self._seconds, _MOST_KEPT * self._seconds
         return self._until - min(max(needed, least), most)
 
@@ -375,6 +389,17 @@ class Target:
     def n_rejections(self) -> int:
         """Points that the density itself has rejected so far."""
         return self._ledger.n_rejections
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is over."""
+        clock = self._ledger.clock
+        return clock is not None and not clock.left
+
+    def covers(self, n: int) -> bool:
+        """Whether the time that is left is enough to evaluate and to judge n points."""
+        clock = self._ledger.clock
+        return clock is None or clock.covers(n)
 
     @property
     def seconds(self) -> float:

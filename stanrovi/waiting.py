@@ -3,7 +3,8 @@
 Code in C cannot be ended from outside, and while the main thread is inside it no signal is
 heard. So what may take long, or for ever, is handed to a thread; C code releases the interpreter
 lock meanwhile. Ctrl-C and a deadline end the waiting. The call itself goes on until it returns or
-the process ends, which it does not hold up. Handing over costs about 20 microseconds.
+the process ends, which it does not hold up, unless it has told what ends it (`ended_by`). Handing
+over costs about 20 microseconds.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Overdue(BudgetExhausted):
 
 
 _limit: ContextVar[float | None] = ContextVar("limit", default=None)
+_waited_for: ContextVar[tuple[Pending[Any], ...]] = ContextVar("waited_for", default=())
 
 
 @contextmanager
@@ -48,10 +50,45 @@ def limited(until: float | None) -> Iterator[None]:
         _limit.reset(token)
 
 
+def limit() -> float | None:
+    """Tell the value of ``time.perf_counter()`` at which calls made here are given up."""
+    return _limit.get()
+
+
+def limit_or(seconds: float) -> float:
+    """Give the limit that `limited` has set, or one in so many seconds."""
+    until = _limit.get()
+    return time.perf_counter() + seconds if until is None else until
+
+
+@contextmanager
+def ended_by(end: Callable[[], None]) -> Iterator[None]:
+    """End what the block waits for, should whoever waits for the block itself give it up."""
+    calls = _waited_for.get()
+    for call in calls:
+        call.endings.append(end)
+    try:
+        if any(call.given_up for call in calls):
+            end()
+        yield
+    finally:
+        for call in calls:
+            call.endings.remove(end)
+
+
 class Pending(Generic[T]):
-    """A call that another thread makes."""
+    """A call that another thread makes.
+
+    Attributes
+    ----------
+    given_up : bool
+    endings : list of callable
+        What ends it should it be given up; see `ended_by`.
+    """
 
     def __init__(self, call: Callable[[], T]) -> None:
+        self.given_up = False
+        self.endings: list[Callable[[], None]] = []
         self._call: Callable[[], T] | None = call
         self._context = copy_context()
         self._returned = threading.Lock()
@@ -66,6 +103,7 @@ class Pending(Generic[T]):
         call, self._call = self._call, None
         assert call is not None
         self._context.run(_limit.set, None)  # whoever waits sees to the limit
+        self._context.run(_waited_for.set, (*self._context.get(_waited_for, ()), self))
         try:
             self._value = self._context.run(call)
         except BaseException as error:  # raised where the result is asked for
@@ -111,7 +149,10 @@ class Pending(Generic[T]):
             self._error = None  # it refers to this frame
 
     def give_up(self) -> None:
-        """Wait no more."""
+        """Wait no more, and end what can be ended."""
+        self.given_up = True
+        for end in list(self.endings):
+            end()
         if self in _running:
             _skip_destructors()
 

@@ -188,6 +188,17 @@ def test_time_is_kept_for_the_points_to_come(costly):
         assert len(value) == 1000
 
 
+def test_what_is_left_covers_so_many_points(costly):
+    clock = Clock(100.0, here)
+    clock.keep(1, 0.01)
+    target = Target(costly, clock=clock)
+    target.leading(np.ones((10, 3)), 10)
+    most = int(clock.left / (costly.seconds + 0.01))
+    assert target.covers(int(0.9 * most))
+    assert not target.covers(int(1.1 * most) + 1)
+    assert Target(costly).covers(10**9)  # no clock, no end
+
+
 def test_a_few_points_are_evaluated_though_the_time_is_over(costly):
     target = Target(costly, clock=Clock(0.0, here))
     value, _ = target.leading(np.ones((50, 3)), 8)

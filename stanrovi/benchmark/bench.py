@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from stanrovi.arguments import check_choice, checked_count, checked_seed
+from stanrovi.arguments import (
+    check_choice,
+    checked_count,
+    checked_flag,
+    checked_seed,
+    listed,
+    told,
+)
 from stanrovi.benchmark.accuracy import ruler
-from stanrovi.benchmark.folder import write_benchmark
+from stanrovi.benchmark.folder import FILES, write_benchmark
 from stanrovi.benchmark.others import OTHERS, MethodRun, own_check
 from stanrovi.benchmark.posteriors import Posterior, posteriors_of
 from stanrovi.benchmark.result import BenchResult
 from stanrovi.benchmark.rows import BenchRow
 from stanrovi.benchmark.sweep import REFERENCES, Sweep, reference_path
 from stanrovi.errors import DrawsError, StanroviError, UsageError
+from stanrovi.io.files import scratch_folder
 from stanrovi.io.folders import check_resume, filled_folder, resumable_folder
 from stanrovi.io.json_values import plain
 from stanrovi.io.ledger import Ledger, agree
@@ -31,6 +38,7 @@ from stanrovi.runs.nuts_run import NutsRun
 from stanrovi.runs.record import is_of
 from stanrovi.runs.sampling import sample
 from stanrovi.runs.worker import processor_seconds
+from stanrovi.stan.locate import folders
 from stanrovi.stan.model import Model
 from stanrovi.stan.program import Program
 
@@ -67,6 +75,7 @@ def bench(
         ``"laplace"``, ``"lmc"``, ``"mala"``; of CmdStan ``"advi_meanfield"``, ``"advi_fullrank"``,
         ``"pathfinder"``, by an executable NAME beside NAME.stan, or one that an install compiles.
     seeds : sequence of int
+        The first is that of random numbers in transformed data, too, of all runs.
     draws : int
         Draws from each approximation; samplers run as long as they do by default.
     reference : {"nuts", "sample"}, optional
@@ -108,11 +117,13 @@ def bench(
     draws = checked_count("draws", draws, 2)
     methods = list(dict.fromkeys(methods))
     numbers = list(dict.fromkeys(map(checked_seed, _listed("seeds", seeds, " such as range(3)"))))
+    include_paths = folders(include_paths)
     given = _listed("posteriors", posteriors, ' such as "kidscore"')
     named = {item.name: item for item in posteriors_of(given, include_paths)}
+    resume, overwrite = checked_flag("resume", resume), checked_flag("overwrite", overwrite)
     check_resume(output, resume=resume)
     where = {"jobs": jobs, "dask": dask, "time_limit": time_limit, "progress": progress}
-    sweep = Sweep(named, tuple(include_paths), where)
+    sweep = Sweep(named, tuple(include_paths), where, numbers[0])
 
     def referred(folder: Path) -> Sweep:
         if reference is None:
@@ -123,9 +134,11 @@ def bench(
         return BenchResult(tuple(known.rows(methods, numbers, draws, measure, ledger)))
 
     if output is None:
-        with tempfile.TemporaryDirectory(prefix="stanrovi-bench-") as passing:
-            return result(referred(Path(passing)), None)
-    with resumable_folder(output, resume=resume, overwrite=overwrite, beside=REFERENCES) as ledger:
+        with scratch_folder() as passing:
+            return result(referred(passing), None)
+    with resumable_folder(
+        output, resume=resume, overwrite=overwrite, beside=REFERENCES, names=FILES
+    ) as ledger:
         with Ledger(ledger) as held:  # from the begin, so that another run does not begin there
             agree(held, {"command": "bench"})
             known = referred(ledger.parent)
@@ -139,14 +152,11 @@ def _listed(what: str, given: Any, such: str) -> list[Any]:
     """List what is given; a word, a path or a model stands for itself."""
     if isinstance(given, str | os.PathLike | Model):
         return [given]
-    try:
-        listed = list(given)
-    except TypeError:
-        word = f"{given!r:.60}"
-        raise UsageError(f"{what} must be a list, not {word}; write [{word}].") from None
-    if not listed:
+    if not isinstance(given, Iterable):
+        raise UsageError(f"{what} must be a list, not {told(given)}; write [{told(given)}].")
+    if not (items := listed(what, given)):
         raise UsageError(f"There are no {what}; give at least one{such}.")
-    return listed
+    return items
 
 
 def make_reference(
@@ -278,8 +288,12 @@ def run_method(model: Model, method: BenchMethod, *, seed: int, draws: int) -> M
 
 
 def _embedded_nuts(model: Model, *, seed: int, iter_sampling: int = 1000) -> NutsRun:
-    """Run NUTS on what evaluates the density for the fits: CmdStan would be another program."""
-    engine: NutsChoice = "stanli" if isinstance(model.source, Program) else "numpy"
+    """Run NUTS on what evaluates the density for the fits: CmdStan would be another program.
+
+    The engine's own sampler would draw transformed data again, by its own seed.
+    """
+    program = isinstance(model.source, Program) and not model.has_random_data
+    engine: NutsChoice = "stanli" if program else "numpy"
     return nuts(model, engine=engine, seed=seed, iter_sampling=iter_sampling)
 
 

@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stanrovi.benchmark.plots import bench_plots
+from stanrovi.benchmark.plots import NAMES, bench_plots
 from stanrovi.benchmark.rows import BenchRow
 from stanrovi.benchmark.tables import as_csv, as_markdown
 from stanrovi.io.files import write_text
 from stanrovi.io.json_values import json_text
-from stanrovi.plots.figure import save_plots
+from stanrovi.plots.figure import drawn, plot_files, save_plots
+
+_TABLES, _CSV, _JSON = "bench.md", "bench.csv", "bench.json"
+FILES = (_TABLES, _CSV, _JSON, *plot_files(NAMES))
 
 
 def write_benchmark(rows: Sequence[BenchRow], document: Mapping[str, Any], folder: Path) -> None:
@@ -30,8 +33,8 @@ def write_benchmark(rows: Sequence[BenchRow], document: Mapping[str, Any], folde
     OutputError
         A file exists or cannot be written.
     """
-    plots = bench_plots(rows)
+    plots = drawn(lambda: bench_plots(rows))
     save_plots(plots, folder)
-    write_text(folder / "bench.json", json_text(document) + "\n")
-    write_text(folder / "bench.csv", as_csv(rows))
-    write_text(folder / "bench.md", as_markdown(rows, plots))
+    write_text(folder / _JSON, json_text(document) + "\n")
+    write_text(folder / _CSV, as_csv(rows))
+    write_text(folder / _TABLES, as_markdown(rows, plots))

@@ -16,6 +16,7 @@ from stanrovi.diagnostics.reference import check_draws
 from stanrovi.diagnostics.statistics import psis_khat
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError, ModelError
+from stanrovi.given import Guarded
 from stanrovi.runs.cmdstan_vi import CmdStanAlgorithm, cmdstan_vi
 from stanrovi.runs.langevin import langevin_draws
 from stanrovi.runs.laplace import laplace_draws
@@ -68,7 +69,7 @@ def _laplace(model: Model, seed: int, draws: int) -> MethodRun:
 
 def _langevin(method: LangevinMethod, model: Model, seed: int, _draws: int) -> MethodRun:
     began = time.perf_counter()
-    run = run_langevin(Target(model), np.random.default_rng(seed), method)
+    run = run_langevin(Target(Guarded(model)), np.random.default_rng(seed), method)
     made = langevin_draws(model, run, seed=seed)
     seconds = time.perf_counter() - began
     return MethodRun(made, run.n_gradients, seconds, verdict=own_check(made))

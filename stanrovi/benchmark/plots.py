@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+NAMES = ("accuracy_gradients", "accuracy_seconds", "verdicts")
 _LEAST = 1e-3  # a W1 that is drawn at the edge; no reference knows less
 
 
@@ -23,10 +24,7 @@ def bench_plots(rows: Sequence[BenchRow]) -> list[Plot]:
     """Draw everything that there is material for; nothing where no run was measured."""
     graded = [row for row in rows if row.w1_max is not None]
     looks = Looks(("reference", *dict.fromkeys(row.method for row in graded)))
-    costs = (
-        ("n_gradients", "accuracy_gradients", "gradients"),
-        ("seconds", "accuracy_seconds", "seconds"),
-    )
+    costs = (("n_gradients", NAMES[0], "gradients"), ("seconds", NAMES[1], "seconds"))
     plots = []
     for field, name, words in costs:
         told = [row for row in graded if getattr(row, field)]
@@ -46,7 +44,7 @@ def bench_plots(rows: Sequence[BenchRow]) -> list[Plot]:
     if judged:
         plots.append(
             Plot(
-                "verdicts",
+                NAMES[2],
                 "Verdicts against error",
                 "A point for each run. Filled: its verdict is ok; open: doubted. Filled points "
                 f"right of the line (W1 {TOLERANCE}) are errors that the method does not tell, or "

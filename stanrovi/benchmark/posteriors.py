@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from stanrovi.arguments import told
 from stanrovi.draws import Draws
 from stanrovi.errors import DataError, ModelError, UsageError
 from stanrovi.io.files import usable_path
@@ -109,7 +110,7 @@ def _once(given: Iterable[Any]) -> list[Any]:
     """Leave out words and paths that repeat another one."""
     kept: list[Any] = []
     for item in given:
-        word = os.fspath(item) if isinstance(item, os.PathLike) else item
+        word = str(usable_path(item)) if isinstance(item, os.PathLike) else item
         if not (isinstance(word, str) and any(word == other for other in kept)):
             kept.append(word)
     return kept
@@ -131,7 +132,7 @@ def _posterior(item: Any, include_paths: Sequence[str | os.PathLike[str]]) -> Po
         return GivenPosterior(source.name, source, data)
     if not isinstance(source, str | os.PathLike) and not hasattr(source, "stan_file"):
         raise UsageError(
-            f"{source!r:.60} is no posterior; give a model, a path, a word such as "
+            f"{told(source)} is no posterior; give a model, a path, a word such as "
             "'a.stan:b.json', or a pair (model, data)."
         )
     with suppress(ModelError, DataError):  # becomes the error of its rows

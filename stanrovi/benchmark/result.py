@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stanrovi.benchmark.folder import write_benchmark
+from stanrovi.benchmark.folder import FILES, write_benchmark
 from stanrovi.benchmark.rows import BenchRow, MethodSummary, by_method, summarise
 from stanrovi.io.files import usable_path
 from stanrovi.io.folders import filled_folder
@@ -75,7 +75,7 @@ class BenchResult:
         OutputError
             A file exists or cannot be written.
         """
-        with filled_folder(usable_path(folder), overwrite=overwrite) as place:
+        with filled_folder(usable_path(folder), overwrite=overwrite, names=FILES) as place:
             write_benchmark(self.rows, self.to_dict(), place)
         return Path(folder)
 

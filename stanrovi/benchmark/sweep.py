@@ -18,6 +18,7 @@ from stanrovi.benchmark.posteriors import Posterior
 from stanrovi.benchmark.rows import BenchRow
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError, StanroviError
+from stanrovi.io.ledger import kept_as
 from stanrovi.io.netcdf import read_draws
 from stanrovi.runs.many import name_of, run_many
 from stanrovi.runs.tasks import Outcome, Task
@@ -96,11 +97,14 @@ class Sweep:
         Folders searched for ``#include``.
     where : mapping of str to object
         Keyword arguments of `run_many`: jobs, dask, time_limit, progress.
+    model_seed : int
+        Of random numbers in transformed data, so that all runs have one posterior.
     """
 
     posteriors: Mapping[str, Posterior]
     include_paths: tuple[str | os.PathLike[str], ...]
     where: Mapping[str, Any]
+    model_seed: int
     _sources: dict[str, tuple[ModelSource, DataSource] | StanroviError] = field(
         default_factory=dict, repr=False
     )
@@ -185,10 +189,10 @@ class Sweep:
                 rows[place] = _row(rows[place], outcome)
                 left -= 1
         except KeyboardInterrupt:
-            if ledger is not None:
+            if ledger is not None and left < len(tasks):
                 logger.warning(
                     "%d of %d runs are done and kept in %s; the same again with --resume "
-                    "(resume=True) goes on.", len(rows) - left, len(rows), ledger,
+                    "(resume=True) goes on.", len(tasks) - left, len(tasks), ledger,
                 )  # fmt: skip
             raise
         return rows
@@ -208,11 +212,16 @@ class Sweep:
             return source
         settings = {"posterior": posterior.name, **settings}
         return Task(
-            *source, method=method, seed=seed, include_paths=self.include_paths, settings=settings
+            *source,
+            method=method,
+            seed=seed,
+            model_seed=self.model_seed,
+            include_paths=self.include_paths,
+            settings=settings,
         )
 
 
 def _row(asked: BenchRow, outcome: Outcome[dict[str, Any]]) -> BenchRow:
     if outcome.value is not None:
-        return BenchRow(**outcome.value)
+        return kept_as(BenchRow, outcome.value)
     return replace(asked, error=outcome.error, outcome=outcome.status)

@@ -8,7 +8,9 @@ from stanrovi.calibration.plots import calibration_plots
 from stanrovi.calibration.result import CalibrationResult
 from stanrovi.io.files import write_text
 from stanrovi.io.json_values import json_text
-from stanrovi.plots.figure import save_plots
+from stanrovi.plots.figure import drawn, plot_files, save_plots
+
+FILES = ("sbc.json", *plot_files(("ranks", "ecdf")))
 
 
 def write_calibration(
@@ -30,5 +32,5 @@ def write_calibration(
         A file exists or cannot be written.
     """
     found = result.to_dict() | {"output": output or folder}
-    write_text(folder / "sbc.json", json_text(found) + "\n")
-    save_plots(calibration_plots(result), folder)
+    write_text(folder / FILES[0], json_text(found) + "\n")
+    save_plots(drawn(lambda: calibration_plots(result)), folder)

@@ -17,7 +17,7 @@ RankVerdict = Literal["calibrated", "too narrow", "too wide", "too low", "too hi
 _TELLING = 2.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ParameterCalibration:
     """Calibration of one scalar quantity.
 
@@ -51,7 +51,7 @@ class ParameterCalibration:
     verdict: RankVerdict
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RankTable:
     """Ranks of true values among draws, tested for uniformity.
 

@@ -21,7 +21,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stanrovi.arguments import check_choice, checked_count, checked_seed
+from stanrovi.arguments import (
+    check_choice,
+    checked_between,
+    checked_count,
+    checked_mapping,
+    checked_seed,
+    told,
+)
 from stanrovi.calibration.ranks import rank_table
 from stanrovi.calibration.result import CalibrationResult
 from stanrovi.diagnostics.statistics import ess
@@ -33,7 +40,10 @@ from stanrovi.errors import (
     ModelError,
     StanroviError,
     UsageError,
+    said,
 )
+from stanrovi.given import real_array
+from stanrovi.io.ledger import kept_as
 from stanrovi.methods import SBC_METHODS, Method, SbcMethod
 from stanrovi.runs.fit import fit
 from stanrovi.runs.many import name_of, run_many
@@ -141,10 +151,11 @@ def sbc(
         If every fit failed; single failures are told in the result.
     """
     check_choice("method", method, SBC_METHODS)
-    simulations = checked_count("simulations", simulations, 10)
+    simulations = checked_count("simulations", simulations, 10, 1_000_000)
     draws = checked_count("draws", draws, 2)
-    if not 0 < level < 1:
-        raise UsageError(f"level must lie between 0 and 1, not {level}.")
+    level = checked_between("level", level, 0, 1)
+    if simulate is not None and not callable(simulate):
+        raise UsageError(f"simulate must be a function, not {told(simulate)}.")
     if ledger is not None and seed is None:
         raise UsageError("A ledger finds its simulations again by their seed; give one.")
     seed = checked_seed(seed)
@@ -177,6 +188,8 @@ def sbc(
     ]
     if not done:
         raise DensityError(f"All {simulations} fits failed; the first, {failures[0]}")
+    if len({frozenset(run.ranks) for run in done}) > 1:
+        raise UsageError("simulate gave true values of other parameters in some simulations.")
     ranks = {name: np.array([run.ranks[name] for run in done]) for name in done[0].ranks}
     table = rank_table(ranks, draws, level)
     return CalibrationResult(
@@ -211,6 +224,11 @@ class _Simulation:
     doubted: bool
 
 
+def _among(run: _Simulation, draws: int) -> bool:
+    """Whether true values can have these ranks among so many draws."""
+    return all(0 <= rank <= draws for rank in run.ranks.values())
+
+
 def _in_order(
     outcomes: Generator[Outcome[dict[str, Any]], None, None],
 ) -> tuple[list[_Simulation | str], float]:
@@ -228,12 +246,13 @@ def _in_order(
             value = outcome.value
             if value is None:
                 found[outcome.index] = outcome.error or outcome.status
-            elif "error" in value:
+            elif isinstance(value, dict) and "error" in value:
                 if value["error"] in _REFUSALS:
                     raise _REFUSALS[value["error"]](value["message"])
                 found[outcome.index] = value["message"]
             else:
-                found[outcome.index] = _Simulation(**value)
+                draws = outcome.task.settings["draws"]
+                found[outcome.index] = kept_as(_Simulation, value, partial(_among, draws=draws))
             earlier += (outcome.seconds or 0.0) if outcome.earlier else 0.0
     return [run for _, run in sorted(found.items())], earlier
 
@@ -268,11 +287,12 @@ def _ranked(
     truth, data = None, None
     if simulate is not None:
         try:
-            truth, data = simulate(np.random.default_rng(child))
+            given = simulate(np.random.default_rng(child))
         except Exception as error:
             raise UsageError(
-                f"simulate ({simulator}) raised {type(error).__name__}: {error}."
+                f"simulate ({simulator}) raised {type(error).__name__}: {said(error)}."
             ) from error
+        truth, data = _simulated(given, base)
     model = base.rebuild(seed=seed, data=data)
     if method == "nuts":
         run = _nuts(model, draws, seed)
@@ -283,6 +303,28 @@ def _ranked(
     below = _below_own_truth(run.draws) if truth is None else _below_truth(run.draws, truth)
     ranks = {name: int(is_below.sum()) for name, is_below in below.items()}
     return _Simulation(ranks, run.n_gradients, run.doubted)
+
+
+def _simulated(given: Any, base: Model) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Take what a simulator returned."""
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise UsageError(
+            "simulate must return two mappings, true values by the names of parameters and the "
+            f"data simulated from them, not {told(given)}."
+        )
+    first, second = given
+    if first is None or second is None:
+        raise UsageError("simulate must return mappings of true values and of data, not None.")
+    truth = checked_mapping("What simulate returns first", first, "parameters to true values")
+    data = checked_mapping("What simulate returns second", second, "data to values")
+    if isinstance(base.source, Program):
+        known = {item.name for item in base.source.data_declarations} | base.data.keys()
+        if strange := [name for name in data if name not in known]:
+            raise UsageError(
+                f"simulate gave data {strange[0]}, which {base.name} does not declare; it declares "
+                f"{', '.join(sorted(known)) or 'none'}."
+            )
+    return truth, data
 
 
 def _fit(model: Model, method: Method, draws: int, seed: int) -> _Run:
@@ -338,12 +380,22 @@ def _below_truth(draws: Draws, truth: Mapping[str, Any]) -> dict[str, NDArray[np
         )
     below = {}
     for name, value in truth.items():
-        shape, given = draws.posterior[name].shape[2:], np.asarray(value, dtype=float)
+        shape, given = draws.posterior[name].shape[2:], _true(name, value)
         if given.shape != shape:
             raise UsageError(f"simulate gave {name} the shape {given.shape}, but it has {shape}.")
         for (label, x), true in zip(draws.scalars((name,)).items(), given.ravel(), strict=True):
             below[label] = _finite(label, x)[0] < true
     return below
+
+
+def _true(name: str, value: Any) -> Array:
+    """Take a true value: finite numbers, since no draw has a rank among others."""
+    given = real_array(value)
+    if given is None or not np.isfinite(given).all():
+        raise UsageError(
+            f"simulate gave {told(value)} as the true value of {name}; it must be finite numbers."
+        )
+    return given
 
 
 def _below_own_truth(draws: Draws) -> dict[str, NDArray[np.bool_]]:

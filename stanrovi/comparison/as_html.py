@@ -10,23 +10,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from stanrovi.arguments import checked_mapping, checked_text, listed
+from stanrovi.arguments import told as told_briefly
 from stanrovi.comparison.next_steps import next_steps, told
 from stanrovi.comparison.posterior import posterior_table
 from stanrovi.comparison.rows import summary_row
+from stanrovi.errors import UsageError
 from stanrovi.grading.findings import Findings, MethodComparison
 from stanrovi.grading.sameness import shown_once
-from stanrovi.io.files import write_text
+from stanrovi.io.files import check_output, write_text
 from stanrovi.io.notes import FOR_PROGRAMS
-from stanrovi.plots.gallery import Plot, all_plots
+from stanrovi.plots.figure import Plot, drawn
+from stanrovi.plots.gallery import all_plots
 from stanrovi.vi.facts import FitFacts, VerdictName
 from stanrovi.vi.settings import FamilySettings
 
 if TYPE_CHECKING:
     import jinja2
+
+T = TypeVar("T")
 
 _PACKAGES = ("stanrovi", "stanli", "bridgestan", "cmdstanpy", "arviz", "numpy", "scipy")
 _WORST = 10
@@ -75,11 +81,30 @@ def write_report(
 
     Raises
     ------
+    UsageError
+        What is given is no comparison, or something else is of a wrong type.
     OutputError
         The path exists or cannot be written.
     """
+    if not isinstance(comparison, Findings):
+        raise UsageError(
+            f"A report is of what stanrovi.compare returns, not of {told_briefly(comparison)}."
+        )
+    files = checked_mapping("files", files, "names of runs to files")
+    program = checked_text("program", program)
+    commands = None if commands is None else _all("commands", commands, str)
+    plots = None if plots is None else _all("plots", plots, Plot)
+    check_output(path, overwrite=overwrite)
     html = report_html(comparison, plots=plots, commands=commands, files=files, program=program)
     return write_text(path, html, overwrite=overwrite)
+
+
+def _all(name: str, values: Sequence[Any], kind: type[T]) -> list[T]:
+    """List values of one type."""
+    given = listed(name, values)
+    if not all(isinstance(value, kind) for value in given):
+        raise UsageError(f"{name} must be a list of {kind.__name__}, not {told_briefly(values)}.")
+    return given
 
 
 def report_html(
@@ -116,12 +141,16 @@ def report_html(
             worst=_worst_rows(once),
             n_parameters=len(findings.parameters),
             modes=_mode_rows(once),
-            plots=[_plot(plot) for plot in (all_plots(findings) if plots is None else plots)],
+            plots=[_plot(plot) for plot in _drawn(findings, plots)],
             settings=_settings(findings),
             versions=_versions(),
             commands=commands,
         )
     )
+
+
+def _drawn(findings: Findings, plots: Sequence[Plot] | None) -> Sequence[Plot]:
+    return drawn(lambda: all_plots(findings), ["svg"]) if plots is None else plots
 
 
 def _environment() -> jinja2.Environment:

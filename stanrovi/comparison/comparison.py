@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stanrovi.arguments import checked_mapping, checked_seed, checked_text
 from stanrovi.comparison.as_html import write_report
 from stanrovi.comparison.as_json import comparison_dict
 from stanrovi.comparison.rows import summary_row
@@ -37,7 +38,7 @@ _COLUMNS = {
 }
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Comparison(Findings):
     """Fits compared with a reference; see `compare`.
 
@@ -198,6 +199,7 @@ def compare(
         The draws come from different models or are NaN or infinite; the message
         names the parameters.
     """
+    model, seed = checked_text("model", model), checked_seed(seed)
     drawn = reference_draws(_converted(reference))
     found = examine(named_fits(_converted(fits), drawn), drawn, model=model, seed=seed)
     return Comparison(**{item.name: getattr(found, item.name) for item in fields(found)})
@@ -208,6 +210,7 @@ def _converted(runs: Any) -> Any:
     if is_foreign(runs):
         return from_arviz(runs)
     if isinstance(runs, Mapping):
+        runs = checked_mapping("fits", runs, "names to draws")
         return {name: _converted(run) for name, run in runs.items()}
     if isinstance(runs, Sequence) and not isinstance(runs, str):
         return [_converted(run) for run in runs]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from stanrovi.comparison.as_html import write_report
@@ -10,8 +10,16 @@ from stanrovi.comparison.comparison import Comparison
 from stanrovi.io.files import write_text
 from stanrovi.io.json_values import json_text
 from stanrovi.io.netcdf import write_netcdf
-from stanrovi.plots.figure import save_plots
-from stanrovi.plots.gallery import all_plots
+from stanrovi.plots.figure import drawn, plot_files, save_plots
+from stanrovi.plots.gallery import DRAWN, all_plots
+
+_JSON, _REPORT, _PLOTS = "comparison.json", "report.html", "plots"
+
+
+def comparison_files(runs: Iterable[str] = ()) -> list[str]:
+    """Paths in its folder that a comparison may write, with the draws of these runs."""
+    pictures = [f"{_PLOTS}/{name}" for name in plot_files(DRAWN)]
+    return [*(f"{name}.nc" for name in runs), _JSON, _REPORT, *pictures]
 
 
 def write_comparison(
@@ -46,13 +54,14 @@ def write_comparison(
         files = {name: f"{name}.nc" for name in comparison.runs}
         for name, run in comparison.runs.items():
             write_netcdf(run, folder / files[name])
-    write_text(folder / "comparison.json", json_text(comparison.to_dict()) + "\n")
-    (folder / "plots").mkdir()
-    plots = all_plots(comparison)
-    save_plots(plots, folder / "plots")
+    write_text(folder / _JSON, json_text(comparison.to_dict()) + "\n")
+    plots = drawn(lambda: all_plots(comparison))
+    if plots:
+        (folder / _PLOTS).mkdir()
+        save_plots(plots, folder / _PLOTS)
     write_report(
         comparison,
-        folder / "report.html",
+        folder / _REPORT,
         plots=plots,
         commands=commands,
         files=files,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stanrovi.draws import Draws
+from stanrovi.errors import decimal
 from stanrovi.grading.findings import Findings
 from stanrovi.runs.summary import summary_columns
 from stanrovi.target import Array
@@ -94,7 +95,9 @@ def _errors(draws: Draws, names: list[str]) -> dict[str, str]:
     if told is None:
         return {}
     known = zip(told.names, told.error, told.se, strict=True)
-    return {name: f"{error:.2f} ± {se:.2f}" for name, error, se in known if name in set(names)}
+    return {
+        name: f"{decimal(error)} ± {decimal(se)}" for name, error, se in known if name in set(names)
+    }
 
 
 def _rows(
@@ -124,7 +127,9 @@ def _decimals(names: list[str], errors: Array) -> list[int]:
 
     Alike within an array, but for elements whose errors are far smaller than most.
     """
-    own = [max(0, -math.floor(math.log10(error))) if error > 0 else 3 for error in errors]
+    own = [
+        max(0, -math.floor(math.log10(error))) if 0 < error < math.inf else 3 for error in errors
+    ]
     arrays = [_variable(name) for name in names]
     usual = {
         array: int(np.median([d for d, of in zip(own, arrays, strict=True) if of == array]))

@@ -53,7 +53,7 @@ def _by_blocks(statistic: Callable[[Array], Array], values: Array, least: int = 
     for start in range(0, len(known), size):
         part = known[start : start + size]
         block = np.ascontiguousarray(np.moveaxis(values[..., part], -1, 0), dtype=np.float64)
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(all="ignore"):
             out[part] = statistic(block)
     return out
 

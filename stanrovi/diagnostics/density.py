@@ -155,6 +155,7 @@ def _cuts(binned: _Binned) -> Array:
     return np.asarray((edges[cuts] + edges[cuts + 1]) / 2)
 
 
+@np.errstate(under="ignore")
 def _smoothed(counts: Array, bandwidth: float) -> Array:
     """Sum of kernels (height one) at every bin, reflected at both ends."""
     margin = _GRID // 5
@@ -190,10 +191,13 @@ def _next_time(time: float, n: int, power: Array) -> float:
     """Squared bandwidth that the roughness at another one asks for (equation 30)."""
     roughness = _roughness(7, time, power)
     for s, factor in _STAGES:
+        if not roughness:  # as many draws in every bin
+            return math.inf
         roughness = _roughness(s, (factor / (n * roughness)) ** (2 / (3 + 2 * s)), power)
-    return float((2 * n * math.sqrt(math.pi) * roughness) ** -0.4)
+    return float((2 * n * math.sqrt(math.pi) * roughness) ** -0.4) if roughness else math.inf
 
 
+@np.errstate(under="ignore")
 def _roughness(s: int, time: float, power: Array) -> float:
     decay = np.exp(_SQUARES * (-(np.pi**2) * time))
     return float(0.5 * np.pi ** (2 * s) * np.einsum("i,i,i->", _POWERS[s], power, decay))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stanrovi.diagnostics import statistics
 from stanrovi.draws import Draws
-from stanrovi.errors import DrawsError
-from stanrovi.scalars import counted, varying
+from stanrovi.scalars import counted, unvaried, varying
 from stanrovi.target import Array
 
 DIVERGENT_SHARE_LIMIT = 0.01
@@ -90,13 +89,13 @@ def check_reference(
     """
     scale = statistics.rhat(values) if reference.n_chains > 1 else np.full(len(names), np.nan)
     effective = statistics.effective_sizes(values)
-    divergent = reference.sample_stats.get("diverging")
-    divergences = -1 if divergent is None else int(np.nansum(divergent))
+    divergences = _n_divergences(reference)
     unknown = _unknown(scale, effective)
     few = partly and unknown.sum() <= _UNKNOWN_SHARE * len(names) and not (scale > RHAT_SPLIT).any()
     mixing = _rhat_problems(scale, names, reference.n_chains)
     problems = [
         *([] if few else mixing or _ess_problems(effective, names)),
+        *_copies(values),
         *_divergence_problems(divergences, values.shape[0] * values.shape[1]),
         *([basins] if basins else []),
         *_own_doubts(reference),
@@ -139,17 +138,14 @@ def check_draws(draws: Draws) -> ReferenceCheck:
     Returns
     -------
     ReferenceCheck
-
-    Raises
-    ------
-    DrawsError
-        If none varies.
+        Not trusted where none varies.
     """
     scalars = draws.scalars()
     values = np.stack(list(scalars.values()), axis=-1)
     varies = varying(values)
     if not varies.any():
-        raise DrawsError("Every parameter is constant over the draws; run more iterations.")
+        found = check_reference(draws, values, tuple(scalars), partly=False)
+        return replace(found, trusted=False, reason=unvaried(values))
     names = tuple(name for name, keep in zip(scalars, varies, strict=True) if keep)
     return check_reference(draws, values[..., varies], names, partly=False)
 
@@ -205,6 +201,26 @@ def _ess_problems(effective: Array, names: tuple[str, ...]) -> list[str]:
     if effective[worst] >= ESS_LIMIT:
         return []
     return [f"ESS is only {effective[worst]:.0f} for {names[worst]}; run longer."]
+
+
+def _copies(values: Array) -> list[str]:
+    """Say which chain is that of another, whose agreement tells nothing."""
+    seen: dict[bytes, int] = {}
+    for chain, draws in enumerate(values):
+        first = seen.setdefault(draws.tobytes(), chain)
+        if first != chain:
+            return [
+                f"Chains {first + 1} and {chain + 1} hold the same draws and are one; give each "
+                "chain once, of a seed or number of its own."
+            ]
+    return []
+
+
+def _n_divergences(draws: Draws) -> int:
+    """Count divergences; -1 where nothing tells of them, or what does is no yes or no."""
+    told = draws.sample_stats.get("diverging", np.empty(0))
+    known = told[~np.isnan(told)]
+    return int(known.sum()) if known.size and np.isin(known, (0, 1)).all() else -1
 
 
 def _divergence_problems(divergences: int, total: int) -> list[str]:

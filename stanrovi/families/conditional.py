@@ -20,11 +20,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array
+from scipy.spatial.distance import cdist
 
 from stanrovi.families.base import base_draws, sampled
 from stanrovi.families.product import Product
+from stanrovi.families.sobol import MAX_POINTS
 from stanrovi.families.sparse_axes import SparseAxes
 from stanrovi.families.triangular import Pattern
+from stanrovi.given import at_points, check_sampling
 from stanrovi.target import Array, ChangeOfVariables
 
 Indices = NDArray[np.intp]
@@ -61,7 +64,7 @@ class RootFunctions:
         """From radial and linear functions to those that are one at a node, zero at others."""
         t = self._scaled(self.nodes)
         m, k = t.shape
-        radial = np.linalg.norm(t[:, None] - t, axis=2) ** 3
+        radial = cdist(t, t) ** 3
         linear = np.concatenate([np.ones((m, 1)), t], axis=1)
         zero = np.zeros((k + 1, k + 1))
         system = np.block([[radial, linear], [linear.T, zero]])
@@ -77,19 +80,17 @@ class RootFunctions:
     def weights(self, u: Array) -> Array:
         """Shares (n, m) that the values at the nodes have in those at u, shape (n, k)."""
         t = self._scaled(u)
-        radial = np.linalg.norm(t[:, None] - self._scaled(self.nodes), axis=2) ** 3
+        radial = cdist(t, self._scaled(self.nodes)) ** 3
         features = np.concatenate([radial, np.ones((len(t), 1)), t], axis=1)
         return np.asarray(features @ self._weights)
 
-    def weights_gradient(self, u: Array) -> Array:
-        """Differentiate those shares in u, shape (n, k, m)."""
-        t = self._scaled(u)
-        apart = t[:, None] - self._scaled(self.nodes)
-        radial = 3 * np.linalg.norm(apart, axis=2)[..., None] * apart
-        n, k = t.shape
-        linear = np.broadcast_to(np.eye(k, k + 1, 1)[None], (n, k, k + 1))
-        features = np.concatenate([radial.transpose(0, 2, 1), linear], axis=2)
-        return np.asarray(features @ self._weights) / self.scale[:, None]
+    def slopes(self, u: Array, values: Array) -> Array:
+        """Differentiate in u (n, k) what has values (n, m) or (m,) at the nodes, shape (n, k)."""
+        t, nodes = self._scaled(u), self._scaled(self.nodes)
+        of_features = values @ self._weights.T
+        pull = 3 * cdist(t, nodes) * of_features[..., : len(nodes)]
+        radial = pull.sum(axis=1, keepdims=True) * t - pull @ nodes
+        return np.asarray((radial + of_features[..., len(nodes) + 1 :]) / self.scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,18 +183,17 @@ class StarFunctions:
             shares += functions.weights(np.clip(place, low, high)) @ left
         return shares
 
-    def weights_gradient(self, u: Array) -> Array:
-        """Differentiate those shares in u, shape (n, k, m)."""
+    def slopes(self, u: Array, values: Array) -> Array:
+        """Differentiate in u (n, k) what has values (n, m) or (m,) at the nodes, shape (n, k)."""
         place = self._place(u)
-        slopes = np.zeros((*place.shape, len(self.nodes)))
+        slopes = np.zeros(place.shape)
         for i, on, spline in self._arms:
-            slopes[:, i, on] += spline.weights_gradient(place[:, i, None])[:, 0]
+            slopes[:, i] = spline.slopes(place[:, i, None], values[..., on])[:, 0]
         if self._corners is not None:
             low, high, functions, left = self._corners
             inside = (place > low) & (place < high)
-            near = functions.weights_gradient(np.clip(place, low, high)) @ left
-            slopes += inside[..., None] * near
-        return np.asarray(np.einsum("ji,njm->nim", self._inverse, slopes))
+            slopes += inside * functions.slopes(np.clip(place, low, high), values @ left.T)
+        return slopes @ self._inverse
 
 
 @dataclass(frozen=True, eq=False)
@@ -311,11 +311,8 @@ class ConditionalMap:
         in_nodes = of_mean @ self.mean.T - (self.lower @ of_entries).T
         near = self.functions.within(u)
         inside = np.where(near == u, 1.0, 0.0)
-        slopes = self.functions.weights_gradient(u)
-        by_scale = np.einsum("nkm,nm->nk", slopes, of_scale @ self.log_scale.T)
-        if not inside.all():
-            slopes = self.functions.weights_gradient(near)
-        return inside * np.einsum("nkm,nm->nk", slopes, in_nodes) - by_scale
+        by_scale = self.functions.slopes(u, of_scale @ self.log_scale.T)
+        return inside * self.functions.slopes(near, in_nodes) - by_scale
 
     def pull(self, x: Array, gradient: Array) -> Array:
         """Turn the gradient (n, dim) in y of log q at y(x) into that of the density of x."""
@@ -390,19 +387,20 @@ class Conditional:
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """Draw ``n`` points, shape (n, dim): quasi-random, in random order."""
+        check_sampling(n, rng, MAX_POINTS)
         return sampled(self.from_base, n, self.dim, rng)
 
     def log_density(self, x: Array) -> Array:
         """Log density (n,) at x of shape (n, dim); -inf where that is beyond numbers."""
         with np.errstate(all="ignore"):
-            points, log_det = self._pulled_back(x)
+            points, log_det = self._pulled_back(at_points(x, self.dim))
             log_q = self.base.log_density(points[-1]) - log_det
         return np.where(np.isfinite(log_q), log_q, -np.inf)
 
     def log_density_gradient(self, x: Array) -> tuple[Array, Array]:
         """Log density (n,) and its gradient (n, dim) at x of shape (n, dim)."""
         with np.errstate(all="ignore"):
-            points, log_det = self._pulled_back(x)
+            points, log_det = self._pulled_back(at_points(x, self.dim))
             log_q, gradient = self.base.log_density_gradient(points[-1])
             for step, point in zip(self.maps, reversed(points[:-1]), strict=True):
                 gradient = step.pull(point, gradient)

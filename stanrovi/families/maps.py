@@ -39,7 +39,7 @@ _STEEP = 0.3
 _UNDERFLOW = -700.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SplineMap:
     """Coordinatewise monotone map ``y = T(z)`` of d coordinates.
 

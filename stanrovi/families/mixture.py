@@ -11,17 +11,19 @@ from stanrovi.families.base import Family
 from stanrovi.families.conditional import Conditional
 from stanrovi.families.moved import Component
 from stanrovi.families.product import Product
+from stanrovi.families.sobol import MAX_POINTS
+from stanrovi.given import at_points, check_sampling
 from stanrovi.target import Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mixture:
     """Weighted mixture of product measures, conditional families, and images of either.
 
     Attributes
     ----------
     weights : ndarray, shape (K,)
-        Positive, summing to one.
+        Positive, summing to one (but see `near`).
     components : tuple of Product, Conditional or Moved
     """
 
@@ -38,6 +40,7 @@ class Mixture:
 
         Components get their share of ``n`` up to a randomly rounded point.
         """
+        check_sampling(n, rng, MAX_POINTS)
         edges = np.floor(n * np.concatenate([[0.0], np.cumsum(self.weights)]) + rng.random())
         edges[0], edges[-1] = 0, n
         counts = np.diff(np.clip(edges, 0, n)).astype(int)
@@ -46,6 +49,7 @@ class Mixture:
 
     def joint_log_density(self, x: Array) -> Array:
         """``log w_k + log q_k(x)``, shape (n, K)."""
+        x = at_points(x, self.dim)
         parts = [c.log_density(x) for c in self.components]
         return np.asarray(np.log(self.weights) + np.stack(parts, axis=1))
 
@@ -55,12 +59,23 @@ class Mixture:
 
     def log_density_gradient(self, x: Array) -> tuple[Array, Array]:
         """Log density (n,) and its gradient (n, dim) at x of shape (n, dim)."""
+        x = at_points(x, self.dim)
         parts = [c.log_density_gradient(x) for c in self.components]
         joint = np.log(self.weights) + np.stack([p[0] for p in parts], axis=1)
         total = logsumexp(joint, axis=1)
         share = np.exp(joint - total[:, None])
         gradient = sum(share[:, k, None] * p[1] for k, p in enumerate(parts))
         return np.asarray(total), np.asarray(gradient)
+
+    def near(self, x: Array, share: float) -> Mixture:
+        """Keep what has more than a share of the density at some of the points x (n, dim).
+
+        Weights stay as they are, so that the density there stays the same.
+        """
+        joint = self.joint_log_density(x)
+        log_share = joint - logsumexp(joint, axis=1, keepdims=True)
+        kept = np.flatnonzero((log_share > np.log(share)).any(axis=0))
+        return Mixture(self.weights[kept], tuple(self.components[k] for k in kept))
 
     def mean(self) -> Array:
         """Mean, shape (dim,)."""

@@ -16,10 +16,12 @@ from scipy.linalg import qr
 from stanrovi.families.axes import Axes, Frame, as_axes
 from stanrovi.families.base import LOG_SQRT_2PI, normal_log_density, sampled
 from stanrovi.families.maps import SplineMap
+from stanrovi.families.sobol import MAX_POINTS
+from stanrovi.given import at_points, check_sampling
 from stanrovi.target import Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Product:
     """Product measure on linear axes: ``x = center + axes @ T(z)``, z standard normal.
 
@@ -89,6 +91,7 @@ class Product:
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """Draw ``n`` points, shape (n, dim): quasi-random, in random order."""
+        check_sampling(n, rng, MAX_POINTS)
         return sampled(self.from_base, n, self.dim, rng)
 
     def log_density_base(self, z: Array) -> Array:
@@ -98,12 +101,13 @@ class Product:
 
     def log_density(self, x: Array) -> Array:
         """Log density (n,) at x of shape (n, dim)."""
-        z, log_slope = self.marginals.pull_back(self.coordinates(x))
+        z, log_slope = self.marginals.pull_back(self.coordinates(at_points(x, self.dim)))
         return np.asarray(normal_log_density(z) - log_slope.sum(axis=1) - self.log_volume)
 
     def log_density_gradient(self, x: Array) -> tuple[Array, Array]:
         """Log density (n,) and its gradient (n, dim) at x of shape (n, dim)."""
-        z, log_slope, score = self.marginals.pull_back_with_score(self.coordinates(x))
+        y = self.coordinates(at_points(x, self.dim))
+        z, log_slope, score = self.marginals.pull_back_with_score(y)
         log_q = normal_log_density(z) - log_slope.sum(axis=1) - self.log_volume
         return log_q, self.axes.solve_transposed(score)
 

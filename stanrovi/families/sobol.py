@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 MAX_DIM = 21201  # as far as there are direction numbers
 _NUMBERS = Path(scipy.__path__[0]) / "stats" / "_sobol_direction_numbers.npz"
 _BITS = 30  # binary digits of a coordinate
+MAX_POINTS = 2**_BITS
 _VALUE = np.uint32(1) << np.arange(_BITS, dtype=np.uint32)[::-1]  # of each digit, highest first
 # What each entry below the diagonal of a scramble is worth in the number that its column is.
 _BELOW = np.tril(np.broadcast_to(_VALUE[:, None], (_BITS, _BITS)), -1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,7 @@ class Symmetry:
         kept = order[np.abs(entries[order]) > 0]
         return b"".join(part[kept].tobytes() for part in (rows, columns, entries))
 
-    @property
+    @cached_property
     def inverse(self) -> Symmetry:
         """What undoes it."""
         return Symmetry(csr_array(self.entries.T))

@@ -25,7 +25,7 @@ _DOMINANT = 0.15
 _PAIR_BLOCK = 512  # parameters whose correlations with all others are held at once
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Distances:
     """How far draws lie from a reference, quantity by quantity.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from stanrovi.arguments import checked_count
 from stanrovi.diagnostics import statistics
 from stanrovi.diagnostics.reference import ReferenceCheck, check_reference
 from stanrovi.draws import Draws
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MethodComparison:
     """One fit against the reference.
 
@@ -59,7 +60,7 @@ class MethodComparison:
     status: str
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Findings:
     """What a comparison found; `stanrovi.compare` gives it, with pictures and a report.
 
@@ -157,7 +158,13 @@ class Findings:
         Returns
         -------
         tuple of str
+
+        Raises
+        ------
+        UsageError
+            For a count that is none.
         """
+        count = None if count is None else checked_count("count", count, 0)
         parts = [m.marginals for m in self.methods.values() if m.marginals is not None]
         if not parts:
             return self.parameters[:count]

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stanrovi.arguments import is_text, told
 from stanrovi.draws import Draws, Run, as_draws, require_finite
 from stanrovi.errors import DrawsError, UsageError
-from stanrovi.scalars import first_of_copies, varying
+from stanrovi.scalars import first_of_copies, unvaried, varying
 from stanrovi.target import Array
+
+_LARGEST = 1e152  # of a draw whose square, and sums of those, are numbers still
 
 
 def reference_draws(run: Run) -> Draws:
@@ -30,7 +33,8 @@ def named_fits(fits: Run | Sequence[Run] | Mapping[str, Run], reference: Draws) 
     Raises
     ------
     UsageError
-        There are none, one carries no draws, or one has the name of the reference.
+        There are none, one carries no draws, or one has the name of the reference, or one that
+        is no text.
     """
     named: dict[str, Draws] = {}
     if isinstance(fits, Mapping):
@@ -40,6 +44,9 @@ def named_fits(fits: Run | Sequence[Run] | Mapping[str, Run], reference: Draws) 
             as_draws, fits if isinstance(fits, Sequence) and not isinstance(fits, str) else [fits]
         ):
             named[_free_name(fit.method, {*named, reference.method})] = fit
+    for name in named:
+        if not is_text(name):
+            raise UsageError(f"Fits are named by texts that can be written, not {told(name)}.")
     if not named:
         raise UsageError("There is nothing to compare: give at least one fit.")
     if reference.method in named:
@@ -89,19 +96,19 @@ def shared_quantities(fits: Mapping[str, Draws], reference: Draws) -> Shared:
     Raises
     ------
     DrawsError
-        The runs are of different data, have nothing in common, hold NaN or infinite draws, or
-        nothing varies.
+        The runs are of different data, have nothing in common, hold draws that are NaN,
+        infinite or too large to be squared, or nothing varies.
     """
     runs = {reference.method: reference, **fits}
     _require_same_data(runs)
     variables, left_out = _common_variables(runs)
     for name, run in runs.items():
-        require_finite(run.posterior, variables, DrawsError, name)
+        require_finite(run.posterior, variables, DrawsError, name, most=_LARGEST)
     values = _matrix(reference, variables)
     matrices = {name: _matrix(fit, variables) for name, fit in fits.items()}
     kept = varying(values)
     if not kept.any():
-        raise DrawsError("Every parameter of the reference is constant; run the sampler again.")
+        raise DrawsError(f"The reference cannot grade anything. {unvaried(values)}")
     kept &= first_of_copies(values, *matrices.values())
     labels = reference.scalars(variables)
     names = tuple(label for label, keep in zip(labels, kept, strict=True) if keep)
@@ -116,7 +123,8 @@ def _require_same_data(runs: Mapping[str, Draws]) -> None:
         other = next(name for name in others if told[name] != told[first])
         raise DrawsError(
             f"{first} and {other} come from different data (their hashes are {told[first]} and "
-            f"{told[other]}), so nothing of one tells of the other. Run both on the same data."
+            f"{told[other]}), so nothing of one tells of the other. Run both on the same data, and "
+            "with the same seed where the program draws transformed data at random."
         )
 
 
@@ -151,4 +159,8 @@ def _listed(names: Sequence[str]) -> str:
 
 def _matrix(draws: Draws, variables: tuple[str, ...]) -> Array:
     """Scalars of the variables, shape (chain, draw, k)."""
-    return np.stack(list(draws.scalars(variables).values()), axis=-1)
+    scalars = draws.scalars(variables)
+    if not scalars:
+        names = ", ".join(variables)
+        raise DrawsError(f"There is nothing to compare: {names} have no elements.")
+    return np.stack(list(scalars.values()), axis=-1)

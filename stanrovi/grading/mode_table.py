@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from stanrovi.arguments import checked_text
 from stanrovi.diagnostics import statistics
 from stanrovi.diagnostics.statistics import RHAT_LIMIT
 from stanrovi.draws import Draws
@@ -28,7 +29,7 @@ LOCAL_EVIDENCE = "local evidence"
 _ROWS = 24  # in a notebook
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModeTable:
     """Known basins and who visits them.
 
@@ -75,7 +76,8 @@ class ModeTable:
         -------
         dict of str to ndarray, shape (m,)
         """
-        seen = {} if self.reference_mass is None else {reference: self.reference_mass}
+        name = checked_text("reference", reference) or "reference"
+        seen = {} if self.reference_mass is None else {name: self.reference_mass}
         return {LOCAL_EVIDENCE: self.weight, **seen, **self.mass}
 
     def _repr_html_(self) -> str:

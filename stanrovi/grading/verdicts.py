@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stanrovi.diagnostics.reference import ReferenceCheck
+from stanrovi.errors import decimal
 from stanrovi.grading.distances import LEVEL_Z, Distances
 from stanrovi.grading.mode_table import WEIGHT_LIMIT, ModeTable
 from stanrovi.target import Array
@@ -161,7 +162,7 @@ def _distance_findings(marginals: Distances, pairs: Distances | None) -> list[Fi
             Finding(
                 "suspect",
                 f"{_count(far, 'marginal')} differ from the reference; the worst is "
-                f"{marginals.names[i]}: W1 {marginals.w1[i]:.2f} sd (noise floor "
+                f"{marginals.names[i]}: W1 {decimal(marginals.w1[i])} sd (noise floor "
                 f"{marginals.floor[i]:.2f}), mean error {marginals.mean_error[i]:+z.2f} sd, "
                 f"sd ratio {marginals.sd_ratio[i]:.2f}.",
                 _OTHER,
@@ -185,7 +186,7 @@ def _distance_findings(marginals: Distances, pairs: Distances | None) -> list[Fi
                 "suspect",
                 f"{int(off.sum())} of {off.size} sums and differences of standardised parameters "
                 f"are off, so dependence is; the worst is {pairs.names[i]}: W1 "
-                f"{pairs.w1[i]:.2f} sd, sd ratio {pairs.sd_ratio[i]:.2f}.",
+                f"{decimal(pairs.w1[i])} sd, sd ratio {pairs.sd_ratio[i]:.2f}.",
                 _OTHER,
             )
         )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stanrovi.arguments import suggestion
+from stanrovi.arguments import checked_mapping, checked_text, is_text, suggestion, told
 from stanrovi.draws import (
     Draws,
     Run,
@@ -19,6 +19,7 @@ from stanrovi.draws import (
     as_draws,
     is_cmdstan_run,
     is_container,
+    is_scalar,
     no_draws,
     require_finite,
 )
@@ -45,6 +46,7 @@ _log = logging.getLogger(__name__)
 # ArviZ's own name for draws on unconstrained space; ours is one flat vector.
 UNCONSTRAINED_GROUP = "unconstrained_posterior"
 OBSERVED = "observed_data"
+_TAKEN = (".", "..")
 # Groups of variables that Stan computes beside the posterior, and where their own names stand.
 MOVED = (LOG_LIKELIHOOD, PREDICTIVE)
 STAN_NAME = "stan_name"
@@ -130,13 +132,16 @@ def as_groups(
     """Sort draws into datasets by the names of their groups; see `to_arviz`."""
     import xarray as xr
 
+    coords = checked_mapping("coords", coords, "dimensions to what counts along them")
+    dims = checked_mapping("dims", dims, "variables to names of dimensions")
+    require_storable([*draws.posterior, *draws.sample_stats, *draws.attrs])
     found = grouped(
         draws,
         observed_data=observed_data,
         log_likelihood=log_likelihood,
         posterior_predictive=posterior_predictive,
     )
-    named = {name: [own] if isinstance(own, str) else own for name, own in (dims or {}).items()}
+    named = {name: _dimensions(name, own) for name, own in dims.items()}
     _require_variables(named, draws, found)
     groups = {"posterior": dataset(found.posterior, dims=named, coords=coords)}
     for group in MOVED:
@@ -150,8 +155,35 @@ def as_groups(
         groups[notes.GROUP] = xr.Dataset(arrays)
     if found.observed_data:
         groups[OBSERVED] = dataset(found.observed_data, sample_dims=(), dims=named, coords=coords)
-    _require_dimensions(coords or {}, groups)
+    _require_dimensions(coords, groups)
     return groups
+
+
+def _dimensions(name: str, own: Any) -> list[str]:
+    """Names of the dimensions of one variable."""
+    names = [own] if isinstance(own, str) else own
+    if not isinstance(names, Sequence) or not all(isinstance(dim, str) and dim for dim in names):
+        raise UsageError(f"dims must give {name} a name, or a list of names, not {told(own)}.")
+    return list(names)
+
+
+def require_storable(names: Iterable[str]) -> None:
+    """Refuse names that no file of draws can hold.
+
+    Raises
+    ------
+    UsageError
+    """
+    for name in names:
+        if name in SAMPLE_DIMS:
+            raise UsageError(
+                f"{name!r} can be no name in a file of draws, whose dimensions are chain and draw; "
+                "rename the variable."
+            )
+        if name in _TAKEN or "/" in name or "\0" in name or not is_text(name):
+            raise UsageError(
+                f"{name!r} can be no name in a file of draws; choose another, without slashes."
+            )
 
 
 def _moved(
@@ -234,6 +266,7 @@ def from_arviz(data: Any, *, method: str | None = None, source: str = "The ArviZ
     DrawsError
         No posterior group, no chain and draw dimensions, or NaN draws.
     """
+    method, source = checked_text("method", method), checked_text("source", source) or "The data"
     if is_cmdstan_run(data):
         groups, own_attrs = groups_of_cmdstan(data)
         source = "The CmdStanMCMC" if source == "The ArviZ data" else source
@@ -250,13 +283,17 @@ def from_arviz(data: Any, *, method: str | None = None, source: str = "The ArviZ
     posterior = _arrays(groups["posterior"], source)
     if not posterior:
         raise DrawsError(f"{source} has no numeric variables in its posterior group.")
-    stats = _numeric(groups["sample_stats"], source) if "sample_stats" in groups else {}
+    lead = next(iter(posterior.values())).shape[:2]
+    stats = _statistics(groups["sample_stats"], lead, source) if "sample_stats" in groups else {}
     stored = {
         str(name): variable.values.astype(np.float64)
         for name, variable in (groups[notes.GROUP].items() if notes.GROUP in groups else ())
         if variable.dtype.kind in "fiu"
     }
-    told, attrs = notes.read({**groups["posterior"].attrs, **own_attrs}, stored)
+    told, others = notes.read({**groups["posterior"].attrs, **own_attrs}, stored)
+    attrs = {
+        str(key): netcdf_scalar(value) for key, value in others.items() if key and is_scalar(value)
+    }
     known = {
         str(name): variable.values
         for name, variable in (groups[OBSERVED].items() if OBSERVED in groups else ())
@@ -270,20 +307,25 @@ def from_arviz(data: Any, *, method: str | None = None, source: str = "The ArviZ
         raise DrawsError(f"{source} has no draws of parameter {', '.join(missing)}.")
     require_finite(posterior, parameters, DrawsError, source)
     unconstrained = None
-    if UNCONSTRAINED_GROUP in groups and "unconstrained" in groups[UNCONSTRAINED_GROUP]:
-        whole = _numeric(groups[UNCONSTRAINED_GROUP], source)
-        unconstrained = whole["unconstrained"].astype(np.float64)
-    return Draws(
-        method=str(attrs.get("method") or method or _guess_method(stats)),
-        posterior=posterior,
-        parameters=parameters,
-        sample_stats=stats,
-        attrs={key: netcdf_scalar(value) for key, value in attrs.items() if _is_scalar(value)},
-        unconstrained=unconstrained,
-        facts=told.facts,
-        data=known,
-        parameters_assumed=not told.parameters,
-    )
+    if UNCONSTRAINED_GROUP in groups:
+        unconstrained = _arrays(groups[UNCONSTRAINED_GROUP], source).get("unconstrained")
+    own_method = attrs.get("method")
+    try:
+        return Draws(
+            method=(own_method if isinstance(own_method, str) else "")
+            or method
+            or _guess_method(stats),
+            posterior=posterior,
+            parameters=tuple(dict.fromkeys(parameters)),
+            sample_stats=stats,
+            attrs=attrs,
+            unconstrained=None if unconstrained is None else unconstrained.astype(np.float64),
+            facts=told.facts,
+            data=known,
+            parameters_assumed=not told.parameters,
+        )
+    except DrawsError as error:
+        raise DrawsError(f"{source} holds no draws that can be used: {error}") from None
 
 
 def _no_container(data: Any) -> UsageError:
@@ -309,7 +351,8 @@ def _moved_back(
     for data in (groups[group] for group in MOVED if group in groups):
         whole = data[[key for key, x in data.data_vars.items() if set(SAMPLE_DIMS) <= set(x.dims)]]
         for stored, values in _arrays(whole, source).items():
-            name = str(data[stored].attrs.get(STAN_NAME, stored))
+            own = data[stored].attrs.get(STAN_NAME)
+            name = own if isinstance(own, str) and own else stored
             if values.shape[:2] == lead and name not in posterior:
                 back.setdefault(name, values)
     return back
@@ -324,9 +367,24 @@ def _groups_of(data: Any) -> dict[str, xr.Dataset]:
 def _arrays(dataset: xr.Dataset, source: str) -> dict[str, Values]:
     """Numeric variables as float64 or int64 arrays of shape (chain, draw, *shape)."""
     return {
-        name: values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
+        name: values.astype(np.int64 if np.can_cast(values.dtype, np.int64) else np.float64)
         for name, values in _numeric(dataset, source).items()
     }
+
+
+def _statistics(dataset: xr.Dataset, lead: tuple[int, ...], source: str) -> dict[str, NDArray[Any]]:
+    """Statistics of each draw, shape (chain, draw); what is of something else is left out."""
+    whole = dataset[
+        [key for key, x in dataset.data_vars.items() if set(x.dims) == set(SAMPLE_DIMS)]
+    ]
+    found = _numeric(whole, source)
+    fitting = {name: values for name, values in found.items() if values.shape == lead}
+    if len(fitting) < len(found):
+        _log.warning(
+            "%s: %s in sample_stats are of other draws than those of the posterior, and left out",
+            source, ", ".join(name for name in found if name not in fitting),
+        )  # fmt: skip
+    return fitting
 
 
 def _numeric(dataset: xr.Dataset, source: str) -> dict[str, NDArray[Any]]:
@@ -349,13 +407,9 @@ def _guess_method(stats: Mapping[str, Any]) -> str:
     return "vi" if "log_q" in stats else "nuts"
 
 
-def _is_scalar(value: Any) -> bool:
-    return isinstance(value, (str, bool, int, float, np.generic)) or (
-        isinstance(value, np.ndarray) and value.ndim == 0
-    )
-
-
 def netcdf_scalar(value: Any) -> str | int | float:
-    """Convert to a plain Python scalar; NetCDF has no booleans."""
+    """Convert to a plain Python scalar; NetCDF has no booleans and no zero bytes in texts."""
     plain = value.item() if isinstance(value, (np.generic, np.ndarray)) else value
+    if isinstance(plain, str):
+        return plain.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
     return int(plain) if isinstance(plain, bool) else plain

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stanrovi.environment import environment
 from stanrovi.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,13 +32,71 @@ SAMPLE_DIMS = ("chain", "draw")
 
 @cache  # filters of warnings are the whole process's: they are touched once
 def import_arviz() -> Any:
-    """Import ArviZ; untyped, for the two generations differ in their signatures."""
+    """Import ArviZ; untyped, for the two generations differ in their signatures.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be imported.
+    """
     with warnings.catch_warnings():
         # Once a day the older one tells of the newer, whoever imports it.
         warnings.simplefilter("ignore", FutureWarning)
-        import arviz
+        try:
+            return _arviz()
+        except Exception:
+            pass
+        try:
+            with _folders_lent():
+                return _arviz()
+        except Exception as error:  # whatever its packages raise at import
+            raise UsageError(
+                f"ArviZ cannot be imported ({type(error).__name__}: {error}). Install it anew, or "
+                "look at its settings (arvizrc) and its folders (XDG_CACHE_HOME, TMPDIR)."
+            ) from error
+
+
+def _arviz() -> Any:
+    import arviz
 
     return arviz
+
+
+@contextmanager
+def _folders_lent() -> Iterator[None]:
+    """Lend a folder in place of those that ArviZ wants when it is imported.
+
+    The older one writes the day into a folder of caches, which may be read-only or full; both look
+    for settings in the home and the working folder, which may not be there.
+    """
+    names = ("XDG_CACHE_HOME", *([] if _has_home() else ["HOME"]))
+    with tempfile.TemporaryDirectory(prefix="stanrovi-") as folder:
+        place = None if _has_working_folder() else os.open(os.curdir, os.O_RDONLY)
+        try:
+            if place is not None:
+                os.chdir(folder)
+            with environment(dict.fromkeys(names, folder)):
+                yield
+        finally:
+            if place is not None:
+                os.fchdir(place)
+                os.close(place)
+
+
+def _has_home() -> bool:
+    try:
+        Path.home()
+    except RuntimeError:  # no HOME, and a user of whom the system knows none
+        return False
+    return True
+
+
+def _has_working_folder() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
 
 
 def is_legacy() -> bool:
@@ -84,6 +145,7 @@ def dataset(
         if taken := [dim for dim in given if dim in variables or dim in SAMPLE_DIMS]:
             raise UsageError(f"dims: {taken[0]!r} of {name} is taken; choose another name.")
         own = _named_dims(name, given, values.ndim - len(sample_dims))
+        own = [_free(dim, variables) for dim in own]
         arrays[name] = ((*sample_dims, *own), values)
         for dim, size in zip(arrays[name][0], values.shape, strict=True):
             start = 0 if dim in sample_dims else origin
@@ -107,6 +169,13 @@ def _named_dims(name: str, given: Sequence[str], count: int) -> list[str]:
     return [*given, *(f"{name}_dim_{i}" for i in range(len(given), count))]
 
 
+def _free(dim: str, taken: Container[str]) -> str:
+    """Give a dimension a name that no variable has: a program may have x and x_dim_0."""
+    while dim in taken:
+        dim += "_"
+    return dim
+
+
 def _index_origin() -> int:
     """Read ArviZ's setting; it is loaded only where somebody may have set it."""
     home = os.path.expanduser("~")
@@ -116,6 +185,8 @@ def _index_origin() -> int:
         os.path.join(os.environ.get("XDG_CONFIG_HOME", os.path.join(home, ".config")), "arviz"),
         os.path.join(home, ".arviz"),
     )
-    if "arviz" in sys.modules or any(Path(folder, "arvizrc").is_file() for folder in folders):
+    if "arviz" in sys.modules or any(
+        os.path.isfile(os.path.join(folder, "arvizrc")) for folder in folders
+    ):
         return int(import_arviz().rcParams["data.index_origin"])
     return 0

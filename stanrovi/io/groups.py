@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stanrovi.arguments import suggestion
+from stanrovi.arguments import checked_mapping, listed, suggestion, told
 from stanrovi.draws import Draws, Values
 from stanrovi.errors import UsageError
 
@@ -63,7 +63,8 @@ def grouped(
     UsageError
         For a name that is none of a variable, or of the data, with the nearest that is.
     """
-    values = observed_data if isinstance(observed_data, Mapping) else {}
+    named = observed_data if isinstance(observed_data, Mapping) else {}
+    values = checked_mapping("observed_data", named, "names")
     given = {key: value for key, value in values.items() if not isinstance(value, str)}
     data = {**draws.data, **given}
     if log_likelihood is None:
@@ -154,13 +155,24 @@ def _mapping(what: str, names: Any, known: Mapping[str, str]) -> dict[str, str]:
     if isinstance(names, str):
         return {names: names}
     if isinstance(names, Mapping):
-        return {stored: known.get(stored, name) for stored, name in names.items()}
+        names = checked_mapping(what, names, "names")
+        chosen = {stored: known.get(stored, name) for stored, name in names.items()}
+        _require_texts(what, chosen.values())
+        return chosen
     if not isinstance(names, Iterable):
         raise UsageError(
             f"{what} must be a name, a list of names, or a mapping of new names to the program's, "
-            f"not {names!r}."
+            f"not {told(names)}."
         )
-    return {name: name for name in names}
+    found = listed(what, names)
+    _require_texts(what, found)
+    return {name: name for name in found}
+
+
+def _require_texts(what: str, names: Iterable[Any]) -> None:
+    for name in names:
+        if not isinstance(name, str):
+            raise UsageError(f"{what} names {told(name)}, and names are texts.")
 
 
 def _require(what: str, names: Any, known: Mapping[str, Any], of: str) -> None:
@@ -168,8 +180,7 @@ def _require(what: str, names: Any, known: Mapping[str, Any], of: str) -> None:
         if name not in known:
             there = f"those are {', '.join(known)}" if known else "none are known of these draws"
             raise UsageError(
-                f"{what} names {name!r}, which is none of {of}; {there}."
-                f"{suggestion(str(name), known)}"
+                f"{what} names {name!r}, which is none of {of}; {there}.{suggestion(name, known)}"
             )
 
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from stanrovi.errors import shortened
+
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
+MOST_JSON = 2**30  # bytes of a file that are read
 
 
 def plain(value: Any) -> Any:
@@ -33,6 +40,40 @@ def plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    return value
+
+
+def parse_json(text: str, where: str) -> Any:
+    """Parse JSON that people write, and warn of names that stand twice in an object.
+
+    Parameters
+    ----------
+    text : str
+    where : str
+        What the warning calls it.
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    ValueError, RecursionError
+        As ``json.loads``.
+    """
+    repeated: dict[str, None] = {}
+
+    def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        collected = dict(pairs)
+        if len(collected) < len(pairs):
+            counts = Counter(name for name, _ in pairs)
+            repeated.update(dict.fromkeys(name for name, n in counts.items() if n > 1))
+        return collected
+
+    value = json.loads(text, object_pairs_hook=collect)
+    if repeated:
+        names = shortened(", ".join(repeated))
+        logger.warning("%s: more than one value for %s; the last of each is used", where, names)
     return value
 
 

@@ -10,21 +10,31 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from types import NoneType, TracebackType, UnionType
+from typing import Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
-from stanrovi.arguments import checked_seed
-from stanrovi.errors import OutputError
-from stanrovi.io.files import usable_path
+from stanrovi.arguments import checked_seed, told
+from stanrovi.errors import OutputError, few, shortened
+from stanrovi.io.files import atomic_path, usable_path
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _KEY = "key"
+_PATIENCE = 1.0  # seconds in which a program that was killed must have let go
 _REQUEST = "request"  # key of the record that tells what the runs are of
+_BY_HASH = {  # what differs where hashes do, which tell a user nothing
+    "program_hash": "another program, or of this one before it was edited",
+    "data_hash": "other data, or of these before they were edited",
+}
 _OTHER = "choose another place, or begin anew (overwrite=True; --overwrite on the command line)."
 
 
@@ -62,7 +72,7 @@ class Ledger:
         self._turn = threading.Lock()
         self._lock = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"))
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=_PATIENCE)
         except filelock.Timeout:
             raise OutputError(
                 f"{path} is being written by another run; wait for it, or choose another path."
@@ -70,6 +80,7 @@ class Ledger:
         except OSError as error:
             raise self._unusable(error) from error
         try:
+            self._part_from_copies()
             self.records, end = _read(self.path)
             self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
             os.ftruncate(self._file, end)
@@ -80,6 +91,12 @@ class Ledger:
         except OutputError:
             self._let_go()
             raise
+
+    def _part_from_copies(self) -> None:
+        """Make a file of its own of one that has more names, as backups by hard links are made."""
+        if self.path.exists() and self.path.stat().st_nlink > 1:
+            with atomic_path(self.path, overwrite=True) as own:
+                shutil.copy2(self.path, own)
 
     def _end_line(self) -> None:
         """End the last line, which editors may leave open."""
@@ -167,9 +184,10 @@ def agree(ledger: Ledger, request: Mapping[str, Any]) -> None:
     known = known or {}
     for name, value in request.items():
         if known.get(name, value) != value:
+            what = _BY_HASH.get(name, f"{name} {known[name]}, not {value}")
             raise OutputError(
-                f"The runs in {ledger.path} are of {name} {known[name]}, not {value}; ask for the "
-                f"same to go on with them, {_OTHER}"
+                f"The runs in {ledger.path} are of {what}; ask for the same to go on with them, "
+                f"{_OTHER}"
             )
     agreed = {**request, **known}
     if agreed != known:
@@ -202,6 +220,64 @@ def agreed_seed(path: str | os.PathLike[str], request: Mapping[str, Any], seed: 
         seed = checked_seed(seed)
         agree(ledger, {**request, "seed": seed})
     return seed
+
+
+def kept_as(
+    made: Callable[..., T], value: object, possible: Callable[[T], bool] = lambda _: True
+) -> T:
+    """Make again what a record holds, of its fields by name.
+
+    Parameters
+    ----------
+    made : type
+        A dataclass, whose annotations tell what its fields are.
+    value : object
+        What the record holds.
+    possible : callable, optional
+        Tells whether fields of the right kinds can be those of a run.
+
+    Raises
+    ------
+    OutputError
+        If the record holds something else, as where somebody has written into the ledger.
+    """
+    try:
+        kept = made(**value)  # type: ignore[arg-type]
+        wrong = misfit(kept) or ("" if possible(kept) else f"it holds {shortened(str(value), 100)}")
+    except TypeError as error:
+        wrong = str(error)
+    if wrong:
+        raise OutputError(
+            f"The runs that are kept hold one that is none ({wrong}); remove its line to have it "
+            f"done again, {_OTHER}"
+        )
+    return kept
+
+
+def misfit(kept: Any) -> str:
+    """Tell the first field of a dataclass made of JSON values that is not as annotated, if any."""
+    for name, kind in get_type_hints(type(kept)).items():
+        value = getattr(kept, name)
+        if not _is_of(value, kind):
+            return f"{name} is {told(value)}"
+    return ""
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Whether a JSON value is what an annotation says; numbers are finite."""
+    parts = get_args(kind)
+    if isinstance(kind, UnionType):
+        return any(_is_of(value, part) for part in parts)
+    if get_origin(kind) is Literal:
+        return value in parts
+    if get_origin(kind) is Mapping:
+        return isinstance(value, Mapping) and all(_is_of(v, parts[1]) for v in value.values())
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_is_of(v, parts[0]) for v in value)
+    if kind in (int, float):
+        number = isinstance(value, int | kind) and not isinstance(value, bool)
+        return number and abs(value) <= sys.float_info.max
+    return isinstance(value, kind) if kind in (bool, str, NoneType) else True
 
 
 def n_done(path: str | os.PathLike[str]) -> int:
@@ -247,11 +323,13 @@ def _read(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
     if content and not records and not torn_alone:
         raise OutputError(f"{path} holds no records of runs; choose another path.")
     if passed_over:
-        logger.warning(
-            "%s: no records of runs in line %s; passed over.",
-            path, ", ".join(map(str, passed_over)),
-        )  # fmt: skip
+        _tell_passed_over(path, few([str(number) for number in passed_over]))
     return records, end
+
+
+@cache  # a run opens its ledger several times
+def _tell_passed_over(path: Path, lines: str) -> None:
+    logger.warning("%s: no records of runs in line %s; passed over.", path, lines)
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from stanrovi.draws import Draws
-from stanrovi.errors import DrawsError
+from stanrovi.errors import DrawsError, shortened
 from stanrovi.io.zipped_json import read_json
 from stanrovi.target import Array
 
-_SCALAR = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<index>\d+(?:,\d+)*)\])?")
+_SCALAR = re.compile(r"(?P<name>\w[\w.:-]*)(?:\[(?P<index>\d+(?:,\d+)*)\])?")
 
 
 def read_reference(source: Path) -> Draws:
@@ -40,6 +40,8 @@ def read_reference(source: Path) -> Draws:
     scalars = _scalars(_chains(read_json(source, DrawsError), source), source)
     posterior = _unflatten(scalars, str(source))
     bad = [key for key, values in posterior.items() if not np.isfinite(values).all()]
+    if not all(values.size for values in posterior.values()):
+        raise DrawsError(f"{source} holds no draws.")
     if bad or not posterior:
         raise DrawsError(f"{source} has no usable draws of {', '.join(bad) or 'any variable'}.")
     return Draws(
@@ -67,7 +69,11 @@ def _scalars(chains: list[dict[str, Any]], source: Path) -> dict[str, Array]:
         return {
             key: np.array([chain[key] for chain in chains], dtype=np.float64) for key in chains[0]
         }
-    except (KeyError, ValueError, TypeError, OverflowError) as error:
+    except OverflowError:
+        raise DrawsError(
+            f"{source} holds an integer beyond floating-point numbers; fetch it again."
+        ) from None
+    except (KeyError, ValueError, TypeError) as error:
         raise DrawsError(
             f"The chains of {source} differ in variables or length ({error}); fetch it again."
         ) from error
@@ -79,7 +85,9 @@ def _unflatten(scalars: dict[str, Array], source: str) -> dict[str, Array]:
     for key, values in scalars.items():
         match = _SCALAR.fullmatch(key)
         if match is None or values.ndim != 2:
-            raise DrawsError(f"{source}: {key!r} is no list of draws under a Stan name.")
+            raise DrawsError(
+                f"{source}: {shortened(repr(key), 80)} is no list of draws under a Stan name."
+            )
         index = tuple(int(i) - 1 for i in (match["index"] or "").split(",") if i)
         entries.setdefault(match["name"], {})[index] = values
     out = {}

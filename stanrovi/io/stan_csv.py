@@ -14,13 +14,19 @@ import math
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stanrovi.draws import SAMPLER_COLUMNS, STATISTICS, Draws
-from stanrovi.io.files import output_folder, write_text
+from stanrovi.io.files import usable_path, write_text
+from stanrovi.io.folders import filled_folder
+
+_WRITTEN = "# written by stanrovi"
+_LONGEST_HEADER = 10_000  # bytes
+_LONGEST = 240  # bytes of a file's name, to which the number of a chain comes
 
 
 def write_stan_csv(
@@ -34,7 +40,8 @@ def write_stan_csv(
     folder : path-like
         New or empty; gets ``MODEL_1.csv`` and so on, one file a chain.
     overwrite : bool
-        Whether it may hold files, and those be replaced.
+        Whether it may hold files, and those be replaced. Those that this has written of more chains
+        of a model of that name are removed, since ``MODEL_*.csv`` is one run.
 
     Returns
     -------
@@ -45,9 +52,9 @@ def write_stan_csv(
     OutputError
         If a file exists or cannot be written.
     """
-    where = output_folder(folder, overwrite=overwrite)
     # A name from a file may be anything; ours are those of programs, which name files.
     name = re.sub(r"[^\w. -]", "_", str(draws.attrs.get("model", "model")))
+    name = name.encode()[:_LONGEST].decode(errors="ignore")
     statistics = {
         column: draws.sample_stats[key]
         for column, key in STATISTICS.items()
@@ -58,16 +65,33 @@ def write_stan_csv(
     values = draws.scalars(tuple(draws.posterior), order="F")
     columns = statistics | {_label(label): x for label, x in values.items()}
     is_nuts = SAMPLER_COLUMNS.keys() <= statistics.keys()
-    paths = []
-    for chain in range(draws.n_chains):
-        lines = [*_header(draws, name, chain + 1, is_nuts=is_nuts), ",".join(columns)]
-        if is_nuts:
-            lines += _adaptation(draws, chain)
-        lines += _rows([x[chain] for x in columns.values()])
-        lines += _seconds(draws)
-        path = where / f"{name}_{chain + 1}.csv"
-        paths.append(write_text(path, "\n".join(lines) + "\n", overwrite=overwrite))
-    return tuple(paths)
+    names = [f"{name}_{chain}.csv" for chain in range(1, draws.n_chains + 1)]
+    where = usable_path(folder)
+    stale = _chains_beyond(where, name, draws.n_chains) if where.is_dir() else []
+    with filled_folder(where, overwrite=overwrite, names=names, listed=False, stale=stale) as place:
+        for chain, file in enumerate(names):
+            lines = [*_header(draws, name, chain + 1, is_nuts=is_nuts), ",".join(columns)]
+            if is_nuts:
+                lines += _adaptation(draws, chain)
+            lines += _rows([x[chain] for x in columns.values()])
+            lines += _seconds(draws)
+            write_text(place / file, "\n".join(lines) + "\n")
+    return tuple(where / file for file in names)
+
+
+def _chains_beyond(folder: Path, name: str, n_chains: int) -> list[str]:
+    """Find what an earlier run of more chains has written, by name and header."""
+    chain = re.compile(rf"{re.escape(name)}_([1-9]\d*)\.csv")
+    matches = filter(None, map(chain.fullmatch, os.listdir(folder)))
+    return [match[0] for match in matches if int(match[1]) > n_chains and _ours(folder / match[0])]
+
+
+def _ours(file: Path) -> bool:
+    with suppress(OSError):
+        if file.is_file():  # a pipe would be waited for
+            with file.open("rb") as content:
+                return f"\n{_WRITTEN} ".encode() in content.read(_LONGEST_HEADER)
+    return False
 
 
 def _label(name: str) -> str:
@@ -88,7 +112,7 @@ def _header(draws: Draws, name: str, chain: int, *, is_nuts: bool) -> Iterator[s
     yield "#   sample"
     for key, value in {
         "num_samples": draws.n_draws,
-        "num_warmup": max(int(draws.attrs.get("iter_warmup", 1)), 1),  # cmdstanpy wants some
+        "num_warmup": _whole(draws, "iter_warmup", 1) or 1,  # cmdstanpy wants some
         "save_warmup": 0,
         "thin": 1,
     }.items():
@@ -100,15 +124,21 @@ def _header(draws: Draws, name: str, chain: int, *, is_nuts: bool) -> Iterator[s
         yield "#       hmc"
         yield "#         engine = nuts (Default)"
         yield "#           nuts"
-        yield f"#             max_depth = {draws.attrs.get('max_treedepth', 10)}"
+        yield f"#             max_depth = {_whole(draws, 'max_treedepth', 10)}"
         yield "#         metric = unit_e"
     else:
         yield "#     algorithm = fixed_param"
     yield f"# id = {chain}"
     yield "# random"
-    yield f"#   seed = {draws.attrs.get('seed', 0)}"
+    yield f"#   seed = {_whole(draws, 'seed', 0)}"
     version = draws.attrs.get("inference_library_version", "")
-    yield f"# written by stanrovi {version} of draws by {draws.method}"
+    yield f"{_WRITTEN} {version} of draws by {draws.method}".replace("\n", " ")
+
+
+def _whole(draws: Draws, key: str, usual: int) -> int:
+    """Read an attribute that is a count, which in a file of others may be anything."""
+    number = draws.number(key)
+    return int(number) if math.isfinite(number) and number >= 0 else usual
 
 
 def _adaptation(draws: Draws, chain: int) -> Iterator[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from stanrovi.errors import StanroviError
+from stanrovi.io.json_values import MOST_JSON, parse_json
+from stanrovi.io.reading import other_format, read_bytes
 
 
 def read_json(source: Path, error: type[StanroviError]) -> Any:
@@ -34,12 +35,12 @@ def read_json(source: Path, error: type[StanroviError]) -> Any:
         an archive in which several files could be meant.
     """
     try:
-        content = source.read_bytes()
+        content = read_bytes(source, most=MOST_JSON)
         if content.startswith(b"PK"):  # as JSON never does
             content = _unpacked(content, source.name.removesuffix(".zip"))
-        if not content.strip():
-            raise ValueError("it is empty")
-        return json.loads(content.decode("utf-8-sig"))
+        if told := "is empty" if not content.strip() else other_format(content):
+            raise ValueError(f"it {told}")
+        return parse_json(content.decode("utf-8-sig"), str(source))
     except Exception as problem:  # whatever zipfile and its decompressors raise, too
         raise error(
             f"{source} cannot be read as (zipped) JSON ({problem}); fetch it again."
@@ -61,4 +62,6 @@ def _unpacked(content: bytes, name: str) -> bytes:
         if meant is None:
             held = ", ".join(map(str, files[:5])) or "no file"
             raise ValueError(f"the archive holds {held}, and none or one of a known name is needed")
+        if archive.getinfo(str(meant[0])).file_size > MOST_JSON:
+            raise ValueError(f"unpacked it is larger than {MOST_JSON:,} bytes")
         return archive.read(str(meant[0]))

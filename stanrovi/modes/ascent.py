@@ -23,6 +23,7 @@ _ARMIJO = 1e-4
 _SMALL_GAIN = 1e-3  # nats; two such steps in a row end a climb
 _MAX_BACKTRACKS = 25
 _GROWTH = 4.0
+_LEAST = 1e-280  # curvature times a squared step whose inverse is a number
 
 
 class Ascent:
@@ -158,6 +159,7 @@ class Ascent:
     def _remember(self, i: Indices, step: Array, change: Array) -> None:
         curvature, size = np.vecdot(step, change), np.vecdot(change, change)
         good = curvature > 1e-10 * np.sqrt(size * np.vecdot(step, step))
+        good &= np.minimum(curvature, size) > _LEAST  # of noise alone a climb never comes to rest
         if not good.all():
             self._scale[i[~good]] *= self._growth
             i, step, change = i[good], step[good], change[good]

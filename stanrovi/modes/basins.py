@@ -19,7 +19,7 @@ from stanrovi.target import Array
 Labels = NDArray[np.intp]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Peak:
     """A maximum of the log density, without the shape of its neighbourhood.
 
@@ -51,7 +51,7 @@ class Peak:
         return Mode(**own, axes=axes)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Mode(Peak):
     """One basin of the log density: a peak with its width.
 

@@ -31,6 +31,8 @@ class SearchResult:
         Where there is no mode: local quadratics along the highest climbs, one after the other.
     complete : bool
         False if the target's budget ran out: this is what was found by then.
+    first : (ndarray, float) or None
+        One of the first points that were evaluated, shape (dim,), with its log density.
     """
 
     modes: tuple[Mode, ...]
@@ -42,12 +44,15 @@ class SearchResult:
     unseen: float = 0.0
     trails: tuple[tuple[Mode, ...], ...] = ()
     complete: bool = True
+    first: tuple[Array, float] | None = None
 
     @property
     def doubts(self) -> tuple[str, ...]:
         """What a user should know of a search that found nothing."""
         if self.modes or not self.complete:
             return ()
+        if not self.n_improper:
+            return (f"No proper mode: none of {self.n_starts} climbs could go on to an end.",)
         return (
             f"No proper mode: {self.n_improper} of {self.n_starts} climbs ended on a ridge, a "
             "plateau or without bound (common for centred hierarchical models; consider the "

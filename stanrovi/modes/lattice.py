@@ -9,7 +9,6 @@ to put mass on a mode that is not there.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 
@@ -24,6 +23,8 @@ _LEVEL_GAP = 1.5
 _SHAPE_RATIO = 4.0
 # Weights further than this from a product of level weights cannot be held either.
 _WEIGHT_GAP = 0.05
+_PAIRED = 64  # modes, of which the heaviest tell the directions
+_DIGITS = 6  # of parallel directions
 
 
 @dataclass(frozen=True)
@@ -119,14 +120,25 @@ def find_lattice(modes: tuple[Mode, ...]) -> Lattice:
 def _best_rotation(u: Array) -> tuple[Array, Array]:
     """Rotation (d, d) and level labels (r, K), with the fewest cells for K modes."""
     best: tuple[int, Array, Array] | None = None
-    for i in range(len(u)):
+    tried: set[bytes] = set()
+    for i in range(min(len(u), _PAIRED)):
         for j in range(i):
-            rotation, labels = _peel(u, u[i] - u[j])
+            direction = u[i] - u[j]
+            if not direction.any() or (way := _way(direction)) in tried:
+                continue
+            tried.add(way)
+            rotation, labels = _peel(u, direction)
             cells = int(np.prod(labels.max(axis=1) + 1))
             if best is None or cells < best[0]:
                 best = (cells, rotation, labels)
     assert best is not None
     return best[1], best[2]
+
+
+def _way(direction: Array) -> bytes:
+    """Give parallel directions, of which a lattice has many, one name."""
+    longest = direction[np.argmax(np.abs(direction))]
+    return (np.round(direction / longest, _DIGITS) + 0.0).tobytes()  # no -0.0
 
 
 def _peel(u: Array, direction: Array) -> tuple[Array, Array]:
@@ -185,7 +197,8 @@ def _shape_ratio(modes: tuple[Mode, ...], axes: Array, n_multimodal: int) -> flo
         scale = np.ones(len(axes))
         scale[:n_multimodal] = np.diag(local)[:n_multimodal] ** -0.5
         factors.append(np.linalg.cholesky(local * np.outer(scale, scale)))
-    singular = [
-        np.linalg.svd(np.linalg.solve(a, b), compute_uv=False) for a, b in combinations(factors, 2)
-    ]
-    return float(max(max(s[0], 1.0 / max(s[-1], 1e-150)) for s in singular) ** 2)
+    stacked, worst = np.stack(factors), 1.0
+    for i, factor in enumerate(factors[:-1]):
+        singular = np.linalg.svd(np.linalg.solve(factor, stacked[i + 1 :]), compute_uv=False)
+        worst = max(worst, singular.max(), 1.0 / max(singular.min(), 1e-150))
+    return float(worst**2)

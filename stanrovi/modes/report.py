@@ -10,6 +10,7 @@ from stanrovi.families.axes import DenseAxes
 from stanrovi.markup import block, judgement, line, short, table
 from stanrovi.modes.basins import Mode
 from stanrovi.modes.bounds import rovi_bound_of_modes
+from stanrovi.modes.coherence import Flaw
 from stanrovi.modes.found import SearchResult
 from stanrovi.modes.lattice import Lattice, find_lattice
 from stanrovi.modes.separateness import Separateness, separateness
@@ -150,7 +151,11 @@ class ModeReport:
 
 
 def mode_report(
-    search: SearchResult, n_gradients: int, model: str, names: tuple[str, ...]
+    search: SearchResult,
+    n_gradients: int,
+    model: str,
+    names: tuple[str, ...],
+    flaw: Flaw | None = None,
 ) -> ModeReport:
     """Mode table with separateness in original and in rotated coordinates.
 
@@ -162,6 +167,8 @@ def mode_report(
     model : str
     names : tuple of str
         Unconstrained parameters.
+    flaw : Flaw, optional
+        What makes the density none.
     """
     original = rotated = misfit = None
     pairs: tuple[Pair, ...] = ()
@@ -190,7 +197,7 @@ def mode_report(
         n_improper=search.n_improper,
         n_gradients=n_gradients,
         unseen=search.unseen,
-        warnings=search.doubts,
+        warnings=(*search.doubts, *([] if flaw is None else [str(flaw)])),
     )
 
 

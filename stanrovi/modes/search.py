@@ -15,6 +15,7 @@ import numpy as np
 from stanrovi.families.axes import DENSE_LIMIT
 from stanrovi.modes.ascent import Ascent
 from stanrovi.modes.basins import Mode
+from stanrovi.modes.coherence import REPEATED, off
 from stanrovi.modes.explore import Basins
 from stanrovi.modes.found import SearchResult
 from stanrovi.modes.starts import all_around, around_origin, outward
@@ -30,6 +31,8 @@ _FEW, _MANY = 32, 128
 # and the chance of something new is small; but never for more than allowed (and four a dimension).
 # Modes that a symmetry exchanges count once.
 _QUIET, _HIDING, _FEW_MODES, _UNSEEN, _ALLOWANCE = 80, 5, 4, 0.01, 1600
+MOST_ORBITS = 256  # where the search ends, since of more there may be no end
+_CROWD = 16  # modes that noise may have made, as far as nothing tells otherwise
 _TRACED = 3  # climbs along which a fit may begin, where there is no mode
 
 
@@ -58,28 +61,30 @@ def search_modes(
     BudgetExhausted
         If the target's budget does not cover the starting points.
     """
-    basins = Basins(target)
+    basins, repeated = Basins(target), True
     with target.stage("modes"):
         climb = Ascent(target, *around_origin(target, rng, _STARTS))
         complete = True
         try:
             basins.explore(climb)
             _look_outward(basins, rng)
-            _go_on(basins, rng, names)
+            repeated = _go_on(basins, rng, names)
         except BudgetExhausted:
             complete = False
-    modes = basins.weighted()
+    modes = basins.weighted() if repeated else basins.weighted()[:1]
     n_more = basins.n_climbs - len(climb.x)
+    best = int(np.argmax(climb.first_log_density))
     return SearchResult(
         modes=modes,
         peak=modes[0] if modes else _highest(climb),
-        start=climb.first[np.argmax(climb.first_log_density)],
+        start=climb.first[best],
         n_starts=_STARTS + n_more,
         n_usable=basins.n_climbs,
         n_improper=basins.n_improper,
         unseen=basins.unseen,
         trails=() if modes else _trails(climb, basins.snapshots),
         complete=complete,
+        first=(climb.first[best], float(climb.first_log_density[best])),
     )
 
 
@@ -113,15 +118,15 @@ def extended_search(
         If the target's budget does not cover the climbs from the places.
     """
     basins = Basins(target, list(known))
-    complete = True
+    complete = repeated = True
     with target.stage("modes"):
         if len(places):
             basins.climb_from(places)
             try:
-                _go_on(basins, rng, names)
+                repeated = _go_on(basins, rng, names)
             except BudgetExhausted:
                 complete = False
-    modes = basins.weighted()
+    modes = basins.weighted() if repeated else tuple(known)
     n = basins.n_climbs
     return SearchResult(
         modes, modes[0], modes[0].position, n, n, basins.n_improper, basins.unseen, (), complete
@@ -140,9 +145,15 @@ def _look_outward(basins: Basins, rng: np.random.Generator) -> None:
             return
 
 
-def _go_on(basins: Basins, rng: np.random.Generator, names: Sequence[str] | None) -> None:
-    """Climb from all around, as long as there is something to find and it costs little."""
-    target = basins.target
+def _go_on(basins: Basins, rng: np.random.Generator, names: Sequence[str] | None) -> bool:
+    """Climb from all around, as long as there is something to find and it costs little.
+
+    Returns
+    -------
+    bool
+        False where modes in great number do not have again the density that they had.
+    """
+    target, checked = basins.target, False
     began = found = target.n_gradients
     size = _FEW
     if len(basins.kept) > 1 and target.dim <= DENSE_LIMIT:
@@ -152,6 +163,10 @@ def _go_on(basins: Basins, rng: np.random.Generator, names: Sequence[str] | None
         starts, origins = all_around([basins.modes[k] for k in known], rng, size)
         basins.climb_from(starts, np.asarray(known)[origins])
         count = len(basins.orbits)
+        if count > _CROWD and not checked:
+            checked = True
+            if not _repeat(target, [basins.modes[k] for k in basins.orbits]):
+                return False
         if count > len(known):
             found = target.n_gradients
         enough = _QUIET * min(target.dim, _HIDING) * count
@@ -159,9 +174,18 @@ def _go_on(basins: Basins, rng: np.random.Generator, names: Sequence[str] | None
         left = enough - (target.n_gradients - found)
         quiet = left <= 0 and basins.unseen < _UNSEEN
         if quiet or target.n_gradients - began > (_ALLOWANCE + 4 * target.dim) * count:
-            return
+            return True
+        if count >= MOST_ORBITS:  # `unseen` tells it
+            return True
         cost = (target.n_gradients - before) / size
         size = int(np.clip(left / cost, _FEW // 2, _MANY))
+    return True
+
+
+def _repeat(target: Target, modes: Sequence[Mode]) -> bool:
+    """Whether most modes have the density that they had, in whatever company."""
+    value, _ = target.log_density_gradient(np.stack([mode.position for mode in modes]))
+    return bool(np.median(off(value, np.array([mode.log_density for mode in modes]))) <= REPEATED)
 
 
 def _highest(climb: Ascent) -> Mode:

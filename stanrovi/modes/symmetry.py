@@ -115,17 +115,20 @@ def with_orbits(modes: Sequence[Mode], found: Sequence[Symmetry]) -> list[Mode]:
         same number; those that no symmetry moves have none.
     """
     complete = [replace(mode, orbit=None, symmetry=None) for mode in modes]
+    places = np.stack([mode.position for mode in modes])
     for k in range(len(modes)):
         if complete[k].orbit is not None:
             continue
         for _, image in _orbit(complete[k], found):
-            near = np.flatnonzero(_near(image, np.stack([m.position for m in complete])))
-            free = [int(j) for j in near if j > k and complete[j].orbit is None]
+            near = np.flatnonzero(_near(image, places))
+            nearest = near[np.argsort(np.linalg.norm(places[near] - image.position, axis=1))]
+            free = [int(j) for j in nearest if j > k and complete[j].orbit is None]
             image = replace(image, orbit=k)
             if free:
-                complete[free[0]] = image
+                complete[free[0]], places[free[0]] = image, image.position
             elif not len(near) and len(complete) < _ORBIT:
                 complete.append(image)
+                places = np.concatenate([places, image.position[None]])
             else:
                 continue
             complete[k] = replace(complete[k], orbit=k)
@@ -134,26 +137,34 @@ def with_orbits(modes: Sequence[Mode], found: Sequence[Symmetry]) -> list[Mode]:
 
 def exchanged(modes: Sequence[Mode], found: Sequence[Symmetry]) -> Iterator[tuple[int, int]]:
     """Pairs of modes that a symmetry takes to one another."""
+    places = np.stack([mode.position for mode in modes])
+    furthest = np.array([np.linalg.norm(mode.sd) for mode in modes])  # of what may be near
     for k, mode in enumerate(modes):
         for g in found:
             place = g.apply(mode.position)
-            for other in range(k + 1, len(modes)):
+            close = np.linalg.norm(places[k + 1 :] - place, axis=1) <= 1.001 * furthest[k + 1 :]
+            for other in (k + 1 + np.flatnonzero(close)).tolist():
                 if not _apart(modes[other], place):
                     yield k, other
 
 
 def _orbit(mode: Mode, found: Sequence[Symmetry]) -> Iterator[tuple[Symmetry, Mode]]:
     """Other members of a mode's orbit, with the maps to them."""
+    d = len(mode.position)
+    # Within so much of each other are two members in any case; most maps lead to a known one.
+    reach = mode.axes.precision_diagonal().sum() ** -0.5
     places = mode.position[None]
-    todo = deque([Symmetry.identity(len(mode.position))])
+    todo = deque([(Symmetry.identity(d), mode.position)])
     while todo and len(places) < _ORBIT:
-        so_far = todo.popleft()
+        so_far, here = todo.popleft()
         for g in found:
+            if np.linalg.norm(places - g.apply(here), axis=1).min() < reach:
+                continue
             by = g.after(so_far)
             image = mode.moved(by)
             if not _near(image, places).any():
                 places = np.concatenate([places, image.position[None]])
-                todo.append(by)
+                todo.append((by, image.position))
                 yield by, image
 
 

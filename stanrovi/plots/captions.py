@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from stanrovi.errors import decimal
 from stanrovi.grading.findings import Findings
 
 _TITLES = {
@@ -68,7 +69,7 @@ def words(name: str, findings: Findings, owner: str | None) -> tuple[str, str, s
 
 def _worst(findings: Findings) -> str:
     parts = [
-        f"{name}: largest W1 {m.marginals.w1.max():.2f} sd, for "
+        f"{name}: largest W1 {decimal(m.marginals.w1.max())} sd, for "
         f"{m.marginals.names[int(m.marginals.w1.argmax())]}"
         for name, m in findings.methods.items()
         if m.marginals is not None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from stanrovi.diagnostics.density import kde_by_mode
+from stanrovi.errors import PlotError
 from stanrovi.io.files import atomic_path
 from stanrovi.plots.png import png_bytes
 from stanrovi.plots.style import (
@@ -22,7 +24,6 @@ from stanrovi.plots.style import (
     REFERENCE_LINE,
     Looks,
     plot_style,
-    saving_style,
 )
 from stanrovi.target import Array
 
@@ -31,9 +32,13 @@ if TYPE_CHECKING:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+logger = logging.getLogger(__name__)
+
 _TALLEST = 4.0
 _MOST_BARS = 60
+_LEGEND_ROWS, _ROW_HEIGHT = 2, 0.19  # that every figure has room for; inches of one more
 _DPI = 200
+_KINDS = ("png", "svg")  # of files
 # Coordinates of an SVG are points: two decimals of six are left, which halves the file.
 _PATH, _DECIMALS = re.compile(rb' d="[^"]*"'), re.compile(rb"(\.\d\d)\d+")
 _SCREEN_DPI = 100
@@ -42,9 +47,9 @@ _SCREEN_DPI = 100
 @contextmanager
 def new_figure(width: float, height: float) -> Iterator[Figure]:
     """Give a styled figure (inches) that is in no window and no pyplot state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     with plot_style():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
         figure = _figure_class()(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
@@ -61,7 +66,7 @@ def _figure_class() -> type[Figure]:
 
     class ShownFigure(Figure):
         def _repr_png_(self) -> bytes:
-            with saving_style():
+            with plot_style():
                 file = io.BytesIO()
                 self.savefig(file, format="png", dpi=_SCREEN_DPI)
             return file.getvalue()
@@ -164,6 +169,13 @@ def add_legend(
         handles.append(Line2D([], [], color="black", label="centre of a basin", **look))
     width = 0.6 + 0.07 * max(len(handle.get_label()) for handle in handles)
     columns = max(1, int(figure.get_figwidth() / max(1.3, width)))
+    put_legend(figure, handles, columns)
+
+
+def put_legend(figure: Figure, handles: Sequence[Any], columns: int) -> None:
+    """Put a legend above the panels; the figure grows by what its many rows take."""
+    more = max(0, -(-len(handles) // columns) - _LEGEND_ROWS)
+    figure.set_figheight(figure.get_figheight() + _ROW_HEIGHT * more)
     figure.legend(handles=handles, loc="outside upper left", ncols=columns)
 
 
@@ -196,7 +208,7 @@ class Plot:
             self.figure.savefig(file, format="svg", dpi=_DPI, metadata={"Date": None})
             return _PATH.sub(lambda path: _DECIMALS.sub(rb"\1", path[0]), file.getvalue())
 
-    @property
+    @cached_property
     def png(self) -> bytes:
         """The figure as PNG, 200 dpi."""
         canvas = cast("FigureCanvasAgg", self.figure.canvas)  # as `new_figure` gives it
@@ -209,7 +221,7 @@ class Plot:
 def _laid_out(figure: Figure) -> Iterator[None]:
     """Lay a figure out; within the block, it is not laid out again."""
     engine, dpi = figure.get_layout_engine(), figure.dpi
-    with saving_style():
+    with plot_style():
         try:
             figure.dpi = _DPI  # what is measured for the layout need not be again for the PNG
             if engine is not None:
@@ -245,10 +257,45 @@ def save_plots(
     """
     paths = []
     for plot in plots:
-        with _laid_out(plot.figure):
-            for kind in ("png", "svg"):
-                path = Path(folder) / f"{plot.name}.{kind}"
-                with atomic_path(path, overwrite=overwrite) as temporary:
-                    temporary.write_bytes(getattr(plot, kind))
-                paths.append(path)
+        for name in plot_files([plot.name]):
+            path = Path(folder) / name
+            with atomic_path(path, overwrite=overwrite) as temporary:
+                temporary.write_bytes(getattr(plot, path.suffix[1:]))
+            paths.append(path)
     return paths
+
+
+def plot_files(names: Iterable[str]) -> list[str]:
+    """Names of the files in which `save_plots` saves plots of these names."""
+    return [f"{name}.{kind}" for name in names for kind in _KINDS]
+
+
+def drawn(draw: Callable[[], list[Plot]], kinds: Sequence[str] = _KINDS) -> list[Plot]:
+    """Draw; where matplotlib cannot, tell it, and do without pictures.
+
+    Parameters
+    ----------
+    draw : callable
+        Gives the plots.
+    kinds : sequence of {"png", "svg"}
+        Formats that are needed.
+
+    Returns
+    -------
+    list of Plot
+    """
+    try:
+        return [plot for plot in draw() if _can_be_drawn(plot, kinds)]
+    except PlotError as error:
+        logger.warning("The pictures are left out: %s", error)
+        return []
+
+
+def _can_be_drawn(plot: Plot, kinds: Sequence[str]) -> bool:
+    """Draw it, and tell where matplotlib has no ticks for its numbers, as at 1e308."""
+    try:
+        with _laid_out(plot.figure):
+            return all(getattr(plot, kind) for kind in kinds)
+    except (OverflowError, ValueError) as error:
+        logger.warning("The picture %s is left out: %s", plot.name, error)
+        return False

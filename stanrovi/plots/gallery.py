@@ -7,6 +7,9 @@ no window and to no pyplot state; save them or show them in a notebook.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from stanrovi.grading.findings import Findings
 from stanrovi.grading.sameness import shown_once
 from stanrovi.plots import captions
@@ -17,6 +20,20 @@ from stanrovi.plots.forest import plot_forest
 from stanrovi.plots.marginals import plot_marginals
 from stanrovi.plots.modes import plot_modes
 from stanrovi.plots.pairs import plot_pairs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# By name, in the order of the report.
+DRAWN: dict[str, Callable[[Findings], Figure | None]] = {
+    "marginals": plot_marginals,
+    "modes": plot_modes,
+    "pairs": plot_pairs,
+    "forest": plot_forest,
+    "axes": plot_axes,
+    "trace": plot_trace,
+    "khat": plot_khat,
+}
 
 
 def all_plots(findings: Findings) -> list[Plot]:
@@ -33,15 +50,7 @@ def all_plots(findings: Findings) -> list[Plot]:
     """
     findings = shown_once(findings)
     owner = axes_owner(findings)
-    made = {
-        "marginals": plot_marginals(findings),
-        "modes": plot_modes(findings),
-        "pairs": plot_pairs(findings),
-        "forest": plot_forest(findings),
-        "axes": plot_axes(findings),
-        "trace": plot_trace(findings),
-        "khat": plot_khat(findings),
-    }
+    made = {name: draw(findings) for name, draw in DRAWN.items()}
     return [
         Plot(name, *captions.words(name, findings, owner), figure)
         for name, figure in made.items()

@@ -8,7 +8,7 @@ import numpy as np
 
 from stanrovi.grading.findings import Findings
 from stanrovi.grading.mode_table import LOCAL_EVIDENCE
-from stanrovi.plots.figure import new_figure
+from stanrovi.plots.figure import new_figure, put_legend
 from stanrovi.plots.style import REFERENCE_FILL, Looks
 
 if TYPE_CHECKING:
@@ -49,5 +49,6 @@ def plot_modes(findings: Findings) -> Figure | None:
         axis.set_ylim(0, 1.05)
         axis.set_ylabel("share of draws")
         axis.tick_params(axis="x", length=0)
-        figure.legend(loc="outside upper left", ncols=max(2, int(figure.get_figwidth() / 1.3)))
+        handles, _ = axis.get_legend_handles_labels()
+        put_legend(figure, handles, max(2, int(figure.get_figwidth() / 1.3)))
     return figure

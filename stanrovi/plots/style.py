@@ -5,10 +5,19 @@ Colours are Okabe and Ito's (colour-blind safe), each with its own line style an
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
+
+from stanrovi.environment import environment
+from stanrovi.errors import PlotError
+
+logger = logging.getLogger(__name__)
 
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), "-", (0, (5, 1.5)))
@@ -27,25 +36,59 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def plot_style() -> Iterator[None]:
-    """Apply the style for the length of the block; the user's own settings come back."""
-    import matplotlib as mpl
+    """Apply the style for the length of the block; the user's own settings come back.
 
-    with mpl.rc_context(_STYLE):
+    They have no part in it: LaTeX or fonts that are not there would end what draws.
+
+    Raises
+    ------
+    PlotError
+        If matplotlib cannot be loaded.
+    """
+    mpl = _matplotlib()
+    with mpl.rc_context(_defaults() | _STYLE):
         yield
 
 
 @contextmanager
-def saving_style() -> Iterator[None]:
-    """Apply what files need: names in an SVG that do not change, and no layout but our own."""
-    import matplotlib as mpl
-
-    settings: dict[Any, Any] = {
-        "svg.hashsalt": _STYLE["svg.hashsalt"],
-        "figure.autolayout": False,
-        "figure.constrained_layout.use": False,
-    }
-    with mpl.rc_context(settings):
+def _unheard(name: str) -> Iterator[None]:
+    """Keep a library from telling, say, that it makes do with another folder."""
+    library = logging.getLogger(name)
+    before = library.level
+    library.setLevel(logging.ERROR)
+    try:
         yield
+    finally:
+        library.setLevel(before)
+
+
+def _matplotlib() -> Any:
+    """Load matplotlib, whatever backend is asked for: ours are figures without windows."""
+    if "matplotlib" not in sys.modules:
+        backend = os.environ.get("MPLBACKEND")
+        try:
+            with environment({"MPLBACKEND": None}), _unheard("matplotlib"):
+                import matplotlib as mpl
+        except Exception as error:
+            for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+                del sys.modules[name]  # half of it, which would hide the reason the next time
+            raise PlotError(
+                f"matplotlib cannot be loaded ({error}); mend its installation or its settings: "
+                "the file matplotlibrc, here or where MATPLOTLIBRC and MPLCONFIGDIR point."
+            ) from error
+        if backend:
+            try:
+                mpl.rcParams["backend"] = backend
+            except ValueError:
+                logger.warning("MPLBACKEND=%s is no backend of matplotlib; not heeded.", backend)
+    return sys.modules["matplotlib"]
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    """Give matplotlib's settings as they come, but for the backend, which is the user's."""
+    defaults = _matplotlib().rcParamsDefault
+    return {name: defaults[name] for name in defaults if not name.startswith("backend")}
 
 
 @dataclass(frozen=True)

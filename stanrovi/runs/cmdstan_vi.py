@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -14,13 +13,14 @@ import numpy as np
 from stanrovi.arguments import check_choice, checked_count, checked_seed
 from stanrovi.draws import Draws
 from stanrovi.errors import SamplerError, UsageError
+from stanrovi.io.files import scratch_folder
 from stanrovi.runs.record import record
 from stanrovi.stan.cmdstan import (
     SIGNIFICANT_DIGITS,
     compile_cmdstan,
-    console_reason,
     open_executable,
     own_logging,
+    why_failed,
 )
 from stanrovi.stan.constrain import plain, split
 from stanrovi.stan.model import Model
@@ -77,8 +77,7 @@ def cmdstan_vi(
     check_choice("algorithm", algorithm, get_args(CmdStanAlgorithm))
     seed, draws = checked_seed(seed), checked_count("draws", draws, 1)
     executable = _executable(model) if exe is None else Path(exe)
-    with tempfile.TemporaryDirectory(prefix="stanrovi-vi-") as root:
-        folder = Path(root)
+    with scratch_folder() as folder:
         data_file, output = folder / "data.json", folder / "output"
         data_file.write_text(model.data_json, encoding="utf-8")
         output.mkdir()
@@ -88,8 +87,8 @@ def cmdstan_vi(
                 fitted = _run(
                     open_executable(executable), algorithm, data_file, output, seed, draws
                 )
-            except (RuntimeError, ValueError) as error:
-                reason = console_reason(output) or str(error)
+            except (RuntimeError, ValueError, FileNotFoundError) as error:
+                reason = why_failed(output, error)
                 raise SamplerError(
                     f"{algorithm} (CmdStan, {executable.name}) failed: {reason}"
                 ) from error

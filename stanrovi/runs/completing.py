@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from stanrovi.draws import Draws
+from stanrovi.given import Guarded
 from stanrovi.runs.guard import guarded
 from stanrovi.runs.record import is_of, not_of
 from stanrovi.stan.model import Model
@@ -43,7 +44,7 @@ def completed(draws: Draws, model: Model, max_seconds: float | None = None) -> t
     lp = np.array(draws.sample_stats["lp"], dtype=np.float64)
     missing = np.flatnonzero(np.isnan(lp.ravel()))
     clock = None if max_seconds is None else Clock(max_seconds, within)
-    target = Target(model, clock=clock)
+    target = Target(Guarded(model), clock=clock)
     x = draws.unconstrained.reshape(-1, model.dim)[missing]
     value, _ = guarded(model, lambda: target.leading(x, 0))
     lp.ravel()[missing[: len(value)]] = value

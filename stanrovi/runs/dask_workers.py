@@ -10,10 +10,12 @@ from __future__ import annotations
 import logging
 import math
 import multiprocessing
+import socket
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,8 +23,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
-from stanrovi.errors import StanroviError, UsageError
+from stanrovi.errors import StanroviError, UsageError, shortened
+from stanrovi.io.files import scratch_folder
 from stanrovi.runs.tasks import Report, Task, own_version
+from stanrovi.runs.worker import starting
 from stanrovi.runs.workers import Processes
 from stanrovi.stan.batch import processors
 
@@ -33,14 +37,20 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_CONNECT_SECONDS = 15
+_CONNECT_SECONDS = 8
+_HERE = "127.0.0.1"
 _LOOK_SECONDS = 1.0  # between two looks at how many workers there are
+_START_SECONDS = 30.0  # in which workers that ended here are started anew
 _END_SECONDS = 5.0
 # For workers here: Ctrl-C is for this process, which ends them.
-_HEARD_HERE = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)"
+_HEARD_HERE = "from stanrovi.runs.worker import ignore_interrupt\nignore_interrupt()"
 _GONE = (
     "The Dask cluster has ended, or has dropped its tasks. Start it and call this again: with a "
     "ledger, what is done stays done."
+)
+_NO_WORKERS = (
+    "The workers of the Dask cluster here end as soon as they start; look at Dask's settings, such "
+    "as its limits on memory, or do without it (jobs; --jobs)."
 )
 _IDLE_SECONDS = 60.0  # after which a run's processes are ended: its client may be no more
 _turn = threading.Lock()
@@ -88,7 +98,8 @@ class DaskWorkers:
             _check_workers(self._client, self._run.version)
             self._executor = self._client.get_executor(pure=False)
             self._own = opened.pop_all()
-        self._looked, self._size = -math.inf, 1
+        self._starts_workers = cluster == "local"
+        self._looked, self._seen, self._size = -math.inf, time.monotonic(), 1
 
     @property
     def size(self) -> int:
@@ -100,6 +111,10 @@ class DaskWorkers:
                 self._looked, self._size = now, sum(self._client.nthreads().values())
             except Exception as error:
                 raise UsageError(_GONE) from error
+            if before and self._size:  # twice: one may come and end at once
+                self._seen = now
+            if not self._size and self._starts_workers and now - self._seen > _START_SECONDS:
+                raise UsageError(_NO_WORKERS)
             if before and not self._size:
                 logger.warning("The Dask cluster has no workers; waiting for some.")
         return self._size
@@ -178,25 +193,49 @@ def _connected(
     try:
         address: Any = cluster
         if cluster == "local":
-            address = opened.enter_context(
-                distributed.LocalCluster(
-                    n_workers=count or processors(),
-                    threads_per_worker=1,
-                    dashboard_address="127.0.0.1:0",  # any port that is free
-                    scheduler_kwargs={"dashboard": False},
-                    silence_logs=logging.CRITICAL,
-                    preload=_HEARD_HERE,
+            _require_loopback()
+            opened.enter_context(_own_files())
+            with starting():
+                address = opened.enter_context(
+                    distributed.LocalCluster(
+                        n_workers=count or processors(),
+                        threads_per_worker=1,
+                        dashboard_address=f"{_HERE}:0",  # any port that is free
+                        scheduler_kwargs={"dashboard": False},
+                        silence_logs=logging.CRITICAL,
+                        preload=_HEARD_HERE,
+                    )
                 )
-            )
         # Not the default one: what else uses Dask here, as files of xarray do, stays here.
         return opened.enter_context(
             _client_type()(address, timeout=_CONNECT_SECONDS, set_as_default=False)
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:
+        said = shortened(f"{type(error).__name__}: {error}")
+        if cluster == "local":
+            raise UsageError(
+                f"No Dask cluster can be started here ({said}); look at Dask's settings, or do "
+                "without it (jobs; --jobs)."
+            ) from error
         raise UsageError(
-            f"No Dask scheduler answers at {cluster} ({error}); give the address that it prints, "
+            f"No Dask scheduler answers at {cluster!r} ({said}); give the address that it prints, "
             "such as tcp://host:8786, or local."
         ) from error
+
+
+@contextmanager
+def _own_files() -> Iterator[None]:
+    """Have Dask put its files, of which locks would stay, into a folder that goes away."""
+    import dask
+
+    with scratch_folder() as folder, dask.config.set({"temporary-directory": str(folder)}):
+        yield
+
+
+def _require_loopback() -> None:
+    """See that processes here can talk to each other: a cluster would wait for that for ever."""
+    with socket.create_server((_HERE, 0)) as server:
+        socket.create_connection(server.getsockname(), _CONNECT_SECONDS).close()
 
 
 def _client_type() -> type[distributed.Client]:

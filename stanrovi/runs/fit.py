@@ -12,13 +12,15 @@ from stanrovi.arguments import check_choice, checked_count, checked_seconds, che
 from stanrovi.diagnostics.statistics import psis_khat
 from stanrovi.draws import require_finite
 from stanrovi.errors import DensityError
+from stanrovi.families.sobol import MAX_POINTS
 from stanrovi.methods import METHODS, Method
-from stanrovi.runs.fitted import MAX_DRAWS, Fit, recorded
+from stanrovi.runs.fitted import Fit, recorded
 from stanrovi.runs.guard import guarded
 from stanrovi.runs.plan import Plan, limited_to
 from stanrovi.runs.progress import of_fit
 from stanrovi.runs.record import constrained_until
 from stanrovi.stan.data import DataSource
+from stanrovi.stan.memory import drawing
 from stanrovi.stan.model import Model, ModelSource, as_model
 from stanrovi.vi.fit_run import TraceListener
 from stanrovi.vi.methods.driver import fit_density
@@ -86,7 +88,7 @@ def fit(
         parameter leave the range or the precision of floating-point numbers.
     """
     check_choice("method", method, METHODS)
-    draws = checked_count("draws", draws, 2, MAX_DRAWS)
+    draws = checked_count("draws", draws, 2, MAX_POINTS)
     seed = checked_seed(seed)
     settings = FamilySettings(marginals, preconditioner, updates)
     if max_gradients is not None:
@@ -111,7 +113,8 @@ def fit(
             names=built.unconstrained_names,
             scalars=built.scalars,
         )
-        return _with_draws(built, guarded(built, run), plan.until)
+        with drawing(built, draws):
+            return _with_draws(built, guarded(built, run), plan.until)
 
 
 def _with_draws(model: Model, result: FitResult, until: float | None) -> Fit:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stanrovi.arguments import checked_count, checked_seed
+from stanrovi.arguments import checked_count, checked_flag, checked_seed
 from stanrovi.determinism import one_blas_thread
 from stanrovi.draws import Draws, Values, require_finite
 from stanrovi.errors import DensityError, UsageError
 from stanrovi.families.base import in_blocks
+from stanrovi.families.sobol import MAX_POINTS
+from stanrovi.given import real_array
 from stanrovi.modes.basins import Mode
 from stanrovi.runs.answers import Answers
 from stanrovi.runs.as_html import run_html
@@ -34,7 +36,6 @@ from stanrovi.vi.result import FitResult
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_DRAWS = 2**30  # all points of the quasi-random sequence
 # Facts of a fit that are numbers or words, under their own names.
 _NUMBERS = (
     "status", "message", "elbo", "elbo_se", "khat", "n_gradients", "n_rejections", "seconds",
@@ -42,7 +43,7 @@ _NUMBERS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Fit(Answers):
     """A variational fit of a Stan model.
 
@@ -142,7 +143,7 @@ class Fit(Answers):
         ModelError
             Of a fit from a file: if its model cannot be built here.
         """
-        n, seed = checked_count("n", n, 1, MAX_DRAWS), checked_seed(seed)
+        n, seed = checked_count("n", n, 1, MAX_POINTS), checked_seed(seed)
         none = np.empty(0)
         with one_blas_thread():
             x = self.result.family.sample(n, np.random.default_rng(seed))
@@ -172,11 +173,8 @@ class Fit(Answers):
             If the points have another dimension.
         """
         dim = self.result.dim
-        try:
-            points = np.asarray(x, dtype=np.float64)
-        except (TypeError, ValueError):
-            points = np.empty(())
-        if points.ndim not in (1, 2) or points.shape[-1] != dim:
+        points = real_array(x)
+        if points is None or points.ndim not in (1, 2) or points.shape[-1] != dim:
             raise UsageError(
                 f"x must hold numbers, of shape (n, {dim}) or ({dim},): one for each unconstrained "
                 "parameter. fit.model.unconstrain makes such points."
@@ -336,7 +334,8 @@ class Fit(Answers):
         return write_warm_start(self._warm_start(chains, seed), folder, overwrite=overwrite)
 
     def _warm_start(self, chains: int, seed: int | None) -> WarmStart:
-        return warm_start(self.draws, chains, seed=self.result.seed if seed is None else seed)
+        seed = self.result.seed if seed is None else checked_seed(seed)
+        return warm_start(self.draws, chains, seed=seed)
 
     def _repr_html_(self) -> str:
         r, n = self.result, self.draws.n_draws
@@ -365,12 +364,14 @@ class Fit(Answers):
         )
 
 
-def load_fit(path: str | os.PathLike[str]) -> Fit:
+def load_fit(path: str | os.PathLike[str], *, isolate: bool = False) -> Fit:
     """Read a fit that `Fit.save` or ``stanrovi fit --output`` has written.
 
     Parameters
     ----------
     path : path-like
+    isolate : bool
+        Whether its model is built in a process of its own; see `stanrovi.Model`.
 
     Returns
     -------
@@ -388,8 +389,9 @@ def load_fit(path: str | os.PathLike[str]) -> Fit:
     `Fit.loo` or use of `Fit.model`: the program that it holds is translated, and a compiled library
     loaded from the path that it names, so ask these of files whose origin you trust.
     """
+    isolate = checked_flag("isolate", isolate)
     draws, result, origin = read_fit(path)
-    return Fit(result, draws, origin.name, origin.engine, origin)
+    return Fit(result, draws, origin.name, origin.engine, replace(origin, isolate=isolate))
 
 
 def recorded(model: Model, result: FitResult, values: Mapping[str, Values]) -> Draws:

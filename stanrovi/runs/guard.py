@@ -22,7 +22,7 @@ def guarded(model: Model, work: Callable[[], T]) -> T:
     """
     model.forget_rejection()
     try:
-        with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        with one_blas_thread(), np.errstate(all="ignore"):
             return work()
     except DensityError as error:
         if model.last_rejection:

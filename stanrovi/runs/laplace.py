@@ -9,6 +9,7 @@ import numpy as np
 from stanrovi.arguments import checked_count, checked_seed
 from stanrovi.draws import Draws
 from stanrovi.errors import DensityError
+from stanrovi.given import Guarded
 from stanrovi.modes.search import search_modes
 from stanrovi.runs.record import constrained, record
 from stanrovi.stan.model import Model
@@ -43,7 +44,7 @@ def laplace_draws(model: Model, *, seed: int, draws: int = 4000) -> Draws:
     """
     seed, draws = checked_seed(seed), checked_count("draws", draws, 1)
     began = time.perf_counter()
-    target = Target(model)
+    target = Target(Guarded(model))
     searching, sampling = np.random.default_rng(seed).spawn(2)
     search = search_modes(target, searching)
     if not search.modes:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stanrovi.arguments import suggestion
+from stanrovi.arguments import checked_text, suggestion
 from stanrovi.diagnostics.statistics import psis_loo
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError, UsageError
@@ -77,6 +77,7 @@ def _container(draws: Draws, name: str, rows: Any) -> Any:
 
 def _name(draws: Draws, var_name: str | None) -> str:
     """Name the pointwise log likelihood."""
+    var_name = checked_text("var_name", var_name)
     if var_name is not None:
         computed = [
             name

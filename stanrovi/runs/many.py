@@ -13,7 +13,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stanrovi.arguments import checked_count, checked_seconds, checked_seed
+from stanrovi.arguments import checked_count, checked_seconds, checked_seed, listed, told
 from stanrovi.errors import DataError, ModelError, StanroviError, UsageError
 from stanrovi.io.ledger import Ledger
 from stanrovi.runs.dask_workers import DaskWorkers
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 StepListener = Callable[[int, int], None]
 
+_MOST_JOBS = 1000
 _POLL_SECONDS = 0.2  # at which Ctrl-C is heard, and new workers are seen
 
 
@@ -95,24 +96,26 @@ def run_many(
     OutputError
         If the ledger cannot be used.
     """
-    given = list(tasks)
+    given = listed("tasks", tasks)
     _check(given, function, seed, ledger)
-    listed = seeded(given, checked_seed(seed))
+    if dask is not None and not (isinstance(dask, str) or hasattr(dask, "get_executor")):
+        raise UsageError(f"dask must be an address or a distributed.Client, not {told(dask)}.")
+    ready = seeded(given, checked_seed(seed))
     limit = checked_seconds(time_limit, "time_limit")
-    jobs = None if jobs is None else checked_count("jobs", jobs, 0)
+    jobs = None if jobs is None else checked_count("jobs", jobs, 0, _MOST_JOBS)
     if limit is not None and jobs == 0:
         raise UsageError("time_limit needs workers, which can be ended: jobs of at least 1.")
-    sources = _sources(listed)
+    sources = _sources(ready)
 
     def outcomes() -> Generator[Outcome[T], None, None]:
         with ExitStack() as stack:
             heard = stack.enter_context(of_steps(progress, "tasks"))
             book = None if ledger is None else stack.enter_context(Ledger(ledger))
             workers = stack.enter_context(closing(_workers(jobs, dask, limit)))
-            run = stack.enter_context(closing(_Run(listed, sources, function, workers, book)))
+            run = stack.enter_context(closing(_Run(ready, sources, function, workers, book)))
             for done, outcome in enumerate(run.outcomes(), 1):
                 if heard is not None:
-                    heard(done, len(listed))
+                    heard(done, len(ready))
                 yield outcome
 
     return outcomes()
@@ -124,7 +127,7 @@ def _check(tasks: list[Any], function: Any, seed: int | None, ledger: Any) -> No
         if not isinstance(task, Task):
             raise UsageError(f"tasks are of stanrovi.Task, not {type(task).__name__}: Task(model).")
     if not callable(function):
-        raise UsageError(f"{function!r} is no function; stanrovi.fit, for instance, is one.")
+        raise UsageError(f"{told(function)} is no function; stanrovi.fit, for instance, is one.")
     if ledger is not None and seed is None and any(task.seed is None for task in tasks):
         raise UsageError(
             "A ledger finds tasks again by their seeds; give each one, or give a seed for all."
@@ -187,7 +190,7 @@ class _Run:
         said: set[tuple[str, str]] = set()
         at_work = 0
         while waiting or at_work:
-            while waiting and at_work < self._workers.size:
+            while at_work < self._workers.size and waiting:  # it tells when there are none
                 self._begin(waiting.popleft())
                 at_work += 1
             try:

@@ -13,22 +13,25 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from stanrovi.arguments import check_choice, checked_count, checked_seed
+from stanrovi.arguments import check_choice, checked_between, checked_count, checked_seed, told
 from stanrovi.determinism import one_blas_thread
-from stanrovi.draws import Run, Values, as_draws, nan_variables, require_finite
+from stanrovi.draws import Run, Values, as_draws, not_finite, require_finite
 from stanrovi.errors import DrawsError, ModelError, SamplerError, StanroviError, UsageError
+from stanrovi.io.files import usable_path
 from stanrovi.runs.nuts_run import NutsEngine, NutsRun
 from stanrovi.runs.progress import of_chains
 from stanrovi.runs.record import record
 from stanrovi.runs.warm_start import WarmStart, warm_start
 from stanrovi.stan.cmdstan import cmdstan_folder, compile_cmdstan
 from stanrovi.stan.data import DataSource
+from stanrovi.stan.memory import drawing
 from stanrovi.stan.model import Model, ModelSource, as_model
 from stanrovi.stan.nuts.any_density import sample_any
 from stanrovi.stan.nuts.chains import ChainListener, Chains, NutsSettings
 from stanrovi.stan.nuts.cmdstan import chains_of, sample_cmdstan
 from stanrovi.stan.nuts.csv_files import csv_files, read_cmdstan, require_nuts
 from stanrovi.stan.nuts.embedded import sample_embedded
+from stanrovi.stan.nuts.isolated import SamplerDiedError, sample_isolated
 from stanrovi.stan.program import Program
 
 logger = logging.getLogger(__name__)
@@ -108,7 +111,9 @@ def nuts(
     usual = _ITER_WARMUP if iter_warmup is None else iter_warmup
     settings = _settings(chains, usual, iter_sampling, seed, adapt_delta, max_treedepth)
     with of_chains(progress, settings.chains) as heard:
-        return _nuts(as_model(model, data), engine, settings, iter_warmup, init, exe, heard)
+        built = as_model(model, data)
+        with drawing(built, settings.iter_sampling, settings.chains):
+            return _nuts(built, engine, settings, iter_warmup, init, exe, heard)
 
 
 def _nuts(
@@ -176,6 +181,10 @@ def nuts_from_csv(
         of another program.
     """
     files = csv_files(paths)
+    if not isinstance(model, Model):
+        raise UsageError(
+            f"The model that the run was made with must be a stanrovi.Model, not {told(model)}."
+        )
     for file in files:
         require_nuts(file)
     fit = read_cmdstan(files)
@@ -184,13 +193,20 @@ def nuts_from_csv(
     require_finite(result.variables, model.parameters, DrawsError, str(files[0]))
     config = fit.metadata.cmdstan_config
     asked = {
-        "iter_warmup": int(config.get("num_warmup", _ITER_WARMUP)),
-        "max_treedepth": int(config.get("max_depth", 10)),
+        "iter_warmup": _whole(config.get("num_warmup"), _ITER_WARMUP),
+        "max_treedepth": _whole(config.get("max_depth"), 10),
     }
     notes = _sampler_notes(result, asked["max_treedepth"])
     if not result.includes_warmup:
         notes += ("the files hold no warm-up, so its gradients are not counted",)
-    return _run(model, result, "cmdstan", int(config.get("seed", 0)), math.nan, notes, asked)
+    seed = _whole(config.get("seed"), 0)
+    notes += _seed_note(model, seed)
+    return _run(model, result, "cmdstan", seed, math.nan, notes, asked)
+
+
+def _whole(told: object, usual: int) -> int:
+    """Read a number of a file's header, which others may have changed."""
+    return told if isinstance(told, int) else usual
 
 
 def _settings(
@@ -201,8 +217,7 @@ def _settings(
     adapt_delta: float,
     max_treedepth: int,
 ) -> NutsSettings:
-    if not 0 < adapt_delta < 1:
-        raise UsageError(f"adapt_delta must lie between 0 and 1, not {adapt_delta}.")
+    adapt_delta = checked_between("adapt_delta", adapt_delta, 0, 1)
     return NutsSettings(
         chains=checked_count("chains", chains, 1, _MAX_COUNT),
         iter_warmup=checked_count("iter_warmup", iter_warmup, 0, _MAX_COUNT),
@@ -260,9 +275,10 @@ def _choose(
 ) -> tuple[NutsEngine, Path | None, tuple[str, ...]]:
     """Engine, CmdStan executable if that is the engine, and notes for the user."""
     if exe is not None:
+        path = usable_path(exe)
         if engine in ("stanli", "numpy"):
-            raise UsageError(f"engine '{engine}' runs no executable, but exe is {exe}; drop one")
-        return "cmdstan", Path(exe), ()
+            raise UsageError(f"engine '{engine}' runs no executable, but exe is {path}; drop one")
+        return "cmdstan", path, ()
     library = not isinstance(model.source, Program)
     if engine == "numpy" or (engine == "auto" and library):
         return "numpy", None, ()
@@ -292,12 +308,18 @@ def _sample_embedded(
 ) -> Chains:
     """Run the embedded engine, whose rows are lost where generated quantities throw."""
     assert isinstance(model.source, Program)
-    result = sample_embedded(model.source, model.data_json, settings, progress)
-    if all(np.isfinite(result.variables[name]).all() for name in model.parameters):
-        return result
-    logger.info("generated quantities threw in NUTS draws; sampling without them")
+    sample = sample_isolated if model.isolate else sample_embedded
+    try:
+        result = sample(model.source, model.data_json, settings, progress)
+        if all(np.isfinite(result.variables[name]).all() for name in model.parameters):
+            return result
+        logger.info("generated quantities threw in NUTS draws; sampling without them")
+    except SamplerDiedError as death:
+        if not model.source.generated_declarations:
+            raise
+        logger.warning("%s; sampling without generated quantities", death)
     reduced = model.source.without("generated quantities")
-    result = sample_embedded(reduced, model.data_json, settings, progress)
+    result = sample(reduced, model.data_json, settings, progress)
     x = model.unconstrain_draws(_flat(result.variables, model.parameters))
     if x is None:
         logger.warning("generated quantities of the NUTS draws could not be computed")
@@ -319,7 +341,7 @@ def _flat(variables: Mapping[str, Values], names: Sequence[str]) -> dict[str, Va
 
 
 def _seed_note(model: Model, seed: int) -> tuple[str, ...]:
-    if isinstance(model.source, Program) and model.source.has_random_data and seed != model.seed:
+    if model.has_random_data and seed != model.seed:
         return (
             f"transformed data are drawn at random, so NUTS (seed {seed}) and the model (seed "
             f"{model.seed}) have different posteriors; give both the same seed",
@@ -341,8 +363,8 @@ def _sampler_notes(result: Chains, max_treedepth: int) -> tuple[str, ...]:
             f"{n} of {saturated.size} iterations reached the maximum treedepth {max_treedepth}; "
             "raise max_treedepth (--max-treedepth on the command line) or reparameterise",
         )
-    if names := nan_variables(result.variables):
-        notes += (f"{', '.join(names)} hold NaN, as computed by the program or because it threw",)
+    if found := not_finite(result.variables):
+        notes += (f"{' and '.join(found)}, as computed by the program or because it threw",)
     return notes
 
 

@@ -9,7 +9,6 @@ from typing import Literal
 
 from stanrovi.diagnostics.reference import ReferenceCheck, check_draws
 from stanrovi.draws import Draws
-from stanrovi.errors import DrawsError
 from stanrovi.markup import trust
 from stanrovi.runs.as_html import run_html
 from stanrovi.runs.chain_answers import ChainAnswers
@@ -52,21 +51,11 @@ class NutsRun(ChainAnswers):
 
     @cached_property
     def check(self) -> ReferenceCheck:
-        """Whether the run may be trusted: R-hat, ESS and divergences of what varies.
-
-        Raises
-        ------
-        DrawsError
-            If none varies.
-        """
+        """Tell whether the run may be trusted: R-hat, ESS and divergences of what varies."""
         return check_draws(self.draws)
 
     def _repr_html_(self) -> str:
-        try:
-            trusted, reason = self.check.trusted, self.check.reason
-        except DrawsError as error:
-            trusted, reason = False, str(error)
-        draws = self.draws
+        draws, found = self.draws, self.check
         facts = (
             f"{draws.n_chains} x {draws.n_draws:,} draws",
             f"{self.divergences} divergent",
@@ -75,19 +64,14 @@ class NutsRun(ChainAnswers):
             f"seed {self.seed}",
         )
         title = f"NUTS of {draws.attrs['model']} by {self.engine}"
-        return run_html(title, trust(trusted, reason), facts, self.warnings, draws, chains=True)
+        told = trust(found.trusted, found.reason)
+        return run_html(title, told, facts, self.warnings, draws, chains=True)
 
     def __repr__(self) -> str:
-        draws = self.draws
-        try:
-            found = self.check
-            mixing = (
-                f"R-hat at most {found.rhat_max:.3f}, ESS at least {found.ess_min:.0f}, "
-                f"{'trusted' if found.trusted else 'NOT trusted'}"
-            )
-        except DrawsError:
-            mixing = "every parameter constant"
+        draws, found = self.draws, self.check
         return (
             f"<NutsRun: {draws.attrs['model']} by {self.engine}, {draws.n_chains} x "
-            f"{draws.n_draws} draws, {self.divergences} divergent, {mixing}>"
+            f"{draws.n_draws} draws, {self.divergences} divergent, R-hat at most "
+            f"{found.rhat_max:.3f}, ESS at least {found.ess_min:.0f}, "
+            f"{'trusted' if found.trusted else 'NOT trusted'}>"
         )

@@ -40,6 +40,7 @@ class Plan:
         if max_seconds is None:
             return cls(None)
         until = time.perf_counter() + max_seconds
+        _ = model.hashes  # which takes seconds of millions of data
         # Loads what a verdict needs, which can take a second.
         psis_khat(np.random.default_rng(0).standard_normal(_LOADING))
         cost = model.seconds_per_draw(time.perf_counter() + _TO_MEASURE * max_seconds)

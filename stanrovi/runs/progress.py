@@ -6,12 +6,14 @@ The line goes when the run is done. Where there is neither, nothing is shown.
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from html import escape
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from stanrovi.arguments import told
 from stanrovi.errors import UsageError
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ def listening(
     else:
         raise UsageError(
             f"progress must be True (a line that tells it), False, or a function to call, not "
-            f"{progress!r}."
+            f"{told(progress)}."
         )
 
 
@@ -111,11 +113,15 @@ def of_chains(
     """Tell of NUTS: iterations of all chains together."""
     text = f"NUTS, {chains} chain{'' if chains == 1 else 's'}"
     done: dict[int, int] = {}
+    in_all, turn = 0, threading.Lock()
 
     def heard(show: Show) -> Callable[[int, int, int], None]:
         def tell(chain: int, now: int, total: int) -> None:
-            done[chain] = now
-            show(text, sum(list(done.values())), chains * total)
+            nonlocal in_all
+            with turn:
+                in_all += now - done.get(chain, 0)
+                done[chain] = now
+            show(text, in_all, chains * total)
 
         return tell
 

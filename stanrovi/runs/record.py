@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stanrovi.draws import Draws, Values
-from stanrovi.errors import UsageError
+from stanrovi.errors import UsageError, few
 from stanrovi.stan.model import Model
 from stanrovi.target import Array
 from stanrovi.vi.facts import FitFacts
@@ -111,8 +111,8 @@ def constrained_until(
     -------
     values : dict of str to ndarray, shape (chain, m, *shape)
     m : int
-        Draws of each chain that are left. Where they would be too few all are, and what is
-        computed from the parameters is NaN in most.
+        Draws of each chain that are left. Where they would be too few all are, without what is
+        computed from the parameters.
     note : str
         What the budget did not cover; empty where it covered all.
     """
@@ -128,12 +128,12 @@ def constrained_until(
     if m >= _ENOUGH:
         return values, m, f"{ended}: {_told(chains, m)} of {_told(chains, n)} draws are left."
     whole = _shaped(model.constrain_parameters(_flat(x)), chains)
-    for name, v in values.items():
-        if name not in whole:
-            whole[name] = np.full((chains, n, *v.shape[2:]), np.nan)
-            whole[name][:, :m] = v
-    most = f" but for the first {_told(chains, m)} draws" if m else ""
-    return whole, n, f"{ended}: they are NaN{most}."
+    lost = few([name for name in values if name not in whole])
+    note = (
+        f"{ended}: {lost} are left out, as {_told(chains, m)} of {_told(chains, n)} draws were "
+        "done. Allow more seconds, or ask for fewer draws."
+    )
+    return whole, n, note
 
 
 def _told(chains: int, draws: int) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from stanrovi.arguments import told
 from stanrovi.draws import Draws
-from stanrovi.errors import DrawsError
+from stanrovi.errors import DrawsError, UsageError
 from stanrovi.families.axes import DENSE_LIMIT
 from stanrovi.modes.basins import Mode, basin_labels
 from stanrovi.runs.answers import Answers
@@ -35,7 +36,7 @@ class Run(Protocol):
         """Basins that the mode search found."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Relabelled(Answers):
     """Draws in one representative of each orbit of modes.
 
@@ -89,6 +90,10 @@ def relabel(run: Run, model: ModelSource, data: DataSource = None) -> Relabelled
     ModelError, DataError
         If the model cannot be built.
     """
+    if not isinstance(getattr(run, "draws", None), Draws) or not hasattr(run, "modes"):
+        raise UsageError(
+            f"What is relabelled is a run of stanrovi.fit or stanrovi.sample, not {told(run)}."
+        )
     built = as_model(model, data)
     modes, x = run.modes, run.draws.unconstrained
     attrs = run.draws.attrs

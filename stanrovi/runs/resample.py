@@ -12,6 +12,7 @@ from stanrovi.arguments import checked_count, checked_seed
 from stanrovi.diagnostics.statistics import psis_weights
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError
+from stanrovi.families.sobol import MAX_POINTS
 from stanrovi.runs.answers import Answers
 from stanrovi.runs.completing import completed
 from stanrovi.runs.summary import summary_frame
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MAX_KHAT = 0.7
+_LEAST = 25
 
 
 @dataclass(frozen=True, repr=False)
@@ -114,7 +116,7 @@ def resampled(
     UsageError
         For a number of draws or a seed that is none, or another model.
     """
-    n = None if n is None else checked_count("draws", n, 1)
+    n = None if n is None else checked_count("draws", n, 1, MAX_POINTS)
     seed = checked_seed(int(draws.attrs.get("seed", 0)) if seed is None else seed)
     n_gradients = 0
     if model is not None:
@@ -127,6 +129,11 @@ def resampled(
         )
     weights, khat = psis_weights(ratios)
     limit = min(1 - 1 / np.log10(len(ratios)), _MAX_KHAT) if len(ratios) > 1 else 0.0
+    if not khat <= limit and len(ratios) < _LEAST:
+        raise DrawsError(
+            f"Importance resampling needs at least {_LEAST} draws with weights to judge them by, "
+            f"not {len(ratios)}; take more."
+        )
     if not khat <= limit:
         raise DrawsError(
             f"Importance resampling would rest on a few draws: Pareto k-hat is {khat:.2f}, above "

@@ -15,7 +15,7 @@ from stanrovi.samplers.by_fit import Sampled
 from stanrovi.vi.result import FitResult
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class SampleRun(ChainAnswers):
     """Draws that say whether they may be trusted.
 

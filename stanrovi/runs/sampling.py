@@ -5,9 +5,16 @@ from __future__ import annotations
 from functools import partial
 from typing import Protocol
 
-from stanrovi.arguments import checked_count, checked_seconds, checked_seed
+from stanrovi.arguments import (
+    checked_count,
+    checked_flag,
+    checked_number,
+    checked_seconds,
+    checked_seed,
+    told,
+)
 from stanrovi.diagnostics.statistics import mixing, psis_khat
-from stanrovi.draws import Draws, Values, nan_variables, require_finite
+from stanrovi.draws import Draws, Values, not_finite, require_finite
 from stanrovi.errors import DensityError, UsageError
 from stanrovi.runs.guard import guarded
 from stanrovi.runs.plan import Plan, limited_to
@@ -96,8 +103,10 @@ def sample(
     chains = checked_count("chains", chains, 1, 1000)
     max_gradients = checked_count("max_gradients", max_gradients, 1)
     seed = checked_seed(seed)
-    if not ess >= 1:
-        raise UsageError(f"ess must be at least 1, not {ess}.")
+    ess = checked_number("ess", ess, 1)
+    wide_leg = checked_flag("wide_leg", wide_leg)
+    if init is not None and not isinstance(getattr(init, "result", None), FitResult):
+        raise UsageError(f"init must be a fit, as stanrovi.fit returns it, not {told(init)}.")
     max_seconds = checked_seconds(max_seconds)
     with of_words(progress, "sampling") as heard:
         with limited_to(max_seconds):
@@ -132,8 +141,11 @@ def sample(
             built, result, values, n, seed, trusted=not reasons, reason=reason, evidence=evidence
         )
         warnings = (short,) if short else ()
-        if not short and (names := nan_variables(values)):
-            warnings = (f"{', '.join(names)} hold NaN, as computed by the program",)
+        if not short and (found := not_finite(values)):
+            warnings = (f"{' and '.join(found)}, as computed by the program",)
+        flaw = result.fit.flaw
+        if flaw is not None and str(flaw) not in reasons:
+            warnings = (*warnings, str(flaw))
         return SampleRun(
             draws=draws,
             result=result,

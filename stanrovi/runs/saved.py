@@ -32,6 +32,7 @@ from stanrovi.io.arviz import as_tree, from_arviz
 from stanrovi.io.netcdf import read_tree, write_tree
 from stanrovi.io.records import from_dataset, to_dataset
 from stanrovi.modes.basins import Mode
+from stanrovi.modes.coherence import Flaw
 from stanrovi.stan.data import read_data
 from stanrovi.stan.engine import EngineName
 from stanrovi.stan.model import Model, rebuilt
@@ -60,6 +61,8 @@ class StoredModel:
     engine : {"stanli", "bridgestan"}
     seed : int
         Of the transformed data.
+    isolate : bool
+        Whether it will be built in a process of its own: for whoever reads a file to say.
     """
 
     name: str
@@ -67,6 +70,7 @@ class StoredModel:
     data: str
     engine: EngineName
     seed: int
+    isolate: bool = False
 
     @classmethod
     def of(cls, model: Model) -> StoredModel:
@@ -85,7 +89,7 @@ class StoredModel:
             points where it took them.
         """
         source = Program(self.name, self.program) if isinstance(self.program, str) else self.program
-        model = rebuilt(source, json.loads(self.data), self.engine, self.seed)
+        model = rebuilt(source, json.loads(self.data), self.engine, self.seed, self.isolate)
         assert draws.unconstrained is not None
         found = model.constrain_parameters(draws.unconstrained[0, :_LOOKED_AT])
         for name, values in found.items():
@@ -98,7 +102,7 @@ class StoredModel:
 
 
 _RECORDS = (
-    FitResult, FamilySettings, TracePoint, Verdict, MarginalErrors, Root, Mode, Symmetry,
+    FitResult, FamilySettings, TracePoint, Verdict, MarginalErrors, Root, Flaw, Mode, Symmetry,
     Product, Mixture, Conditional, Moved, ConditionalMap, RootFunctions, StarFunctions, Pattern,
     SplineMap, Expectations, DenseAxes, DiagonalAxes, LowRankAxes, SparseAxes, BlockAxes,
     StoredModel,

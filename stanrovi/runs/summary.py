@@ -23,7 +23,7 @@ _PERCENT = (5, 50, 95)
 
 def summary_columns(values: Array) -> dict[str, Array]:
     """Mean, sd, and the quantiles q5, q50 and q95 of values (n, k), each of shape (k,)."""
-    with np.errstate(invalid="ignore"):  # what is computed from parameters may be infinite
+    with np.errstate(all="ignore"):  # what is computed from parameters may be infinite
         quantiles = np.quantile(values, [level / 100 for level in _PERCENT], axis=0)
         told = {f"q{level}": row for level, row in zip(_PERCENT, quantiles, strict=True)}
         return {"mean": values.mean(axis=0), "sd": values.std(axis=0), **told}

@@ -14,12 +14,13 @@ from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 
-from stanrovi.arguments import checked_seed
+from stanrovi.arguments import checked_mapping, checked_seed, checked_text
 from stanrovi.errors import StanroviError, UsageError
 from stanrovi.io.json_values import plain
+from stanrovi.io.ledger import misfit
 from stanrovi.stan.data import DataSource, read_data
 from stanrovi.stan.engine import EngineChoice
-from stanrovi.stan.locate import locate
+from stanrovi.stan.locate import folders, locate
 from stanrovi.stan.model import Model, ModelSource, hashes, rebuilt
 from stanrovi.stan.program import Program
 
@@ -46,6 +47,8 @@ class Task:
     seed : int, optional
         Below 2**32; of the call, and, where ``model`` is no `Model` yet, of random numbers in
         transformed data. Given by `run_many` where it is None.
+    model_seed : int, optional
+        Of random numbers in transformed data instead, where ``model`` is no `Model` yet.
     include_paths : sequence of path
         See `Model`.
     settings : mapping of str to JSON values
@@ -57,10 +60,14 @@ class Task:
     _: KW_ONLY
     method: str | None = None
     seed: int | None = None
+    model_seed: int | None = None
     include_paths: Sequence[str | os.PathLike[str]] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", checked_mapping("settings", self.settings, "options"))
+        object.__setattr__(self, "include_paths", tuple(folders(self.include_paths)))
+        checked_text("method", self.method)
         for name in ("seed", "method"):
             if name in self.settings:
                 raise UsageError(f"{name} is no setting of a task; give it by itself ({name}=).")
@@ -97,6 +104,7 @@ class Source:
         Of transformed data; None where the task's own is to be taken.
     hashes : dict of str to str
         Of program and data.
+    isolate : bool
     """
 
     program: Program | Path
@@ -104,6 +112,7 @@ class Source:
     engine: EngineChoice
     seed: int | None
     hashes: Mapping[str, str]
+    isolate: bool = False
 
     @classmethod
     def of(cls, task: Task) -> Source:
@@ -122,19 +131,20 @@ class Source:
                 raise UsageError(
                     f"{model.name} has its data already; pass data only with a program."
                 )
-            return cls(model.source, model.data, model.engine, model.seed, model.hashes)
+            return cls(
+                model.source, model.data, model.engine, model.seed, model.hashes, model.isolate
+            )
         program, data = locate(model, task.include_paths, task.data)
         values = read_data(data)
         if isinstance(program, Path):
             program = program.resolve()
-        return cls(program, values, "auto", None, hashes(program, values))
+        return cls(program, values, "auto", task.model_seed, hashes(program, values))
 
     def seed_for(self, seed: int) -> int:
         """Seed of the model in a task with this seed; one for all, where it changes nothing."""
-        if self.seed is not None:
-            return self.seed
-        random = not isinstance(self.program, Program) or self.program.has_random_data
-        return seed if random else 0
+        if isinstance(self.program, Program) and not self.program.has_random_data:
+            return 0
+        return seed if self.seed is None else self.seed
 
     def build(self, seed: int) -> Model:
         """Build the model with the seed that `seed_for` told.
@@ -144,7 +154,7 @@ class Source:
         ModelError, DataError
             See `Model`.
         """
-        return rebuilt(self.program, self.data, self.engine, seed)
+        return rebuilt(self.program, self.data, self.engine, seed, self.isolate)
 
 
 @dataclass(frozen=True)
@@ -201,7 +211,7 @@ class Report(Generic[T]):
         """Read what `to_record` gave; None where it is something else."""
         try:
             report = cls(**{item.name: record[item.name] for item in fields(Report)})
-            return report.warned(tuple(report.warnings))
+            return None if misfit(report) else report.warned(tuple(report.warnings))
         except (KeyError, TypeError):
             return None
 

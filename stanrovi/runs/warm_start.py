@@ -14,7 +14,8 @@ import numpy as np
 from stanrovi.arguments import checked_count
 from stanrovi.draws import Draws
 from stanrovi.errors import DrawsError
-from stanrovi.io.files import output_folder, write_text
+from stanrovi.io.files import usable_path, write_text
+from stanrovi.io.folders import filled_folder
 from stanrovi.modes.basins import Mode, basin_labels
 from stanrovi.samplers.starts import chosen
 from stanrovi.target import Array
@@ -69,7 +70,7 @@ def warm_start(draws: Draws, chains: int, *, seed: int) -> WarmStart:
             f"The draws of {draws.method} are not those of a fit on unconstrained space; give what "
             "stanrovi.fit returns, or the NetCDF file of `stanrovi fit --output`."
         )
-    chains = checked_count("chains", chains, 1)
+    chains = checked_count("chains", chains, 1, 1000)
     x = draws.unconstrained.reshape(-1, draws.unconstrained.shape[2])
     ratios, rows = draws.log_ratios, draws.evaluated
     if ratios is None:  # evaluated nowhere: all draws are alike
@@ -104,15 +105,15 @@ def write_warm_start(
     OutputError
         If a file exists or cannot be written.
     """
-    where = output_folder(folder, overwrite=overwrite)
     files: dict[str, Mapping[str, Any]] = {
         f"init_{chain}.json": values for chain, values in enumerate(start.inits, 1)
     }
     files["inv_metric.json"] = {"inv_metric": start.inv_metric.tolist()}
-    return tuple(
-        write_text(where / name, json.dumps(values) + "\n", overwrite=overwrite)
-        for name, values in files.items()
-    )
+    where = usable_path(folder)
+    with filled_folder(where, overwrite=overwrite, names=files, listed=False) as place:
+        for name, values in files.items():
+            write_text(place / name, json.dumps(values) + "\n")
+    return tuple(where / name for name in files)
 
 
 def _covariance(x: Array, draws: Draws) -> Array:

@@ -12,14 +12,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from multiprocessing import parent_process
+from multiprocessing import parent_process, resource_tracker
 from pathlib import Path
 from typing import Any, TypeVar
 
 from stanrovi.determinism import one_blas_thread
-from stanrovi.errors import StanroviError, UsageError
+from stanrovi.environment import environment
+from stanrovi.errors import StanroviError, UsageError, said
 from stanrovi.runs.tasks import Report, Source, Task
 from stanrovi.stan.model import Model
+from stanrovi.stan.processes import end_group
 
 T = TypeVar("T")
 Function = Callable[..., T]
@@ -28,6 +30,8 @@ Function = Callable[..., T]
 _MODELS, _OPENED = 4, 8
 # What tells libraries, and the programs that they start, how many threads to use.
 _THREADS = "STAN_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
+_SAFE = "PYTHONSAFEPATH"
+_starting = threading.Lock()  # the environment is the whole process's
 _turn = threading.RLock()  # a function may have tasks of its own
 
 
@@ -58,7 +62,7 @@ def report_of(function: Function[T], source: Source, task: Task) -> Report[T]:
         except MemoryError:
             report = Report("crash", error="out of memory")
         except (Exception, SystemExit) as error:
-            report = Report("crash", error=f"{type(error).__name__}: {error}")
+            report = Report("crash", error=f"{type(error).__name__}: {said(error)}")
         return report.timed(time.perf_counter() - began, processor_seconds() - began_cpu)
 
 
@@ -80,6 +84,38 @@ def report_of_files(function: Path, source: Path, task: Task) -> Report[Any]:
     return remote_report(_opened(function), _opened(source), task)
 
 
+@contextmanager
+def starting() -> Iterator[None]:
+    """Keep away from processes that the block starts what would end them, each with a traceback.
+
+    That are signals of a terminal, before `prepare_process` makes them ignore it, and modules of
+    the working folder, which would be taken for those of Python that have their name.
+    """
+    with _starting, environment({_SAFE: "1"}), _held_signals():
+        yield
+
+
+@contextmanager
+def _held_signals() -> Iterator[None]:
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    quiet = os.environ.get("PYTHONWARNINGS", ""), "ignore:resource_tracker:UserWarning"
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _of_terminal())
+    try:
+        # What tells what it has cleared away lives as long as the last of us: it hears no SIGHUP.
+        with environment({"PYTHONWARNINGS": ",".join(filter(None, quiet))}):
+            resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _of_terminal())  # its start lets some through
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _of_terminal() -> set[signal.Signals]:
+    return {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+
+
 def prepare_process(passing: Path) -> None:
     """Make this process, and what it starts, a worker.
 
@@ -88,15 +124,23 @@ def prepare_process(passing: Path) -> None:
     passing : Path
         Folder for temporary files, which whoever made this process removes.
     """
+    os.environ.pop(_SAFE, None)  # programs find what is beside them
     os.environ["TMPDIR"], tempfile.tempdir = str(passing), None
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # ended together with what it starts, and by nothing that is typed
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_interrupt()
     _keep_files_here()
     limit_threads()
     with suppress(OSError):  # there is none
         os.dup2(2, 1)  # what programs print would mingle with the results
     threading.Thread(target=_end_with_parent, name="stanrovi-parent", daemon=True).start()
+
+
+def ignore_interrupt() -> None:
+    """Leave Ctrl-C to whoever made this process, and hear other signals that it held back."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _of_terminal())
 
 
 def _keep_files_here() -> None:
@@ -112,15 +156,6 @@ def limit_threads() -> None:
     """Leave the other processors to other workers, unless the user's environment says more."""
     for name in _THREADS:
         os.environ.setdefault(name, "1")
-
-
-def end_group(pid: int) -> None:
-    """End a worker and what it has started, at once."""
-    with suppress(OSError):  # it has no group yet, or has ended
-        if hasattr(os, "killpg"):
-            os.killpg(pid, signal.SIGKILL)
-    with suppress(OSError):
-        os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 def _end_with_parent() -> None:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import pickle
-import shutil
-import signal
-import tempfile
 import threading
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from stanrovi.errors import StanroviError, UsageError
+from stanrovi.errors import StanroviError, UsageError, said
+from stanrovi.io.files import require_working_folder, scratch_folder
 from stanrovi.runs.tasks import Report, Source, Task
 from stanrovi.runs.worker import (
     Function,
     built,
-    end_group,
     prepare_process,
     report_of,
     report_of_files,
+    starting,
 )
+from stanrovi.stan.processes import end_group, told
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -35,7 +36,12 @@ _NO_START = (
     "The worker processes do not start. A script that uses them must begin its work below "
     "`if __name__ == '__main__':`, since each of them imports it anew; its own message is above."
 )
-_LIKELY = {"SIGKILL": ", out of memory?", "SIGSEGV": ", a fault in compiled code"}
+# Errors of making a semaphore where there is no place for them.
+_NO_SHARED_MEMORY = (errno.EROFS, errno.ENOENT, errno.ENOSYS, errno.EACCES, errno.EPERM)
+_NO_SEMAPHORES = (
+    "Worker processes need semaphores, and those cannot be made ({}). On Linux /dev/shm must be "
+    "there and writable; or do without workers (jobs=0; --jobs 0, or compare without --jobs)."
+)
 
 
 class Workers(Protocol):
@@ -86,9 +92,11 @@ class Processes:
     """
 
     def __init__(self, count: int, time_limit: float | None = None) -> None:
+        require_working_folder("A worker process")
         self.size = count
         self._time_limit = time_limit
-        self._folder = Path(tempfile.mkdtemp(prefix="stanrovi-tasks-"))
+        self._held = ExitStack()
+        self._folder = self._held.enter_context(scratch_folder())
         self._passing = self._folder / "tmp"  # what ended workers leave goes with the rest
         self._passing.mkdir()
         self._n_shared = 0
@@ -144,7 +152,7 @@ class Processes:
         """End all workers and what they have started."""
         for lane in list(self._lanes):
             lane.end()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._held.close()
 
     def _opened(self) -> _Lane:
         lane = _Lane(self._time_limit, self._passing, self._some_begun)
@@ -172,12 +180,31 @@ class _Lane:
         self._some_begun = some_begun
         self._turn = threading.Lock()
         self._late: Future[Report[Any]] | None = None
-        self._pid: int | None = None
-        self._process: BaseProcess | None = None
         context = multiprocessing.get_context("spawn")
-        self._executor = ProcessPoolExecutor(1, context, prepare_process, (passing,))
-        self._ready = self._executor.submit(os.getpid)
+        with starting():
+            try:
+                self._executor = ProcessPoolExecutor(1, context, prepare_process, (passing,))
+            except OSError as error:
+                if error.errno not in _NO_SHARED_MEMORY:
+                    raise
+                raise UsageError(_NO_SEMAPHORES.format(error.strerror)) from error
+        self._process: BaseProcess | None
+        self._ready, self._process = self._launched()
+        self._pid = None if self._process is None else self._process.pid
         self._ready.add_done_callback(self._begun)
+
+    def _launched(self) -> tuple[Future[int], BaseProcess | None]:
+        """Start the process, with a first task that tells when it has begun."""
+        with starting():  # one at a time: it is known by being new
+            others = set(multiprocessing.active_children())
+            try:
+                ready = self._executor.submit(os.getpid)
+            except (RuntimeError, AssertionError) as error:  # at the end of Python; in a daemon
+                raise UsageError(
+                    f"No worker process can be started ({error}); work in this process (jobs=0)."
+                ) from None
+            started = set(multiprocessing.active_children()) - others
+        return ready, next(iter(started), None)
 
     def submit(self, function: Path, source: Path, task: Task) -> Future[Report[Any]]:
         """Begin a task.
@@ -208,9 +235,14 @@ class _Lane:
         return outer
 
     def end(self) -> None:
-        """End the worker and what it has started, and its executor."""
+        """End the worker and what it has started, and its executor.
+
+        Its thread is waited for, as far as its process is known, and killed: at the end of Python
+        it would be woken by a pipe that it is about to close
+        (``_python_exit`` of ``concurrent.futures.process``).
+        """
         self._kill()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor.shutdown(wait=self._process is not None, cancel_futures=True)
 
     def _kill(self) -> None:
         """End the worker alone: where callbacks run, the executor may hold its own lock."""
@@ -220,14 +252,8 @@ class _Lane:
             end_group(pid)
 
     def _begun(self, ready: Future[int]) -> None:
-        if ready.cancelled() or ready.exception() is not None:
-            return
-        self._pid = ready.result()
-        self._some_begun.set()
-        found = {process.pid: process for process in multiprocessing.active_children()}
-        self._process = found.get(self._pid)
-        if not self.alive:
-            self._kill()
+        if not ready.cancelled() and ready.exception() is None:
+            self._some_begun.set()
 
     def _expire(self, inner: Future[Report[Any]]) -> None:
         """End the worker over a task that is not done; the next one has not begun then."""
@@ -253,25 +279,20 @@ class _Lane:
             raise error
         if not isinstance(error, BrokenProcessPool | CancelledError):
             # its value does not pickle, or it has called exit
-            return Report("crash", error=f"{type(error).__name__}: {error}")
+            return Report("crash", error=f"{type(error).__name__}: {said(error)}")
         self._kill()
         if late:
             return Report("time", error=f"not done after {self._time_limit:g} s")
-        if not self._some_begun.is_set():
+        if error.__cause__ is not None:  # a trace of what was raised here, between quotes
+            raised = str(error.__cause__).strip("'\n ").rpartition("\n")[2]
+            return Report("crash", error=f"what came back could not be unpickled: {raised}")
+        code = self._exit_code()
+        if not self._some_begun.is_set() and (code is None or code >= 0):
             raise UsageError(_NO_START)
-        return Report("crash", error=f"the worker process ended{self._reason()}")
+        reason = "" if code is None else f" ({told(code)})"
+        return Report("crash", error=f"the worker process ended{reason}")
 
-    def _reason(self) -> str:
-        if self._process is None:
-            return ""
-        self._process.join(_JOIN_SECONDS)
-        code = self._process.exitcode
-        if code is None:
-            return ""
-        if code >= 0:
-            return f" (exit code {code})"
-        try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = f"signal {-code}"
-        return f" ({name}{_LIKELY.get(name, '')})"
+    def _exit_code(self) -> int | None:
+        if self._process is not None:
+            self._process.join(_JOIN_SECONDS)
+        return None if self._process is None else self._process.exitcode

@@ -18,6 +18,7 @@ import numpy as np
 
 from stanrovi.errors import DensityError
 from stanrovi.families.axes import DiagonalAxes
+from stanrovi.given import Guarded
 from stanrovi.modes.basins import Mode, basin_labels
 from stanrovi.modes.symmetry import symmetries
 from stanrovi.samplers.adaptation import NutsChains
@@ -74,7 +75,7 @@ class Fitter(Protocol):
 Sampler = Callable[[int], Trace]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sampled:
     """Draws with all that is known of them.
 
@@ -171,7 +172,7 @@ def sample_density(
     DensityError
         If the density is finite nowhere, or the budget is spent before the first draws.
     """
-    run = _Run(density, goal, report or (lambda _: None), time.perf_counter())
+    run = _Run(Guarded(density), goal, report or (lambda _: None), time.perf_counter())
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence([seed, 1]).spawn(3)]
     result, wide = _fitted(run, fitter, init, streams[0], wide_leg=wide_leg)
     coordinates = Scalars.coordinates(density.dim, names)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stanrovi.target import Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trace:
     """Draws with what the sampler did to get them; shape (chain, draw) unless told.
 

@@ -9,11 +9,12 @@ import numpy as np
 from stanrovi.samplers.by_fit import DIVERGENT_SHARE, Sampled
 from stanrovi.samplers.legs import LegReport
 from stanrovi.samplers.mixing import Goal
-from stanrovi.scalars import counted
+from stanrovi.scalars import TOO_NARROW, counted
 from stanrovi.vi.checks.basins import lost_modes
 
 _APART = 3.0  # standard errors between the evidences of two legs
 _BLIND = 0.2  # standard error (nats) at which legs do not see that half of the mass is missing
+_WALL = 3.0  # nats by which a density jumps, from which on chains may not cross it
 _TOLD = 5
 
 
@@ -25,11 +26,14 @@ def doubts(sampled: Sampled, goal: Goal) -> tuple[str, ...]:
     sampled : Sampled
     goal : Goal
     """
+    if not sampled.mixed.names:
+        return (TOO_NARROW,)
     return (
         *_lacking(sampled, goal),
         *_divergences(sampled),
         *_modes(sampled),
         *_legs(sampled),
+        *_flaw(sampled),
     )
 
 
@@ -109,6 +113,19 @@ def _modes(sampled: Sampled) -> list[str]:
             "draws."
         )
     return out
+
+
+def _flaw(sampled: Sampled) -> list[str]:
+    """Doubt what was accepted by values that another look changes, or next to high walls.
+
+    Low jumps and gradients of another function make chains slow, and leave them right; a slit
+    behind a wall is found by no gradient, and most chains have never been there.
+    """
+    flaw = sampled.fit.flaw
+    if flaw is None:
+        return []
+    hidden = flaw.kind == "jump" and flaw.size >= _WALL
+    return [str(flaw)] if hidden or (flaw.kind == "noise" and flaw.grave) else []
 
 
 def _legs(sampled: Sampled) -> list[str]:

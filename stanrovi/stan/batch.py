@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stanrovi.errors import shortened
+from stanrovi.given import points
 from stanrovi.target import Array
 from stanrovi.waiting import at_once, within
 
@@ -98,10 +100,13 @@ class BatchEvaluator:
             Up to a constant; ``-inf`` at rejected points.
         gradient : ndarray, shape (n, dim)
             Zero at rejected points.
+
+        Raises
+        ------
+        UsageError
+            If x is of another type or shape.
         """
-        x = np.ascontiguousarray(x, dtype=np.float64)
-        if x.ndim != 2 or x.shape[1] != self._dim:
-            raise ValueError(f"x must have shape (n, {self._dim}), got {x.shape}")
+        x = points(x, self._dim)
         log_density, gradient = np.empty(x.shape[0]), np.empty(x.shape)
         if threads is None:
             threads = self.threads(x.shape[0])
@@ -166,13 +171,13 @@ class Messages:
         self._free = prototype(("bs_free_error_msg", client.stanlib))
 
     def take(self, message: ctypes.c_void_p) -> str:
-        """Return the text behind the pointer, and leave the pointer null."""
+        """Return the text behind the pointer, shortened, and leave the pointer null."""
         if not message.value:
             return ""
-        text = ctypes.string_at(message.value).decode("utf-8", "replace")
+        text = ctypes.string_at(message.value).decode("utf-8", "replace").strip()
         self._free(message.value)
         message.value = None
-        return text.strip()
+        return shortened(text)
 
 
 def supports_threads(client: StanModel) -> bool:

@@ -39,7 +39,7 @@ def compiled(program: Program, compiler: str, suffix: str, build: Callable[[Path
     Raises
     ------
     OutputError
-        If the cache folder belongs to somebody else.
+        If the cache folder belongs to somebody else, or cannot be made.
     """
     import filelock
     import platformdirs
@@ -66,7 +66,13 @@ def compiled(program: Program, compiler: str, suffix: str, build: Callable[[Path
 
 def _own_folder(path: Path) -> Path:
     """Create a folder that nobody else may write to: what lies in it is loaded and run."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"The cache folder {path} cannot be made ({error.strerror}); set XDG_CACHE_HOME to a "
+            "folder of your own."
+        ) from error
     if os.name == "posix":
         status = path.stat()
         if status.st_uid != os.geteuid():

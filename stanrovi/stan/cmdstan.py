@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import subprocess
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from stanrovi.errors import ModelError, UsageError
+from stanrovi.errors import ModelError, UsageError, shortened
 from stanrovi.stan.cache import compiled
+from stanrovi.stan.processes import end_group
 from stanrovi.stan.program import Program
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SIGNIFICANT_DIGITS = 14  # so that draws can be unconstrained without loss
+_INFO_SECONDS = 10
+_MOST_INFO = 2**20  # bytes
+_SETTING = re.compile(r"^\s*\w+ = ", re.MULTILINE)
 # Lines of the console that tell settings, progress or time, not a reason.
 _NO_REASON = re.compile(
     r"^\s*$|^\s*[\w.]+ = |^\s*\w+$|Iteration:|Elapsed Time|seconds \(|^Gradient evaluation"
@@ -74,7 +79,9 @@ def compile_cmdstan(program: Program) -> Path:
         try:
             return compiled(program, f"cmdstan {folder.resolve()}", suffix, build)
         except (RuntimeError, ValueError, OSError) as error:
-            raise ModelError(f"CmdStan could not compile {program.name}: {error}") from error
+            raise ModelError(
+                f"CmdStan could not compile {program.name}: {shortened(str(error))}"
+            ) from error
 
 
 def open_executable(exe: Path) -> CmdStanModel:
@@ -90,22 +97,51 @@ def open_executable(exe: Path) -> CmdStanModel:
         raise UsageError(f"no such CmdStan executable: {exe}")
     if not os.access(exe, os.X_OK):
         raise UsageError(f"{exe} is not executable; give a compiled CmdStan program")
+    _require_build_information(exe)
     try:
-        model = cmdstanpy.CmdStanModel(exe_file=exe)
-        info = model.exe_info()  # empty where the executable does not start
+        return cast("CmdStanModel", cmdstanpy.CmdStanModel(exe_file=exe))
     except (ValueError, RuntimeError, OSError) as error:
-        raise UsageError(f"{exe} is not a CmdStan executable: {error}") from error
-    if not info:
-        raise UsageError(f"{exe} does not run as a CmdStan executable: {_complaint(exe)}")
-    return cast("CmdStanModel", model)
+        raise UsageError(f"{exe} is not a CmdStan executable: {shortened(str(error))}") from error
 
 
-def _complaint(exe: Path) -> str:
+def _require_build_information(exe: Path) -> None:
+    """Refuse a program that does not tell how it was built; cmdstanpy would wait for ever."""
     try:
-        done = subprocess.run([exe.resolve(), "info"], capture_output=True, text=True, check=False)
+        said, in_time = _answer([str(exe.resolve()), "info"])
     except OSError as error:
-        return str(error)
-    return done.stderr.strip() or "asked for its build information, it gives none"
+        said, in_time = str(error), True
+    if not in_time:
+        said = f"asked for its build information, it does not answer within {_INFO_SECONDS} s"
+    elif _SETTING.search(said):
+        return
+    said = shortened(" ".join(said.split())) or "asked for its build information, it gives none"
+    raise UsageError(f"{exe} does not run as a CmdStan executable: {said}")
+
+
+def _answer(command: list[str]) -> tuple[str, bool]:
+    """Run a program that nobody knows; give the first it says, and whether it did so in time."""
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        clock = threading.Timer(_INFO_SECONDS, end_group, [process.pid])
+        clock.start()
+        try:
+            said = process.stdout.read(_MOST_INFO)
+            in_time = clock.is_alive()
+        finally:
+            clock.cancel()
+            end_group(process.pid)
+    return said.decode(errors="replace"), in_time
+
+
+def why_failed(output: Path, error: Exception) -> str:
+    """Tell why a run failed: by its console, or else by what it made fail here."""
+    if reason := console_reason(output):
+        return reason
+    no_file = FileNotFoundError in (type(error), type(error.__cause__))
+    return "it wrote no draws" if no_file else shortened(str(error))
 
 
 def console_reason(output: Path) -> str:
@@ -114,7 +150,7 @@ def console_reason(output: Path) -> str:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
         telling = [line.strip() for line in lines if not _NO_REASON.search(line)]
         if telling:
-            return " ".join(dict.fromkeys(telling[-8:]))
+            return shortened(" ".join(dict.fromkeys(telling[-8:])))
     return ""
 
 

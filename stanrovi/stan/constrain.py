@@ -2,53 +2,36 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import time
-from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import stanio
 from stanio.reshape import Variable, VariableType
 
-from stanrovi.draws import Values, nan_variables
+from stanrovi.arguments import checked_mapping, told
+from stanrovi.draws import Values, not_finite
 from stanrovi.errors import DataError
-from stanrovi.stan.batch import Messages, processors, supports_threads
+from stanrovi.given import real_array
+from stanrovi.stan.rows import Filled
 from stanrovi.target import Array
-from stanrovi.waiting import Pending, within
-
-if TYPE_CHECKING:
-    from bridgestan import StanModel
 
 logger = logging.getLogger(__name__)
 
-# Draws that share one stream of random numbers, whatever the number of threads.
-_BLOCK = 16
-# What is seen before more threads are started, and what a draw must cost for them to pay.
-_SECONDS_TO_MEASURE = 0.02
-_MIN_SECONDS_PER_DRAW = 30e-6
-# Waiting: how often the time is looked at, how late a draw may be, and how long is told of.
-_PERIOD, _LATE, _LATE_DRAWS = 0.1, 0.05, 4
-_LONG, _SECONDS_TO_TELL = 10.0, 1.0
 
-_DROPPED = ("generated quantities", "transformed parameters", "model")
+class Mover(Protocol):
+    """Moves rows between unconstrained and constrained space; see `stanrovi.stan.rows.Rows`."""
 
-_CONSTRAIN = ctypes.CFUNCTYPE(
-    ctypes.c_int,
-    ctypes.c_void_p,  # model
-    ctypes.c_bool,  # include transformed parameters
-    ctypes.c_bool,  # include generated quantities
-    ctypes.c_void_p,  # x
-    ctypes.c_void_p,  # output
-    ctypes.c_void_p,  # random numbers
-    ctypes.c_void_p,  # error message
-)
-_UNCONSTRAIN = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p
-)
+    def constrain(self, x: Array, seed: int, *, until: float | None = None) -> Filled:
+        """Constrain points (n, dim), with all that is computed from them."""
+
+    def parameters(self, x: Array) -> Array:
+        """Constrain parameters alone at points (n, dim)."""
+
+    def unconstrain(self, flat: Array) -> tuple[Array, str]:
+        """Unconstrain rows of parameters; why one failed."""
 
 
 def variables(column_names: Sequence[str]) -> dict[str, Variable]:
@@ -67,6 +50,28 @@ def plain(layout: Mapping[str, Variable], column_names: Sequence[str]) -> dict[s
             label = column_names[column]
             out[label] = Variable(label, column, column + 1, (), VariableType.SCALAR, [])
     return out
+
+
+def columns_of(name: str, variable: Variable, *, most: int) -> list[str]:
+    """Give the columns of a variable of this shape (``a[2,1]``, column-major), none beyond most.
+
+    Parameters
+    ----------
+    name : str
+    variable : Variable
+        As in a `plain` layout.
+    most : int
+
+    Returns
+    -------
+    list of str
+    """
+    parts = [["real"], ["imag"]] if variable.type is VariableType.COMPLEX else [[]]
+    if math.prod(variable.dimensions) * len(parts) > most:
+        return []
+    places = np.ndindex(*reversed(variable.dimensions))
+    indices = [[*(str(i + 1) for i in place[::-1]), *part] for place in places for part in parts]
+    return [f"{name}[{','.join(index)}]" if index else name for index in indices]
 
 
 def split(columns: Array, layout: Mapping[str, Variable]) -> dict[str, Array]:
@@ -127,43 +132,23 @@ class Constrainer:
 
     Parameters
     ----------
-    client : bridgestan.StanModel
-        The loaded model.
-    reduce : callable, optional
-        Loads the same model without the blocks named; for an engine that
-        evaluates generated quantities even when not asked for them.
+    rows : Mover
+        What runs the program.
+    parameter_names, column_names : sequence of str
+        Stan's flat names of the parameters, and with all that is computed from them.
 
     Attributes
     ----------
     parameters, variables : dict of str to Variable
         Layout of the parameters block; and with transformed parameters and
         generated quantities.
-    n_columns : int
-        Numbers in one constrained draw.
-
-    Notes
-    -----
-    Draws come in blocks, each with random numbers of its own, so that generated quantities do not
-    depend on the number of threads.
     """
 
-    def __init__(self, client: StanModel, reduce: Callable[..., StanModel] | None = None) -> None:
-        self._client = client
-        self._reduce = cache(reduce) if reduce else None
-        self._dim = client.param_unc_num()
-        self._constrain = _CONSTRAIN(("bs_param_constrain", client.stanlib))
-        self._unconstrain = _UNCONSTRAIN(("bs_param_unconstrain", client.stanlib))
-        self._messages = Messages(client)
-        self._max_threads = processors() if supports_threads(client) else 1
-        column_names = client.param_names(include_tp=True, include_gq=True)
-        self.n_columns = len(column_names)
-        widths = client.param_num(include_tp=True), client.param_num()
-        # What to include, how many columns that gives, which blocks it can do without.
-        self._fallbacks = (
-            ((True, False), widths[0], _DROPPED[:1]),
-            ((False, False), widths[1], _DROPPED),
-        )
-        self.parameters = variables(client.param_names())
+    def __init__(
+        self, rows: Mover, parameter_names: Sequence[str], column_names: Sequence[str]
+    ) -> None:
+        self._rows = rows
+        self.parameters = variables(parameter_names)
         self.variables = variables(column_names)
 
     def constrain(self, x: Array, seed: int, *, until: float | None = None) -> dict[str, Array]:
@@ -184,86 +169,23 @@ class Constrainer:
             Of the first points, of all without ``until``. Quantities whose computation threw are
             NaN in that draw.
         """
-        rows = self._rows(x, seed)
-        n = rows.fill(self._max_threads, until)
-        # A row that was given up may still be written.
-        out = rows.out if n == len(rows.out) else rows.out[:n].copy()
-        failures = [i for i in list(rows.reasons) if i < n]
-        if failures:
+        out, n_failed, reason = self._rows.constrain(x, seed, until=until)
+        if n_failed:
             logger.warning(
                 "transformed parameters or generated quantities failed in %d of %d draws and are "
-                "NaN there; the last reason: %s", len(failures), n, rows.reasons[max(failures)],
+                "NaN there; the last reason: %s", n_failed, len(out), reason,
             )  # fmt: skip
         values = split(out, self.variables)
-        if not failures and (names := nan_variables(values)):
-            logger.warning("the program computes NaN in draws of %s", ", ".join(names))
+        if not n_failed and (found := not_finite(values)):
+            logger.warning(
+                "draws of %s, as computed by the program: does it divide by zero?",
+                " and ".join(found),
+            )
         return values
-
-    def seconds_per_draw(self, x: Array, until: float) -> float:
-        """Measure what one constrained draw costs at a point (dim,); infinite if not told by then.
-
-        Parameters
-        ----------
-        x : ndarray, shape (dim,)
-        until : float
-            Value of ``time.perf_counter()``.
-        """
-        least = float("inf")
-        for _ in range(2):  # the first pays for cold caches
-            rows, began = self._rows(x[None], 0), time.perf_counter()
-            if began > until or not rows.fill(1, until):
-                break
-            least = min(least, time.perf_counter() - began)
-        return least
-
-    def _rows(self, x: Array, seed: int) -> _Rows:
-        x = np.ascontiguousarray(x, dtype=np.float64)
-        return _Rows(self._constrain_row, self._client.new_rng, x, self.n_columns, seed)
 
     def parameters_at(self, x: Array) -> dict[str, Array]:
         """Constrained parameters at points x (n, dim); NaN where that fails, without a word."""
-        return within(self._parameters_at, np.ascontiguousarray(x, dtype=np.float64))
-
-    def _parameters_at(self, x: Array) -> dict[str, Array]:
-        include, width, dropped = self._fallbacks[1]
-        client = self._without(dropped) if width < self.n_columns else self._client
-        out = np.full((x.shape[0], width), np.nan)
-        message = ctypes.c_void_p()
-        rows = zip(_addresses(x), _addresses(out), strict=True)
-        for i, (point, row) in enumerate(rows):
-            if self._call(client, include, point, row, None, message):
-                out[i] = np.nan
-        return split(out, self.parameters)
-
-    def _constrain_row(
-        self, point: int, row: int, rng: Any, message: ctypes.c_void_p
-    ) -> tuple[str, int]:
-        """Fill a row with what can be computed; what went wrong, and how much is filled."""
-        reason = self._call(self._client, (True, True), point, row, rng.ptr, message)
-        if not reason:
-            return "", self.n_columns
-        for include, width, dropped in self._fallbacks:
-            if not self._call(self._without(dropped), include, point, row, None, message):
-                return reason, width
-        return reason, 0
-
-    def _without(self, dropped: tuple[str, ...]) -> StanModel:
-        """Give the model without blocks, where the engine would evaluate them unasked."""
-        return self._reduce(*dropped) if self._reduce else self._client
-
-    def _call(
-        self,
-        client: StanModel,
-        include: tuple[bool, bool],
-        point: int,
-        row: int,
-        rng: Any,
-        message: ctypes.c_void_p,
-    ) -> str:
-        """Constrain the point at one address into the row at another."""
-        address = ctypes.addressof(message)
-        failed = self._constrain(client.model, *include, point, row, rng, address)
-        return (self._messages.take(message) or "no reason given") if failed else ""
+        return split(self._rows.parameters(x), self.parameters)
 
     def unconstrain(self, values: Mapping[str, Any]) -> Array:
         """One unconstrained point from a mapping of parameter values.
@@ -282,6 +204,7 @@ class Constrainer:
         DataError
             If a parameter is missing, misshapen or outside its support.
         """
+        values = checked_mapping("values", values, "parameters to their values")
         draws = {
             name: _parameter(name, variable, values) for name, variable in self.parameters.items()
         }
@@ -303,7 +226,12 @@ class Constrainer:
         ndarray, shape (n, dim), or None
             None where a draw, rounded as files round, lies outside its support.
         """
-        out, message = self._unconstrain_rows(draws)
+        draws = checked_mapping("draws", draws, "parameters to arrays of draws")
+        rows = {name: _rows_of(name, item, draws) for name, item in self.parameters.items()}
+        if len({len(values) for values in rows.values()}) > 1:
+            lengths = ", ".join(f"{len(values)} of {name}" for name, values in rows.items())
+            raise DataError(f"there must be as many draws of each parameter, not {lengths}")
+        out, message = self._unconstrain_rows(rows)
         if message:
             logger.info("draws cannot be unconstrained: %s", message)
             return None
@@ -312,131 +240,34 @@ class Constrainer:
     def _unconstrain_rows(self, draws: Mapping[str, Values]) -> tuple[Array, str]:
         """Unconstrain draws (n, *shape) row by row, up to the first that fails."""
         columns = [_flatten(draws[name], variable) for name, variable in self.parameters.items()]
-        flat = np.ascontiguousarray(np.concatenate(columns, axis=1), dtype=np.float64)
-        out = np.empty((flat.shape[0], self._dim))
-        message = ctypes.c_void_p()
-        for i in range(flat.shape[0]):
-            failed = self._unconstrain(
-                self._client.model, flat[i].ctypes.data, out[i].ctypes.data,
-                ctypes.addressof(message),
-            )  # fmt: skip
-            if failed:
-                return out, self._messages.take(message) or "no reason given"
-            if not np.isfinite(out[i]).all():
-                return out, "a value lies on the edge of its support"
-        return out, ""
-
-
-class _Rows:
-    """Draws on their way to be constrained: threads take blocks of them until none is left."""
-
-    def __init__(
-        self,
-        row: Callable[[int, int, Any, ctypes.c_void_p], tuple[str, int]],
-        new_rng: Callable[[int], Any],
-        x: Array,
-        n_columns: int,
-        seed: int,
-    ) -> None:
-        self._row, self._new_rng, self._x = row, new_rng, x
-        self.out = np.full((len(x), n_columns), np.nan)
-        self.reasons: dict[int, str] = {}  # of rows that are not whole
-        starts = range(0, len(x), _BLOCK)
-        seeds = np.random.SeedSequence(seed).generate_state(len(starts))
-        self._blocks = deque(zip(starts, seeds.tolist(), strict=True))
-        self._done = np.zeros(len(x), bool)
-        self._stopped = False
-
-    def fill(self, max_threads: int, until: float | None) -> int:
-        """Constrain until all is done, or the time is over; tell how many of the first are."""
-        began = time.perf_counter()
-        late = _SECONDS_TO_MEASURE if until is None else min(_SECONDS_TO_MEASURE, until - began)
-        threads = [Pending(self._work)]
-        try:
-            if not threads[0].returned_within(late):
-                if self._cost(began, 1) > _MIN_SECONDS_PER_DRAW:
-                    threads += [Pending(self._work) for _ in range(max_threads - 1)]
-                self._wait(threads, began, until)
-            for thread in threads:
-                if thread.returned_within(0):
-                    thread.result()
-        finally:
-            self._stopped = True
-            for thread in threads:
-                thread.give_up()
-        return len(self._done) if self._done.all() else int(np.argmin(self._done))
-
-    def _wait(self, threads: Sequence[Pending[None]], began: float, until: float | None) -> None:
-        told = False
-        for thread in threads:
-            while not thread.returned_within(_PERIOD if until is None else self._left(until)):
-                now, cost = time.perf_counter(), self._cost(began, len(threads))
-                if until is not None and now > until:
-                    self._stopped = True
-                    late = _LATE_DRAWS * cost if self._done.any() else 0.0
-                    if now > until + max(_LATE, late):
-                        return
-                elif not told and now - began > _SECONDS_TO_TELL and self._done.any():
-                    told = True
-                    self._tell(cost / len(threads), until)
-
-    @staticmethod
-    def _left(until: float) -> float:
-        return min(_PERIOD, max(until - time.perf_counter(), _PERIOD / 10))
-
-    def _cost(self, began: float, threads: int) -> float:
-        """Seconds of one draw on one thread, so far."""
-        return threads * (time.perf_counter() - began) / max(int(self._done.sum()), 1)
-
-    def _tell(self, cost: float, until: float | None) -> None:
-        """Say how long it will take, if long."""
-        seconds = cost * (len(self._done) - int(self._done.sum()))
-        if until is not None:
-            seconds = min(seconds, until - time.perf_counter())
-        if seconds > _LONG:
-            logger.warning(
-                "transformed parameters and generated quantities take %.2g s a draw, about %.0f s "
-                "more for up to %d draws", cost, seconds, len(self._done),
-            )  # fmt: skip
-
-    def _work(self) -> None:
-        message = ctypes.c_void_p()
-        while True:
-            try:
-                start, seed = self._blocks.popleft()
-            except IndexError:
-                return
-            rng, rows = self._new_rng(seed), slice(start, start + _BLOCK)
-            places = zip(_addresses(self._x[rows]), _addresses(self.out[rows]), strict=True)
-            for i, (point, row) in enumerate(places, start):
-                if self._stopped:
-                    return
-                reason, width = self._row(point, row, rng, message)
-                if reason:
-                    self.reasons[i] = reason
-                    self.out[i, width:] = np.nan
-                self._done[i] = True
-
-
-def _addresses(rows: Array) -> range:
-    """Where each row (n, k) of contiguous ones begins; each must have something in it."""
-    first = rows.ctypes.data
-    return range(first, first + rows.nbytes, 8 * rows.shape[1])
+        return self._rows.unconstrain(np.concatenate(columns, axis=1))
 
 
 def _parameter(name: str, variable: Variable, values: Mapping[str, Any]) -> Array:
     """One parameter's value as a single draw, shape (1, *shape)."""
-    if name not in values:
-        given = ", ".join(values) or "nothing"
-        raise DataError(f"parameter {name} is missing; the values given are of {given}")
-    declared = shape(variable)
-    try:
-        array = np.asarray(values[name], dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"parameter {name} is not an array of numbers: {error}") from None
+    array, declared = _given(name, values), shape(variable)
     if array.shape != declared:
         raise DataError(f"parameter {name} has shape {array.shape}, the program has {declared}")
     return array[np.newaxis]
+
+
+def _rows_of(name: str, variable: Variable, draws: Mapping[str, Any]) -> Array:
+    """Draws of one parameter, shape (n, *shape)."""
+    array, declared = _given(name, draws), shape(variable)
+    if not array.ndim or array.shape[1:] != declared:
+        wanted = ", ".join(["n", *map(str, declared)])
+        raise DataError(f"draws of {name} have shape {array.shape}, and must have ({wanted})")
+    return array
+
+
+def _given(name: str, values: Mapping[str, Any]) -> Array:
+    if name not in values:
+        given = ", ".join(values) or "nothing"
+        raise DataError(f"parameter {name} is missing; the values given are of {given}")
+    array = real_array(values[name])
+    if array is None:
+        raise DataError(f"parameter {name} is not an array of numbers: {told(values[name])}")
+    return array
 
 
 def _flatten(values: Values, variable: Variable) -> Values:
@@ -448,4 +279,5 @@ def _flatten(values: Values, variable: Variable) -> Values:
 
 
 def _flatten_plain(values: Values) -> Values:
-    return values.transpose(0, *range(values.ndim - 1, 0, -1)).reshape(values.shape[0], -1)
+    width = math.prod(values.shape[1:])  # told: of no draws it cannot be computed
+    return values.transpose(0, *range(values.ndim - 1, 0, -1)).reshape(values.shape[0], width)

@@ -7,11 +7,15 @@ what it cannot judge (bounds that are expressions, tuples) the engine does.
 
 from __future__ import annotations
 
+import ast
+import heapq
 import json
 import logging
 import math
+import operator
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from array import array as numbers
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +23,10 @@ import numpy as np
 import stanio
 
 from stanrovi.arguments import nearest, suggestion
-from stanrovi.errors import DataError, UsageError
+from stanrovi.errors import DataError, UsageError, few, said, shortened
 from stanrovi.io.files import usable_path
+from stanrovi.io.json_values import MOST_JSON, parse_json
+from stanrovi.io.reading import other_format, read_bytes
 from stanrovi.stan.program import Declaration
 
 logger = logging.getLogger(__name__)
@@ -28,9 +34,13 @@ logger = logging.getLogger(__name__)
 DataSource = str | os.PathLike[str] | Mapping[str, Any] | None
 
 # Stan's JSON dialect writes these as strings; every engine reads these spellings.
-_STAN_FLOATS = {"NaN", "Inf", "+Inf", "-Inf", "Infinity", "+Infinity", "-Infinity"}
-_COMPRESSED = (b"\x1f\x8b", b"PK", b"BZh", b"\xfd7zXZ")
+_STAN_FLOATS = {"NaN", "Inf", "-Inf", "Infinity", "-Infinity"}
+_DEEPEST = 64  # lists and objects within each other, as NumPy's dimensions
+_MOST, _LONG = 20, 100  # names that are compared, and characters of a value
 _INT_RANGE = (-(2**31), 2**31 - 1)
+_OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul
+}  # fmt: skip
 
 
 def read_data(source: DataSource) -> dict[str, Any]:
@@ -52,12 +62,28 @@ def read_data(source: DataSource) -> dict[str, Any]:
     UsageError
         If the file is not there or cannot be read.
     DataError
-        If the content is not a JSON object of Stan data.
+        If the content is not a JSON object of Stan data, or no engine can read a part of it.
     """
+    data = _given(source)
+    for name, value in data.items():
+        if wrong := _unreadable(name, value):
+            told = shortened(json.dumps(name)[1:-1], _LONG)
+            raise DataError(f"{told} in the data {wrong}; correct it, or leave it out")
+    return data
+
+
+def _given(source: DataSource) -> dict[str, Any]:
     if source is None:
         return {}
     if isinstance(source, Mapping):
-        return {str(name): _from_python(str(name), value) for name, value in source.items()}
+        try:
+            given = {str(name): value for name, value in source.items()}
+        except Exception as error:  # anybody may have written its type
+            raise DataError(
+                f"the data are a {type(source).__name__} that raises {type(error).__name__} when "
+                "it is gone through; a dict will do"
+            ) from error
+        return {name: _from_python(name, value) for name, value in given.items()}
     if isinstance(source, str) and source.lstrip().startswith(("{", "[")):
         return _parse(source, "the data text")
     if not isinstance(source, str | os.PathLike):
@@ -67,14 +93,51 @@ def read_data(source: DataSource) -> dict[str, Any]:
     return _parse(_read_text(usable_path(source)), str(source))
 
 
+def _unreadable(name: str, value: Any) -> str:
+    """Say what of a variable, declared or not, no engine can read; empty if nothing is so."""
+    if "\0" in name:
+        return "has a zero byte in its name"
+    level = [name, value]
+    for _ in range(_DEEPEST + 1):
+        if wrong := next(filter(None, map(_no_leaf, level)), ""):
+            return f"holds {wrong}"
+        level = [item for inner in level if isinstance(inner, list | dict) for item in _in(inner)]
+        if not level:
+            return ""
+    return f"is nested more than {_DEEPEST} deep, and data are numbers and arrays"
+
+
+def _in(value: list[Any] | dict[str, Any]) -> Iterable[Any]:
+    """Items and names in a list or an object; none of a list of numbers, often millions of them."""
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    try:
+        numbers("d", value)
+    except (TypeError, OverflowError):
+        return value
+    return ()
+
+
+def _no_leaf(value: Any) -> str:
+    """Say what is wrong with a number or a text that no engine reads."""
+    try:
+        if isinstance(value, int):
+            float(value)
+        elif isinstance(value, str):
+            value.encode()
+    except OverflowError:
+        return "an integer too large for a number of Stan"
+    except UnicodeEncodeError:
+        return "half of a surrogate pair, which is no character"
+    return ""
+
+
 def to_json(data: Mapping[str, Any]) -> str:
     """Write data as JSON text that every engine reads (no bare NaN or Infinity)."""
     try:
         return json.dumps(data, allow_nan=False)
     except ValueError:
         return json.dumps(_spell_floats(data), allow_nan=False)
-    except RecursionError:
-        raise DataError("the data are nested too deeply to be Stan data") from None
 
 
 def canonical(data: Mapping[str, Any]) -> str:
@@ -86,7 +149,8 @@ def _floats(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _floats(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_floats(inner) for inner in value]
+        only_floats = set(map(type, value)) == {float}  # often millions of them
+        return value if only_floats else [_floats(inner) for inner in value]
     return float(value) if isinstance(value, (bool, int)) else value
 
 
@@ -122,16 +186,13 @@ def check_data(
         raise DataError(_missing_message(missing, data, program) + _misspelt(missing, undeclared))
     for item in declarations:
         if not item.is_structured:
-            try:
-                _check_variable(item, data, program, may_be_nan=may_be_nan)
-            except RecursionError:
-                raise DataError(f"data variable {item.name} is nested too deeply") from None
+            _check_variable(item, data, program, may_be_nan=may_be_nan)
 
 
 def _missing_message(missing: Sequence[Declaration], data: Mapping[str, Any], program: str) -> str:
-    names = ", ".join(item.name for item in missing)
-    declared = "; ".join(str(item) for item in missing)
-    given = ", ".join(data) if data else "nothing"
+    names = few([item.name for item in missing])
+    declared = few(list(map(str, missing)), "; ")
+    given = few(list(data)) or "nothing"
     return (
         f"the data lack {names}, which {program} declares ({declared}); they hold {given}. "
         "Add what is missing to the data."
@@ -139,9 +200,10 @@ def _missing_message(missing: Sequence[Declaration], data: Mapping[str, Any], pr
 
 
 def _misspelt(missing: Sequence[Declaration], undeclared: Iterable[str]) -> str:
-    pairs = [(nearest(item.name, sorted(undeclared)), item.name) for item in missing]
+    known = heapq.nsmallest(_MOST**2, undeclared)  # comparing all would take for ever
+    pairs = [(nearest(item.name, known), item.name) for item in missing[:_MOST]]
     hints = [f"is {given} meant to be {name}?" for given, name in pairs if given]
-    return f" Spelling and case must agree: {' '.join(hints)}" if hints else ""
+    return f" Spelling and case must agree: {few(hints, ' ')}" if hints else ""
 
 
 def _check_variable(
@@ -170,10 +232,11 @@ def _as_array(value: Any, where: str) -> np.ndarray:
     _refuse_non_numbers(value, where)
     try:
         return np.asarray(_plain_floats(value), dtype=np.float64)
-    except ValueError:
-        raise DataError(f"{where} is ragged: its rows differ in length") from None
-    except OverflowError:
-        raise DataError(f"{where} holds an integer too large for a number of Stan") from None
+    except ValueError as error:
+        what = "is ragged: its rows differ in length"
+        if "maximum number of dimension" in str(error):
+            what = "has more dimensions than NumPy knows; give them as one, and index into that"
+        raise DataError(f"{where} {what}") from None
 
 
 def _refuse_non_numbers(value: Any, where: str) -> None:
@@ -182,8 +245,12 @@ def _refuse_non_numbers(value: Any, where: str) -> None:
             raise DataError(f"{where} holds {str(leaf).lower()}; Stan wants 0 or 1")
         if leaf is None:
             raise DataError(f"{where} holds null; Stan has no missing values, so leave them out")
+        if isinstance(leaf, dict) and "1" in leaf:
+            raise DataError(f"{where} holds a tuple of Stan's; give a list or an array instead")
         if isinstance(leaf, dict) or (isinstance(leaf, str) and leaf not in _STAN_FLOATS):
-            raise DataError(f"{where} holds {json.dumps(leaf)}, which is not a number")
+            raise DataError(
+                f"{where} holds {shortened(json.dumps(leaf), _LONG)}, which is not a number"
+            )
 
 
 def _check_shape(
@@ -192,6 +259,7 @@ def _check_shape(
     sizes = [known_size(text, data) for text in item.sizes]
     if math.prod(shape) == 0 and (0 in sizes or None in sizes):
         return  # Stan reads [] as any array without elements
+    negative = any(size is not None and size < 0 for size in sizes)
     agrees = len(shape) == len(sizes) and all(
         want is None or want == got for want, got in zip(sizes, shape, strict=True)
     )
@@ -202,7 +270,8 @@ def _check_shape(
             if size is not None and text != str(size)
         ]
         hint = f" with {', '.join(known)}" if known else ""
-        raise DataError(f"{where}{hint} {_shape_words(shape)}; make data and sizes agree")
+        has = "has a negative size" if negative else _shape_words(shape)
+        raise DataError(f"{where}{hint} {has}; make data and sizes agree")
 
 
 def _shape_words(shape: tuple[int, ...]) -> str:
@@ -214,10 +283,31 @@ def _shape_words(shape: tuple[int, ...]) -> str:
 
 
 def known_size(text: str, data: Mapping[str, Any]) -> int | None:
-    """Value of a size expression if it is a literal or a data variable."""
+    """Value of a size if it is made of literals and data variables by ``+``, ``-`` and ``*``."""
     if text.isdigit():
         return int(text)
-    value = data.get(text)
+    if text in data:
+        return _whole(data[text])
+    try:
+        return _computed(ast.parse(f"({text})", mode="eval").body, data)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # what Stan alone can read
+        return None
+
+
+def _computed(node: ast.expr, data: Mapping[str, Any]) -> int | None:
+    """Compute an expression; None where a part of it is not known."""
+    match node:
+        case ast.Constant(value):
+            return _whole(value)
+        case ast.Name(name):
+            return _whole(data.get(name))
+        case ast.BinOp(left, ast.Add() | ast.Sub() | ast.Mult() as sign, right):
+            a, b = _computed(left, data), _computed(right, data)
+            return None if a is None or b is None else _OPERATORS[type(sign)](a, b)
+    return None
+
+
+def _whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
@@ -238,7 +328,7 @@ def _check_integers(array: np.ndarray, where: str) -> None:
         return
     if array.dtype.kind not in "iu":
         flat = array.astype(np.float64).ravel()
-        if (large := np.abs(flat) > _INT_RANGE[1] + 1.0).any():
+        if (large := (flat < _INT_RANGE[0]) | (flat > _INT_RANGE[1])).any():
             raise DataError(f"{where} holds {flat[large][0]:g}, beyond Stan's 32-bit integers")
         not_whole = flat[flat != np.round(flat)]
         example = not_whole[0] if not_whole.size else flat[0]
@@ -259,7 +349,7 @@ def _read_text(path: Path) -> str:
     if path.is_dir():
         raise UsageError(f"data {path} is a folder; give the path of a JSON file")
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_bytes(path, most=MOST_JSON).decode("utf-8-sig")
     except FileNotFoundError:
         near = suggestion(path.name, (file.name for file in path.parent.glob("*.json")))
         raise UsageError(
@@ -268,8 +358,8 @@ def _read_text(path: Path) -> str:
     except OSError as error:
         raise UsageError(f"cannot read the data file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        if error.object.startswith(_COMPRESSED):
-            raise DataError(f"{path} is compressed; unpack it, and give the JSON file") from None
+        if told := other_format(error.object):
+            raise DataError(f"{path} {told} (data are read as JSON)") from None
         raise DataError(
             f"{path} is not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x}); "
             "data are read as JSON: save them in UTF-8"
@@ -278,7 +368,7 @@ def _read_text(path: Path) -> str:
 
 def _parse(text: str, where: str) -> dict[str, Any]:
     try:
-        data = json.loads(text)
+        data = parse_json(text, where)
     except json.JSONDecodeError as error:
         raise DataError(f"{where} {_no_json(text.strip(), error)}") from None
     except ValueError:  # of Python's own, against numbers that take forever to convert
@@ -313,9 +403,12 @@ def _json_kind(value: Any) -> str:
 def _from_python(name: str, value: Any) -> Any:
     try:
         return json.loads(stanio.dump_stan_json({name: value}))[name]
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+    except Exception as error:
+        endless = isinstance(error, RecursionError)
+        why = "it holds itself or is nested too deeply" if endless else said(error)
         raise DataError(
-            f"data variable {name} ({type(value).__name__}) cannot be written as Stan data: {error}"
+            f"data variable {name} ({type(value).__name__}) cannot be written as Stan data: {why}. "
+            "Give numbers, lists or NumPy arrays."
         ) from None
 
 

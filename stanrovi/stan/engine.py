@@ -14,16 +14,23 @@ import re
 import shutil
 import threading
 import warnings
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from stanrovi.errors import DataError, ModelError, UsageError
+from stanrovi.errors import DataError, ModelError, UsageError, few, shortened
 from stanrovi.stan.cache import compiled
 from stanrovi.stan.program import Program
-from stanrovi.waiting import Overdue, within
+from stanrovi.stan.stanc_words import (
+    in_short_lines,
+    is_cut,
+    removed_syntax,
+    told_by_stanc,
+    with_complaint,
+)
+from stanrovi.waiting import Overdue, limit_or, within
 
 if TYPE_CHECKING:
     from bridgestan import StanModel
@@ -39,13 +46,35 @@ LIBRARY_SUFFIXES = (".so", ".dylib", ".dll")
 # What the embedded engine says when the fault lies with the data. Its other
 # complaints under its own name mean that it does not know a feature of Stan.
 _DATA_FAULT = re.compile(
-    r"^(?!stanli|embedded|mir:)|prepare_data|json\.exception|MIR check|negative|unknown int"
+    r"^(?!stanli|embedded|mir:|portable mir)|prepare_data|json\.exception|MIR check|negative"
+    r"|unknown int"
 )
+_LACK = re.compile(r"^(?:stanli prepare_data: )?unsupported (?:function|statement) ")
+# And when it lies with sizes and indices, which no engine would take.
+_MISFIT = re.compile(
+    r"^stanli compile: (?P<what>.*(?:out of bounds for size|element out of range"
+    r"|must be (?:less|greater) than|(?:dimension|width|length|size) mismatch|must match in size"
+    r"|square matrix|smaller than columns|__: incompatible logical views"
+    r"|invalid or overflowing extent).*)"
+)
+_NO_NUMBER = re.compile(r"Variable: (?P<name>[^,]+), error: (?P<kind>\w+) values not allowed")
+_NO_MEMORY = re.compile(r"bad_alloc|max_size\(\)|bad_array_new_length")
 _DIMENSIONS = re.compile(
     r"mismatch in .*? declared and found in context;.*?variable name=(?P<name>[^;]+);.*?"
     r"dims declared=\((?P<declared>[^)]*)\); dims found=\((?P<found>[^)]*)\)"
 )
+LOADING_TAKES_LONG = (
+    "The budget ran out while the program was loaded with its data, which runs its transformed "
+    "data block, and in the embedded engine loops that end by break: one of them takes long, or "
+    "loops for ever. Allow more seconds."
+)
+_STILL_LOADING = (
+    "The program is still being loaded with its data, after %.0f seconds. That runs transformed "
+    "data, and in the embedded engine loops that end by break: is one of them very long?"
+)
+_LONG = 10.0  # seconds
 _recording = threading.Lock()  # the filters of warnings belong to the whole process
+_STANC_SECONDS = 6.0  # where there is no budget
 _BRIDGESTAN_REMEDY = (
     "get the BridgeStan sources (set BRIDGESTAN to their folder; make and a C++ compiler are "
     "needed), or give a compiled BridgeStan library as the model"
@@ -132,6 +161,8 @@ def load_library(path: Path, data: str, seed: int) -> StanModel:
     except AttributeError as error:
         raise ModelError(_wrong_library(path, error)) from error
     except RuntimeError as error:
+        if _NO_MEMORY.search(str(error)):
+            raise MemoryError(str(error)) from error
         raise DataError(_data_message(str(error), path.stem)) from error
 
 
@@ -154,15 +185,27 @@ def translate(program: Program) -> str:
     """
     import stanli
 
+    until = limit_or(_STANC_SECONDS)
     try:
-        return stanli.stan_to_mir(program.code)
+        return within(stanli.stan_to_mir, program.code, until=until)
     except RuntimeError as error:
         message = str(error)
+    except Overdue:
+        raise ModelError(
+            f"stanc was not done with {program.name}.stan in the seconds that it may take. Most "
+            "programs take less than one: is this one very long, deeply nested, or with thousands "
+            "of variables where arrays or vectors would do? With a budget (--max-seconds) it may "
+            "take as long as that."
+        ) from None
     if "#include" in program.text:
-        message = _message_with_includes(program) or message
+        message = _asked_again(program.text, until, program.include_paths) or message
+    if is_cut(message):
+        other = _asked_again(in_short_lines(program.code, program.bare), until)
+        message = with_complaint(message, program.code, other or "")
     raise ModelError(
         f"stanc rejected {program.name}.stan:\n"
-        + message.replace("'string'", f"'{program.name}.stan'").strip()
+        + told_by_stanc(message).replace("'string'", f"'{program.name}.stan'").strip()
+        + removed_syntax(message)
         + _include_cure(program)
     )
 
@@ -170,20 +213,24 @@ def translate(program: Program) -> str:
 def construct(make: Callable[[], T]) -> T:
     """Build a model of an engine; its warnings (a version that differs) go to the log.
 
+    Where that takes long, so does a word of what is waited for.
+
     Raises
     ------
     ModelError
         If that takes longer than it may; see `stanrovi.waiting.limited`.
     """
+    told = threading.Timer(_LONG, logger.warning, [_STILL_LOADING, _LONG])
+    told.daemon = True
     with _recording, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        told.start()
         try:
             model = within(make)
         except Overdue:
-            raise ModelError(
-                "The budget ran out while the program was loaded with its data, which runs its "
-                "transformed data block: it takes long, or loops for ever. Allow more seconds."
-            ) from None
+            raise ModelError(LOADING_TAKES_LONG) from None
+        finally:
+            told.cancel()
     for warning in caught:
         logger.warning("%s", warning.message)
     return model
@@ -200,17 +247,20 @@ def bridgestan_folder() -> Path | None:
 def _include_cure(program: Program) -> str:
     if not (lost := program.lost_includes):
         return ""
-    return f"\nName the folder of {', '.join(lost)}: --include-path DIR, include_paths= in Python."
+    names = few(lost)
+    return f"\nName the folder of {names}: --include-path DIR, include_paths= in Python."
 
 
-def _message_with_includes(program: Program) -> str | None:
-    """Ask stanc again, for a message with the places in the files as the user wrote them."""
+def _asked_again(text: str, until: float, include_paths: Sequence[str] = ()) -> str | None:
+    """Ask stanc once more, for a message with places as in this text."""
     import stanli
 
     try:
-        stanli.stan_to_mir(program.text, include_paths=list(program.include_paths))
+        within(partial(stanli.stan_to_mir, include_paths=list(include_paths)), text, until=until)
     except (RuntimeError, ValueError) as error:
         return str(error)
+    except Overdue:
+        pass
     return None
 
 
@@ -227,10 +277,18 @@ def _load_embedded(program: Program, data: str, seed: int) -> StanModel:
         )
     except RuntimeError as error:
         message = str(error).strip()
-        if _DATA_FAULT.search(message):
+        if _NO_MEMORY.search(message):
+            raise MemoryError(message) from error
+        if _DATA_FAULT.search(message) and not _LACK.search(message):
             raise DataError(_data_message(message, program.name)) from error
+        if match := _MISFIT.search(message):
+            raise ModelError(
+                f"an index or a size in {program.name} does not fit, whatever the parameters "
+                f"({shortened(match['what'])}). Correct it in the program, or the data that it is "
+                "made of."
+            ) from error
         raise UnsupportedError(
-            f"the embedded engine cannot run {program.name} ({message})."
+            f"the embedded engine cannot run {program.name} ({shortened(message)})."
         ) from error
 
 
@@ -252,7 +310,9 @@ def _load_compiled(program: Program, data: str, seed: int) -> StanModel:
     try:
         library = compiled(program, f"bridgestan {folder.resolve()}", "_model.so", build)
     except (RuntimeError, ValueError, OSError) as error:
-        raise ModelError(f"BridgeStan could not compile {program.name}: {error}") from error
+        raise ModelError(
+            f"BridgeStan could not compile {program.name}: {shortened(str(error))}"
+        ) from error
     return load_library(library, data, seed)
 
 
@@ -273,7 +333,12 @@ def _data_message(message: str, program: str) -> str:
             f"data variable {match['name']} has dimensions ({match['found']}), but {program} "
             f"declares ({match['declared']}); make data and sizes agree"
         )
-    return f"{program} rejected the data: {message}"
+    if match := _NO_NUMBER.search(message):
+        return (
+            f"{shortened(match['name'])} in the data holds a {match['kind']}, and Stan takes "
+            f"numbers alone, also of what {program} does not declare; leave it out"
+        )
+    return f"{program} rejected the data: {shortened(message)}"
 
 
 _PRINT = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_char), ctypes.c_int)

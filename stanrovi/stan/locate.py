@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import stanrovi_stan_models as models
-from stanrovi.arguments import nearest
-from stanrovi.errors import DataError, UsageError
+from stanrovi.arguments import listed, nearest
+from stanrovi.errors import DataError, UsageError, few
 from stanrovi.io.files import usable_path
 from stanrovi.stan.data import DataSource
-from stanrovi.stan.engine import LIBRARY_SUFFIXES
+from stanrovi.stan.engine import LIBRARY_SUFFIXES, translate
 from stanrovi.stan.program import Program, read_program
 
 logger = logging.getLogger(__name__)
@@ -80,27 +80,41 @@ def locate(
     UsageError
         If nothing of that name is there.
     ModelError
-        If the file is not text.
+        If the file is not text, or declares data, has none, and stanc rejects it.
     DataError
         If the program declares data, and none are given or found.
     """
     if not isinstance(program, str | os.PathLike) and hasattr(program, "stan_file"):
         program, own = _of_cmdstan(program)
-        include_paths = (*include_paths, *own)
+        include_paths = (*folders(include_paths), *own)
     if not isinstance(program, str | os.PathLike):
         raise UsageError(
             f"a model is the path of a .stan file or of a compiled library, the name of a bundled "
             f"model, or a CmdStanModel, not {type(program).__name__}"
         )
-    path = usable_path(program)
-    if path.suffix == ".stan":
-        if not os.path.lexists(path) and (near := _near(path)):
+    bundled = isinstance(program, str) and program in models.names()
+    path = Path(program) if bundled else usable_path(program)
+    if path.name.endswith(".stan"):  # a file called .stan has no suffix
+        if not _is_there(path) and (near := _near(path)):
             raise UsageError(f"no such file: {path}.{near}")
-        source = read_program(path, tuple(str(usable_path(folder)) for folder in include_paths))
+        source = read_program(path, tuple(map(str, folders(include_paths))))
         return source, _beside(path, source) if data is None else data
     if path.suffix in LIBRARY_SUFFIXES:
         return path, data
     return _bundled(os.fspath(program), path, data)
+
+
+def folders(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """List folders to include from; one path is a list of one.
+
+    Raises
+    ------
+    UsageError
+        For what is no path.
+    """
+    if isinstance(paths, str | os.PathLike):
+        return [usable_path(paths)]
+    return [usable_path(path) for path in listed("include_paths", paths)]
 
 
 def _of_cmdstan(model: CmdStanProgram) -> tuple[str | os.PathLike[str], list[str]]:
@@ -123,7 +137,8 @@ def _beside(path: Path, program: Program) -> Path | None:
         if place.is_file():
             logger.info("data: %s, found beside the program", place)
             return place
-    declared = ", ".join(item.name for item in program.data_declarations)
+    translate(program)  # what does not parse is the first thing to tell
+    declared = few([item.name for item in program.data_declarations])
     raise DataError(
         f"{path.name} declares data ({declared}), and none are given: give a JSON file (--data "
         f"FILE, data= in Python), or put it beside the program as "
@@ -155,6 +170,17 @@ def _refusal(name: str, path: Path) -> str:
         return f"{name} is {_NO_PROGRAM.get(kind, other)}.{_near(path)}"
     near = _near(path) or f" Bundled models: {', '.join(models.names())}."
     return f"no model {name!r}: it is neither a .stan file nor a bundled model.{near}"
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether a path has something, or is in a folder that may not be looked into."""
+    try:
+        path.lstat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _near(path: Path) -> str:

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import numpy as np
 
-from stanrovi.arguments import check_choice, checked_seed
+from stanrovi.arguments import (
+    check_choice,
+    checked_count,
+    checked_flag,
+    checked_mapping,
+    checked_number,
+    checked_seed,
+)
 from stanrovi.draws import Values
-from stanrovi.errors import ModelError, UsageError
+from stanrovi.errors import UsageError
+from stanrovi.given import points
 from stanrovi.scalars import Scalars, element_names
-from stanrovi.stan.batch import BatchEvaluator
 from stanrovi.stan.constrain import Constrainer, shape, with_integers
-from stanrovi.stan.data import DataSource, canonical, check_data, known_size, read_data, to_json
-from stanrovi.stan.engine import EngineChoice, EngineName, load_library, load_program, load_reduced
+from stanrovi.stan.data import DataSource, canonical, read_data, to_json
+from stanrovi.stan.engine import EngineChoice, EngineName, translate
+from stanrovi.stan.isolated import Isolated, translate_apart
+from stanrovi.stan.loaded import Loaded, parsed_first
 from stanrovi.stan.locate import ProgramSource, locate
 from stanrovi.stan.program import Program
 from stanrovi.target import Array
 
-if TYPE_CHECKING:
-    from bridgestan import StanModel
-
-logger = logging.getLogger(__name__)
-
 _HASH = 16  # letters
-_TRIES = 20  # points at which a constant is asked for
 
 
 class Model:
@@ -56,6 +59,10 @@ class Model:
         Folders searched for ``#include`` before the program's own folder.
     seed : int
         Seed of random numbers in the transformed data block, below 2**32.
+    isolate : bool
+        Whether the program runs in a process of its own, which a program that crashes, loops for
+        ever or takes all memory ends instead of this one. The same numbers, some 100 microseconds
+        later for each batch.
 
     Attributes
     ----------
@@ -77,13 +84,15 @@ class Model:
     data : dict
         The data as JSON values.
     seed : int
+    isolate : bool
 
     Raises
     ------
     UsageError
         If the program, data file or engine named is not there, or the seed is none.
     ModelError
-        If stanc rejects the program, no engine can run it, or it has no parameters.
+        If stanc rejects the program, no engine can run it, or it has no parameters; or if the
+        process of an isolated one dies over it.
     DataError
         If there are no data, or they do not fit the data block.
     """
@@ -96,71 +105,39 @@ class Model:
         engine: EngineChoice = "auto",
         include_paths: Sequence[str | os.PathLike[str]] = (),
         seed: int = 0,
+        isolate: bool = False,
     ) -> None:
         check_choice("engine", engine, get_args(EngineChoice))
+        isolate = checked_flag("isolate", isolate)
         source, data = locate(program, include_paths, data)
-        self._build(source, read_data(data), engine, seed)
+        with parsed_first(source, translate_apart if isolate else translate):
+            values = read_data(data)
+        self._build(source, values, engine, seed, isolate)
 
     def _build(
-        self, source: Program | Path, data: dict[str, Any], engine: EngineChoice, seed: int
+        self,
+        source: Program | Path,
+        data: dict[str, Any],
+        engine: EngineChoice,
+        seed: int,
+        isolate: bool,
     ) -> None:
         self.source, self.data, self.seed = source, data, checked_seed(seed)
-        self.engine: EngineName
-        if isinstance(source, Program):
-            self.name = source.name
-            check_data(data, source.data_declarations, source.name, may_be_nan=source.asks_for_nan)
-            client, self.engine = load_program(source, self.data_json, engine, self.seed)
-            client = self._as_far_as_computed(source, client)
-        elif engine == "stanli":
-            raise UsageError(
-                f"{source} is a compiled library; engine 'stanli' needs the .stan file"
-            )
-        else:
-            client, self.engine = load_library(source, self.data_json, self.seed), "bridgestan"
-            self.name = client.name().removesuffix("_model")
-        if client.param_unc_num() == 0:
-            raise ModelError(f"{self.name} has no parameters, so there is nothing to infer")
-        self._client = client
-        self._evaluator = BatchEvaluator(client)
-        self._constrainer = Constrainer(client, self._reduced if self.engine == "stanli" else None)
-        self.dim = client.param_unc_num()
-        self.unconstrained_names = tuple(client.param_unc_names())
+        self.isolate = isolate
+        made = Isolated if isolate else Loaded
+        self._program = program = made(source, data, engine, self.seed)
+        self.name: str = program.name
+        self.engine: EngineName = program.engine
+        self.dim: int = program.dim
+        self.unconstrained_names = tuple(program.unconstrained_names)
+        self.n_columns = len(program.column_names)
+        self._evaluator = program.evaluator
+        self._constrainer = Constrainer(program.rows, program.parameter_names, program.column_names)
         self.parameters = tuple(self._constrainer.parameters)
         self.variables = tuple(self._constrainer.variables)
-        self.n_columns = self._constrainer.n_columns
-
-    def _as_far_as_computed(self, source: Program, client: StanModel) -> StanModel:
-        """Do without generated quantities that the engine leaves out, and warn of them.
-
-        It leaves out the transformed parameters then, too.
-        """
-        if client.param_num(include_tp=True) < client.param_num(include_tp=True, include_gq=True):
-            return client
-        missing = [
-            item.name
-            for item in source.generated_declarations
-            if all(known_size(size, self.data) for size in item.sizes)
-        ]
-        if not missing:
-            return client
-        cause = "Do they throw whatever the parameters, as an index out of range does?"
-        if source.generates_structures:
-            cause = (
-                "It knows no tuples and no complex numbers: declare their parts one by one, or "
-                "compile the program with BridgeStan (engine bridgestan)."
-            )
-        logger.warning(
-            "%s declares generated quantities (%s) that the engine cannot compute; the draws "
-            "lack them. %s", self.name, ", ".join(missing), cause,
-        )  # fmt: skip
-        return self._reduced("generated quantities") if self.engine == "stanli" else client
-
-    def _reduced(self, *dropped: str) -> StanModel:
-        assert isinstance(self.source, Program)
-        return load_reduced(self.source, self.data_json, self.seed, *dropped)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return rebuilt, (self.source, self.data, self.engine, self.seed)
+        return rebuilt, (self.source, self.data, self.engine, self.seed, self.isolate)
 
     def rebuild(self, *, seed: int, data: Mapping[str, Any] | None = None) -> Model:
         """Build the same program again, on the same engine.
@@ -181,10 +158,11 @@ class Model:
         DataError
             If the new data do not fit the data block.
         """
-        return rebuilt(self.source, self.data | read_data(data), self.engine, seed)
+        return rebuilt(self.source, self.data | read_data(data), self.engine, seed, self.isolate)
 
     def __repr__(self) -> str:
-        return f"Model({self.name!r}, engine={self.engine!r}, dim={self.dim})"
+        isolated = ", isolate=True" if self.isolate else ""
+        return f"Model({self.name!r}, engine={self.engine!r}, dim={self.dim}{isolated})"
 
     @property
     def data_json(self) -> str:
@@ -212,7 +190,7 @@ class Model:
 
     def threads(self, n: int) -> int:
         """Threads that a batch of ``n`` points is spread over."""
-        return self._evaluator.threads(n)
+        return self._evaluator.threads(checked_count("n", n, 0))
 
     def log_density_gradient(self, x: Array, /) -> tuple[Array, Array]:
         """Evaluate a batch of unconstrained points.
@@ -242,7 +220,9 @@ class Model:
 
         Those that hold NaN, since their computation threw, stay floating-point numbers.
         """
-        return with_integers(values, self.integers)
+        return with_integers(
+            checked_mapping("values", values, "variables to arrays"), self.integers
+        )
 
     def constrain(self, x: Array, *, seed: int, until: float | None = None) -> dict[str, Values]:
         """Stan's variables at unconstrained points.
@@ -264,11 +244,13 @@ class Model:
             threw, which is logged with its count. Of all n points, or of the first that were
             done in time.
         """
+        x, seed = points(x, self.dim), checked_count("seed", seed, 0)
+        until = None if until is None else checked_number("until", until, -math.inf)
         return self.as_declared(self._constrainer.constrain(x, seed, until=until))
 
     def constrain_parameters(self, x: Array) -> dict[str, Array]:
         """Parameters alone at unconstrained points x (n, dim), without what is computed of them."""
-        return self._constrainer.parameters_at(x)
+        return self._constrainer.parameters_at(points(x, self.dim))
 
     def seconds_per_draw(self, until: float) -> float:
         """Measure what one draw of all ``variables`` costs; infinite if it takes too long.
@@ -279,12 +261,17 @@ class Model:
             Value of ``time.perf_counter()`` at which to give up.
         """
         x = np.random.default_rng(0).uniform(-1, 1, self.dim)
-        return self._constrainer.seconds_per_draw(x, until)
+        return self._program.rows.seconds_per_draw(x, checked_number("until", until, -math.inf))
 
     @cached_property
     def hashes(self) -> dict[str, str]:
         """SHA-256, abridged, of program and data; see `hashes`."""
-        return hashes(self.source, self.data)
+        return hashes(self.source, self.data, self.seed)
+
+    @property
+    def has_random_data(self) -> bool:
+        """Whether its program is known to draw transformed data at random, by ``seed``."""
+        return isinstance(self.source, Program) and self.source.has_random_data
 
     @cached_property
     def dropped_constant(self) -> tuple[float, str]:
@@ -295,14 +282,8 @@ class Model:
         where the program says ``target +=`` throughout.
         """
         if self.engine == "bridgestan":
-            for x in np.random.default_rng(0).uniform(-1, 1, (_TRIES, self.dim)):
-                try:
-                    whole = self._client.log_density(x, propto=False)
-                    part = self._client.log_density(x, propto=True)
-                except RuntimeError:
-                    continue
-                if np.isfinite(whole - part):
-                    return float(whole - part), "with all constants, by the compiled library"
+            if (constant := self._program.dropped_constant()) is not None:
+                return constant, "with all constants, by the compiled library"
         elif isinstance(self.source, Program) and self.source.keeps_constants:
             return 0.0, "with all constants, since the program says target += throughout"
         return 0.0, "up to the constant that Stan drops from ~ statements"
@@ -313,8 +294,9 @@ class Model:
         names = [label for item in self.shapes.items() for label in element_names(*item)]
 
         def of(x: Array) -> Array:
-            values = self._constrainer.parameters_at(x)
-            return np.concatenate([v.reshape(len(x), -1) for v in values.values()], axis=1)
+            values = self.constrain_parameters(x)
+            columns = [v.reshape(len(v), math.prod(v.shape[1:])) for v in values.values()]
+            return np.concatenate(columns, axis=1)
 
         return Scalars(tuple(names), of)
 
@@ -382,21 +364,31 @@ def as_model(model: ModelSource, data: DataSource) -> Model:
     return model
 
 
-def hashes(source: Program | Path, data: Mapping[str, Any]) -> dict[str, str]:
+def hashes(
+    source: Program | Path, data: Mapping[str, Any], seed: int | None = None
+) -> dict[str, str]:
     """SHA-256, abridged, of a program and its data: ``program_hash`` and ``data_hash``.
 
     The same for the same code, includes filled in, and for the same values, however they were
-    given.
+    given; those of data with the seed, if there is one, where it draws transformed data.
     """
+    drawn = seed is not None and isinstance(source, Program) and source.has_random_data
+    values = canonical(data) + (f" seed {seed}" if drawn else "")
     code = source.code.encode() if isinstance(source, Program) else source.read_bytes()
     return {
         name: hashlib.sha256(what).hexdigest()[:_HASH]
-        for name, what in (("program_hash", code), ("data_hash", canonical(data).encode()))
+        for name, what in (("program_hash", code), ("data_hash", values.encode()))
     }
 
 
-def rebuilt(source: Program | Path, data: dict[str, Any], engine: EngineChoice, seed: int) -> Model:
+def rebuilt(
+    source: Program | Path,
+    data: dict[str, Any],
+    engine: EngineChoice,
+    seed: int,
+    isolate: bool = False,
+) -> Model:
     """Build a model of what it was built of; see the attributes of `Model`."""
     model = Model.__new__(Model)
-    model._build(source, data, engine, seed)
+    model._build(source, data, engine, seed, isolate)
     return model

@@ -15,19 +15,28 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from stanrovi.errors import ModelError, UsageError
+from stanrovi.errors import ModelError, UsageError, shortened
+from stanrovi.io.reading import other_format, read_bytes
+from stanrovi.stan.nesting import check_nesting
 
-_INCLUDE = re.compile(r"^[ \t]*#include[ \t]+[\"<]?(?P<file>[^\s\">]+)[\">]?[ \t]*(?://.*)?$", re.M)
-_SKIP = re.compile(r"\"[^\"\n]*\"|//[^\n]*|/\*.*?\*/", re.S)
+_INCLUDE = re.compile(
+    r"^[ \t]*#include[ \t]+(?=\S)[\"<]?(?P<file>[^\s\">]*)[\">]?[ \t]*(?://.*)?$", re.M
+)
+_SKIP = re.compile(r"\"[^\"\n]*\"|//[^\n]*|/\*.*?(?:\*/|\Z)", re.S)
 _BLOCK = re.compile(
     r"\b(?P<name>functions|transformed\s+data|data|transformed\s+parameters|parameters|model"
     r"|generated\s+quantities)\s*\{"
 )
+_BRACE, _END = re.compile(r"[{}]"), re.compile(r"[;()\[\]{}]")
 _TYPE = re.compile(r"(?P<base>[a-z]\w*)")
 _IDENTIFIER = re.compile(r"\s*(?P<name>[A-Za-z]\w*)\s*$")
 _STRUCTURE = re.compile(r"\btuple\s*\(|\bcomplex(?:_(?:row_)?vector|_matrix)?\b")
 _CONTROL = re.compile(r"\s*(?:\{|(?:for|while|if|else|profile)\b)")
 _BOUND = re.compile(r"\b(?P<side>lower|upper)\s*=\s*(?P<value>-?\d+(?:\.\d+)?)\s*(?:,|$)")
+
+# Programs that people and their tools write stay far below.
+_MOST_BYTES = 5_000_000
+_MOST_FILES, _MOST_NESTED = 1000, 100  # of #include
 
 # Container dimensions of each type, and the sizes that its brackets hold.
 _CONTAINER_DIMS = {
@@ -104,31 +113,37 @@ class Program:
     @cached_property
     def code(self) -> str:
         """The program with every ``#include`` that could be found replaced by its file."""
-        return _expand(self.text, self.include_paths, ())
+        code = _Includes(self.name, self.include_paths).expand(self.text)
+        check_nesting(_blanked(code), self.name)
+        return code
 
     @property
     def lost_includes(self) -> tuple[str, ...]:
         """Files of ``#include`` that no folder holds."""
-        names = (match["file"] for match in _INCLUDE.finditer(self.code))
+        names = dict.fromkeys(match["file"] for match in _INCLUDE.finditer(self.code))
         folders = self.include_paths
-        return tuple(n for n in names if not any(Path(f, n).is_file() for f in folders))
+        return tuple(n for n in names if not any(_resolved(f, n) for f in folders))
 
     @cached_property
-    def _bare(self) -> str:
+    def bare(self) -> str:
         """`code` with comments and strings blanked out, every position kept."""
-        return _SKIP.sub(lambda match: " " * len(match[0]), self.code)
+        return _blanked(self.code)
+
+    @cached_property
+    def _spans(self) -> tuple[tuple[str, slice], ...]:
+        return tuple(_blocks(self.bare))
 
     def block(self, name: str) -> str:
         """Body of a top-level block without comments and strings; empty if absent."""
-        for found, span in _blocks(self._bare):
+        for found, span in self._spans:
             if found == name:
-                return self._bare[span].partition("{")[2].rpartition("}")[0]
+                return self.bare[span].partition("{")[2].rpartition("}")[0]
         return ""
 
     def without(self, *names: str) -> Program:
         """Drop some of its top-level blocks."""
         code = self.code
-        for found, span in reversed(list(_blocks(self._bare))):
+        for found, span in reversed(self._spans):
             if found in names:
                 code = code[: span.start] + code[span.stop :]
         return Program(self.name, code)
@@ -138,11 +153,15 @@ class Program:
         """Variables of the data block, in order."""
         return tuple(_declarations(self.block("data")))
 
+    def declarations(self, block: str) -> tuple[Declaration, ...]:
+        """Variables of a block that holds statements too, as far as they are understood."""
+        found = _declarations(self.block(block))
+        return tuple(item for item in found if item.base in {*_CONTAINER_DIMS, "tuple"})
+
     @cached_property
     def generated_declarations(self) -> tuple[Declaration, ...]:
         """Variables of the generated quantities block, as far as they are understood."""
-        found = _declarations(self.block("generated quantities"))
-        return tuple(item for item in found if item.base in {*_CONTAINER_DIMS, "tuple"})
+        return self.declarations("generated quantities")
 
     @property
     def generates_structures(self) -> bool:
@@ -157,12 +176,12 @@ class Program:
     @property
     def asks_for_nan(self) -> bool:
         """Whether it looks for NaN somewhere, as programs do that take it for a missing value."""
-        return re.search(r"\bis_nan\s*\(", self._bare) is not None
+        return re.search(r"\bis_nan\s*\(", self.bare) is not None
 
     @property
     def keeps_constants(self) -> bool:
         """Whether no statement leaves out what does not depend on parameters."""
-        return not re.search(r"~|_lup[dm]f\b", self._bare)
+        return not re.search(r"~|_lup[dm]f\b", self.bare)
 
     @property
     def has_random_data(self) -> bool:
@@ -203,12 +222,14 @@ def _read_text(path: Path) -> str:
     if path.is_dir():
         raise UsageError(f"{path} is a folder; give the path of a .stan file in it")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_bytes(path, most=_MOST_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}; check the path of the Stan program") from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
+        if told := other_format(error.object):
+            raise ModelError(f"{path} {told} (a Stan program is needed)") from None
         raise ModelError(
             f"{path} is not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x}); "
             "is it a Stan program?"
@@ -218,25 +239,69 @@ def _read_text(path: Path) -> str:
     return text
 
 
-def _expand(text: str, folders: tuple[str, ...], seen: tuple[Path, ...]) -> str:
-    def replace(match: re.Match[str]) -> str:
-        for folder in folders:
-            path = Path(folder, match["file"]).resolve()
-            if path.is_file() and path not in seen:
-                return _expand(_read_text(path), folders, (*seen, path))
-        return match[0]  # stanc reports what is missing, with its place
+class _Includes:
+    """Fills in ``#include``: of each file once, as often as it is named, within bounds."""
 
-    return _INCLUDE.sub(replace, text)
+    def __init__(self, name: str, folders: tuple[str, ...]) -> None:
+        self._name, self._folders = name, folders
+        self._count = self._characters = 0
+
+    def expand(self, text: str, seen: tuple[Path, ...] = ()) -> str:
+        def replace(match: re.Match[str]) -> str:
+            for folder in self._folders:
+                path = _resolved(folder, match["file"])
+                if path is not None and path not in seen:
+                    return self._filled(path, seen)
+            self._refuse_what_is_no_file(match["file"])
+            return match[0]  # stanc reports what is missing, with its place
+
+        return _INCLUDE.sub(replace, text)
+
+    def _refuse_what_is_no_file(self, name: str) -> None:
+        """Refuse a folder or a device, which stanc would read, in the working folder as well."""
+        for folder in (*self._folders, "."):
+            path = f"{folder}/{name}"  # as stanc joins them, an absolute name, too
+            if os.path.exists(path) and not os.path.isfile(path):
+                raise ModelError(
+                    f'{self._name}.stan includes "{shortened(name)}", which is no file; name one'
+                )
+
+    def _filled(self, path: Path, seen: tuple[Path, ...]) -> str:
+        text = _read_text(path)
+        self._count += 1
+        self._characters += len(text)
+        if len(seen) >= _MOST_NESTED or self._count > _MOST_FILES or self._characters > _MOST_BYTES:
+            raise ModelError(
+                f"the #include of {self._name}.stan lead to too much: more than {_MOST_NESTED} "
+                f"within each other, {_MOST_FILES:,} in all, or {_MOST_BYTES:,} bytes. Does a "
+                "file include another many times over?"
+            )
+        return self.expand(text, (*seen, path))
+
+
+def _resolved(folder: str, name: str) -> Path | None:
+    try:
+        path = Path(folder, name).resolve()
+        return path if path.is_file() else None
+    except OSError:  # no name that a file can have
+        return None
+
+
+def _blanked(code: str) -> str:
+    """Blank comments and strings out, every position kept."""
+    return _SKIP.sub(lambda match: " " * len(match[0]), code)
 
 
 def _blocks(code: str) -> Iterator[tuple[str, slice]]:
     """Names and places of the top-level blocks, from name to closing brace."""
     position = 0
     while match := _BLOCK.search(code, position):
-        depth, position = 1, match.end()
-        while depth and position < len(code):
-            depth += {"{": 1, "}": -1}.get(code[position], 0)
-            position += 1
+        depth, position = 1, len(code)
+        for brace in _BRACE.finditer(code, match.end()):
+            depth += 1 if brace[0] == "{" else -1
+            if not depth:
+                position = brace.end()
+                break
         yield " ".join(match["name"].split()), slice(match.start(), position)
 
 
@@ -250,9 +315,10 @@ def _declarations(block: str) -> Iterator[Declaration]:
 def _statements(block: str) -> Iterator[str]:
     """Statements at the top of a block; those with a body of their own end where it does."""
     depth, start = 0, 0
-    for position, character in enumerate(block):
+    for match in _END.finditer(block):
+        position, character = match.start(), match[0]
         depth += (character in "([{") - (character in ")]}")
-        ends_body = character == "}" and _CONTROL.match(block, start)
+        ends_body = character == "}" and depth <= 0 and _CONTROL.match(block, start)
         if depth <= 0 and (character == ";" or ends_body):
             yield block[start : position + (character == "}")]
             start = position + 1

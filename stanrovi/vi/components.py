@@ -21,6 +21,8 @@ from stanrovi.vi.fit_run import FitRun
 
 _SAME = 0.5  # nats of Jeffreys divergence below which two components are one
 _COMPARED = 200  # draws
+_APART = 4  # sds of either
+CROWD = 16  # components of which most have nothing to do with most others
 
 
 @dataclass(frozen=True)
@@ -144,21 +146,30 @@ def without_duplicates(
 ) -> list[Part]:
     """Merge components that drifted into one another."""
     kept: list[Part] = []
+    crowded = sum(1 + len(part.images) for part in parts) > CROWD
+
+    def one(p: Component, q: Component) -> bool:
+        return not (crowded and _far(p, q)) and _one(p, q, rng)
+
     for part in parts:
-        images = tuple(
-            by for by in part.images if not _one(part.family, Moved(part.family, by), rng)
-        )
+        images = tuple(by for by in part.images if not one(part.family, Moved(part.family, by)))
         if len(images) < len(part.images):
             notes.append("A component that had become its own image was left at that.")
             part = replace(part, images=images)
         for i, other in enumerate(kept):
-            if any(_one(part.family, member, rng) for member in other.members):
+            if any(one(part.family, member) for member in other.members):
                 notes.append("Two components that had become one were merged.")
                 kept[i] = replace(other, weight=other.weight + part.weight)
                 break
         else:
             kept.append(part)
     return kept
+
+
+def _far(p: Component, q: Component) -> bool:
+    """Whether means alone tell that two components are not one."""
+    apart = np.abs(p.mean() - q.mean())
+    return bool((apart > _APART * np.maximum(p.sd(), q.sd())).any())
 
 
 def _one(p: Component, q: Component, rng: np.random.Generator) -> bool:

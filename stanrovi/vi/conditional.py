@@ -121,7 +121,7 @@ class _Evidence:
     def log_density_gradient(self, u: Array, /) -> tuple[Array, Array]:
         place = self.axes.solve(u - self.center)
         value = -0.5 * (place**2).sum(axis=1) + self.functions.weights(u) @ self.excess
-        slope = self.functions.weights_gradient(u) @ self.excess
+        slope = self.functions.slopes(u, self.excess)
         beyond = (u - self.functions.within(u)) / self.functions.scale
         value = value - 0.5 * (beyond**2).sum(axis=1)
         slope = slope - self.axes.solve_transposed(place) - beyond / self.functions.scale

@@ -85,7 +85,7 @@ class Verdict:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MarginalErrors:
     """How far each marginal of a fit is from the target's, estimated without a reference.
 
@@ -143,7 +143,7 @@ def _wider(factor: float) -> str:
     return f"{factor:.1f} times as wide" if factor >= 1 else f"{1 / factor:.1f} times as narrow"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FitFacts:
     """What a fit knows of itself beside its draws; it travels with them, to files and back.
 

@@ -155,9 +155,12 @@ class Nodes:
         return node.evidence
 
     def _nearest(self, roots: Array) -> Node:
-        inverse = np.linalg.inv(self.axes)
-        apart = [float(np.abs(inverse @ (n.roots - roots)).max()) for n in self.found]
-        return self.found[int(np.argmin(apart))]
+        return self.found[int(np.argmin(np.abs(self._places(roots)).max(axis=1)))]
+
+    def _places(self, origin: Array) -> Array:
+        """Nodes found (n, k) along the axes, from an origin."""
+        away = np.array([n.roots for n in self.found]) - origin
+        return np.asarray((np.linalg.inv(self.axes) @ away[..., None])[..., 0])
 
     def _looked_around(self, reach: Array) -> tuple[Array, Array]:
         """Where the mode is and how wide, seen from a star of nodes, axis by axis."""
@@ -230,9 +233,7 @@ class Nodes:
 
     def _slopes(self) -> Array:
         """Change of the leaves' log scales for one standard deviation of each root, (k, m)."""
-        inverse = np.linalg.inv(self.axes)
-        place = np.array([inverse @ (n.roots - self.center) for n in self.found])
-        near = np.abs(place).max(axis=1) < _NEARBY
+        near = np.abs(self._places(self.center)).max(axis=1) < _NEARBY
         roots = np.array([n.roots for n in self.found])[near]
         log_scale = -np.log([n.precision.diagonal() for n in self.found])[near] / 2
         lines = np.concatenate([np.ones((len(roots), 1)), roots - self.center], axis=1)
@@ -251,12 +252,11 @@ class Nodes:
             for place in [*self._reach_along_axes(depth), *_corners(k)]:
                 self._evidence(place)
         best = self.best.evidence
-        inverse = np.linalg.inv(self.axes)
-        places = [inverse @ (n.roots - self.center) for n in self.found]
-        off_grid = [float(np.abs(p / spacing - np.round(p / spacing)).max()) for p in places]
+        places = self._places(self.center)
+        off_grid = np.abs(places / spacing - np.round(places / spacing)).max(axis=1)
         kept: list[int] = []
         for i in np.argsort(off_grid, kind="stable"):
-            apart = all(np.linalg.norm(places[i] - places[j]) > _APART for j in kept)
+            apart = (np.linalg.norm(places[kept] - places[i], axis=1) > _APART).all()
             # What the walk left far from all arms would stretch the box around the centre.
             astray = k > _GRID and (np.abs(places[i]) > _ARM).sum() > 1
             if apart and best - self.found[i].evidence < (depth if astray else _BELOW):

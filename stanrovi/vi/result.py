@@ -10,6 +10,7 @@ from typing import Literal
 from stanrovi.families.base import Family
 from stanrovi.families.product import Product
 from stanrovi.modes.basins import Mode
+from stanrovi.modes.coherence import Flaw
 from stanrovi.target import Array
 from stanrovi.vi.facts import FitFacts, MarginalErrors, Root, TracePoint, Verdict
 from stanrovi.vi.settings import FamilySettings
@@ -17,7 +18,7 @@ from stanrovi.vi.settings import FamilySettings
 Status = Literal["converged", "max_iterations", "budget", "fallback"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FitResult:
     """A variational fit.
 
@@ -70,6 +71,8 @@ class FitResult:
         that ended in a basin met only once.
     roots : tuple of Root
         What a conditional fit found to rule the spread of others.
+    flaw : Flaw or None
+        Noise, a jump or a foreign gradient, where the density was found to have one.
     """
 
     method: str
@@ -99,6 +102,7 @@ class FitResult:
     absent: Array
     unseen: float = 0.0
     roots: tuple[Root, ...] = ()
+    flaw: Flaw | None = None
 
     @property
     def n_fit_gradients(self) -> int:

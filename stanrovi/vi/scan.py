@@ -29,17 +29,31 @@ _DRAWS = 16
 _MAX_DRAWS = 512
 _LOG_ODDS_SE = 0.02
 _FURTHEST = 1e4  # sds between modes along an axis that can be scanned
+_PAIRS = 1_000_000  # of grid points and levels, at once in memory
+_FEW, _FULL = 50, 5e6  # levels; sds between the outermost, times levels, that a grid fills
 
 
 def mixture_marginal(levels: Array, weights: Array) -> SplineMap:
     """Marginal of one coordinate: unit normals at ``levels`` with ``weights``."""
-    grid = np.arange(levels.min() - _MARGIN, levels.max() + _MARGIN, 0.05)
-    parts = np.log(weights) - 0.5 * (grid[:, None] - levels) ** 2
-    share = np.exp(parts - parts.max(axis=1, keepdims=True))
-    log_density = parts.max(axis=1) + np.log(share.sum(axis=1))
-    share /= share.sum(axis=1, keepdims=True)
-    score = (share * (levels - grid[:, None])).sum(axis=1)
+    grid = _mixture_grid(levels)
+    log_density, score = np.empty((2, len(grid)))
+    rows = max(_PAIRS // len(levels), 1)
+    for at in (slice(i, i + rows) for i in range(0, len(grid), rows)):
+        parts = np.log(weights) - 0.5 * (grid[at, None] - levels) ** 2
+        share = np.exp(parts - parts.max(axis=1, keepdims=True))
+        log_density[at] = parts.max(axis=1) + np.log(share.sum(axis=1))
+        share /= share.sum(axis=1, keepdims=True)
+        score[at] = (share * (levels - grid[at, None])).sum(axis=1)
     return SplineMap.from_log_density(grid[None], log_density[None], score[None])
+
+
+def _mixture_grid(levels: Array) -> Array:
+    """Points of one distance; only near the levels, where millions would fill the gaps."""
+    levels = np.sort(levels)
+    groups = [levels]
+    if np.ptp(levels) * max(len(levels), _FEW) > _FULL:
+        groups = np.split(levels, np.flatnonzero(np.diff(levels) > 2 * _MARGIN) + 1)
+    return np.concatenate([np.arange(g[0] - _MARGIN, g[-1] + _MARGIN, 0.05) for g in groups])
 
 
 def scan_axis(run: FitRun, family: Product, axis: int, modes: Array) -> Product:
@@ -57,14 +71,17 @@ def scan_axis(run: FitRun, family: Product, axis: int, modes: Array) -> Product:
     -------
     Product
         Not standardised. As it was where the axis has become so short that the modes are
-        thousands of its standard deviations apart, and no grid leads from one to another.
+        thousands of its standard deviations apart, and no grid leads from one to another, or
+        where its modes are so narrow, or so far out, that all points of a grid are one number.
     """
     from scipy.interpolate import CubicHermiteSpline  # slow to import, and few fits scan
 
     levels = np.sort(family.coordinates(modes)[:, axis])
-    if np.ptp(levels) > _FURTHEST:
+    if not np.ptp(levels) <= _FURTHEST:
         return family
     grid = _scan_grid(levels, _local_widths(family, axis, levels))
+    if len(grid) < 2:
+        return family
     with run.stage("scan"):
         value, slope = _along(run, family, axis, grid, _DRAWS)
         mean, mean_slope = value.mean(axis=0), slope.mean(axis=0)

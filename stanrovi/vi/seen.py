@@ -26,7 +26,7 @@ class Seen:
         """Evaluate a batch; see `stanrovi.target.Density`."""
         value, gradient = self._density.log_density_gradient(x)
         if self.dim <= _MOST_DIM:
-            self._batches.append((x.copy(), np.array(value)))
+            self._batches.append((x.copy(), value))
         return value, gradient
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stanrovi.families.base import Family
+from stanrovi.modes.coherence import Flaw
 from stanrovi.modes.found import SearchResult
 from stanrovi.target import Target
 from stanrovi.vi.facts import TracePoint
@@ -23,6 +24,7 @@ def warnings(
     trace: Sequence[TracePoint],
     outcome: Outcome,
     names: Sequence[str] | None,
+    flaw: Flaw | None,
 ) -> tuple[str, ...]:
     """Collect the warnings of a fit.
 
@@ -35,6 +37,8 @@ def warnings(
     outcome : Outcome
     names : sequence of str, optional
         Unconstrained parameters.
+    flaw : Flaw or None
+        That the verdict does not tell.
 
     Returns
     -------
@@ -54,6 +58,8 @@ def warnings(
             f"{target.n_rejections} of {target.n_gradients} evaluations were rejected: the "
             "program throws or is not finite in part of the space."
         )
+    if flaw is not None:
+        found.append(str(flaw))
     return tuple(found)
 
 

@@ -196,6 +196,7 @@ def test_a_reference_that_knows_nothing_of_the_program_is_told_and_grades_nothin
     assert {(row.w1_max, row.right) for row in rows} == {(None, None)}
 
 
+@pytest.mark.slow
 def test_references_are_made_where_none_are_and_kept(database, tmp_path):
     asked = database.select(["center-center_alone", "line-line"])
     settings = {"reference": "nuts", "output": tmp_path / "out", "jobs": 0, "draws": 500}
@@ -271,6 +272,7 @@ def test_a_damaged_reference_and_all_when_begun_anew_are_made_again(tmp_path):
     assert path.stat().st_mtime_ns > when
 
 
+@pytest.mark.slow
 def test_draws_that_are_nan_keep_what_else_is_known(monkeypatch):
     def broken(model, method, *, seed, draws):
         made = run_method(model, method, seed=seed, draws=draws)
@@ -364,6 +366,17 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_an_interrupt_before_the_first_run_promises_nothing(tmp_path, monkeypatch, caplog):
+    def interrupted(model, method, *, seed, draws):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "run_method", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sr.bench(["kidscore"], ["gaussian"], output=tmp_path / "out", jobs=0, draws=50)
+    assert caplog.text == ""
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interrupt_tells_what_is_done_and_how_to_go_on(tmp_path, monkeypatch, caplog):
     run_method = running.run_method
 
@@ -396,6 +409,7 @@ def test_every_method_runs_and_is_measured(method, database):
     assert (row.khat is None) == (method not in ("auto", "laplace"))
 
 
+@pytest.mark.slow
 def test_a_sampler_that_does_not_trust_itself_is_suspect():
     (row,) = sr.bench(["bimodal_gaussian"], ["mala"], jobs=0).rows
     assert row.verdict == "suspect"
@@ -484,3 +498,15 @@ def test_plots_tell_their_finding_in_words():
     assert "rovi 0.260, laplace 0.300" in found["accuracy_gradients"].alt
     assert "rovi: 2 of 4 runs wrong, 1 of these doubted" in found["verdicts"].alt
     assert bench_plots(rows_by_hand()[-1:]) == []
+
+
+@pytest.mark.parametrize("method", ["gaussian", "nuts"])
+def test_random_transformed_data_are_the_same_in_all_runs_and_the_reference(write, method):
+    program = write("drawn.stan", """
+        transformed data { real m = normal_rng(0, 100); }
+        parameters { real x; }
+        model { x ~ normal(m, 1); }
+    """)  # fmt: skip
+    found = sr.bench([program], [method], seeds=[4, 5], reference="nuts", jobs=0)
+    assert [row.error for row in found.rows] == [None, None]
+    assert max(row.w1_max for row in found.rows) < 0.2

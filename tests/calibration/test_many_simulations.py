@@ -52,6 +52,7 @@ def test_ranks_of_a_seed_stay_what_they_are() -> None:
     assert ranks(result)["beta"] == [0, 2, 18, 9, 13, 19, 10, 6, 0, 14]
 
 
+@pytest.mark.slow
 def test_workers_give_the_ranks_that_this_process_gives() -> None:
     here, there = (
         sbc("sbc_regression", method="rovi", simulations=10, seed=5, jobs=jobs)
@@ -60,6 +61,7 @@ def test_workers_give_the_ranks_that_this_process_gives() -> None:
     assert as_told(here) == as_told(there)
 
 
+@pytest.mark.slow
 def test_workers_take_a_simulator(write: Write) -> None:
     settings: dict[str, Any] = {"method": "gaussian", "simulations": 10, "seed": 16}
     model = mean_model(write)

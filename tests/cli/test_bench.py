@@ -116,6 +116,7 @@ def test_a_folder_is_of_one_command(tmp_path):
     assert "are of command compare, not bench" in said
 
 
+@pytest.mark.interpreter
 def test_ctrl_c_keeps_what_is_done_and_tells_how_to_go_on(tmp_path):
     output = tmp_path / "out"
     words = ["bench", "kidscore", "--methods", "gaussian", "--seeds", "0-999", "--jobs", "1"]

@@ -386,6 +386,7 @@ def test_compare_with_fresh_nuts_prints_verdicts():
     assert max(map(len, text.splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_compare_takes_draws_of_sample_where_nuts_is_refused_for_several_basins():
     args = ("three_modes", "--methods", "gaussian", "--seed", 1, "--iter-sampling", 200)
     result = run("compare", *args)
@@ -510,6 +511,21 @@ def test_bench_has_the_data_and_the_seed_of_a_fit(write):
     args = ("bench", program, "--methods", "gaussian", "--seeds", "3", "--jobs", 0)
     one = run_json(*args)["runs"][0]
     assert one["elbo"] == run_json("fit", program, "--method", "gaussian", "--seed", 3)["elbo"]
+
+
+def test_random_transformed_data_are_told_and_kept_apart(write, tmp_path):
+    """Draws of another seed belong to another posterior, and grade nothing."""
+    program = write("drawn.stan", """
+        transformed data { real m = normal_rng(0, 100); }
+        parameters { real x; }
+        model { x ~ normal(m, 1); }
+    """)  # fmt: skip
+    drawn = tmp_path / "nuts.nc"
+    told = run("nuts", program, "--seed", 2, "--output", drawn).stderr
+    assert "draws random numbers in transformed data" in told
+    args = ("compare", program, "--methods", "gaussian", "--reference", drawn, "--seed")
+    assert "with the same seed" in run(*args, 1, code=1).stderr
+    assert run_json(*args, 2)["methods"]["gaussian"]["w1_max"] < 0.2
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -184,17 +185,6 @@ def test_compare_wants_one_reference(tmp_path):
     assert "none_" in fails("compare", "ar", "--nuts-csv", tmp_path / "none_*.csv", code=2)
 
 
-def test_unexpected_errors_keep_their_traceback(monkeypatch):
-    import stanrovi_stan_models
-
-    def broken() -> None:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(stanrovi_stan_models, "names", broken)
-    result = CliRunner().invoke(cli, ["models"])
-    assert isinstance(result.exception, ZeroDivisionError)
-
-
 @pytest.mark.parametrize(("command", "option"), [("sample", "--csv"), ("fit", "--inits")])
 def test_a_folder_that_is_in_use_is_refused_before_the_run(command, option, tmp_path, monkeypatch):
     from stanrovi_cli import running
@@ -206,3 +196,12 @@ def test_a_folder_that_is_in_use_is_refused_before_the_run(command, option, tmp_
     assert result.exit_code == 2
     assert "is not empty; choose another one" in result.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_system_without_its_null_device_is_told(write, monkeypatch):
+    def refuse(*arguments, **keywords):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.devnull)
+
+    monkeypatch.setattr("stanrovi.stan.child.subprocess.Popen", refuse)
+    text = fails("check", write("normal.stan", NORMAL), "--isolate", code=2)
+    assert f"{os.devnull} cannot be used" in text

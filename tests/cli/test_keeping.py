@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 import stanrovi as sr
-from stanrovi.errors import SamplerError, StanroviError, UsageError
+from stanrovi.errors import OutputError, SamplerError, StanroviError, UsageError
 from stanrovi.io.folders import LEDGER
 from stanrovi.io.ledger import Ledger, n_done
 from stanrovi.runs.many import run_many
@@ -151,9 +152,20 @@ def test_runs_are_read_as_they_were(tmp_path: Path) -> None:
             assert list(found.draws.attrs) == list(made.draws.attrs)
             for variable, values in made.draws.posterior.items():
                 np.testing.assert_array_equal(found.draws.posterior[variable], values)
-        kept.forget()
-    assert n_done(tmp_path / LEDGER) == 0
-    assert not (tmp_path / ".runs").exists()
+
+
+def test_runs_of_another_model_or_told_otherwise_are_not_taken(tmp_path: Path) -> None:
+    model, other = sr.Model("bimodal_gaussian"), sr.Model("neals_funnel")
+    fit = sr.fit(model, method="gaussian", seed=1, draws=50).draws
+    with Ledger(tmp_path / LEDGER) as ledger:
+        KeptRuns(ledger, model).add("gaussian", Drawn(fit))
+    with Ledger(tmp_path / LEDGER) as ledger:
+        assert KeptRuns(ledger, model).get("gaussian") is not None
+        assert KeptRuns(ledger, other).get("gaussian") is None
+        sound = ledger.records["gaussian"]
+        for changed in ({"trusted": "no"}, {"attrs": 3}, {"warnings": [3]}, {"reason": None}):
+            ledger.records["gaussian"] = sound | changed
+            assert KeptRuns(ledger, model).get("gaussian") is None
 
 
 def test_what_an_earlier_run_left_is_removed(tmp_path: Path) -> None:
@@ -163,3 +175,13 @@ def test_what_an_earlier_run_left_is_removed(tmp_path: Path) -> None:
     with Ledger(tmp_path / LEDGER) as ledger:
         KeptRuns(ledger)
     assert not (tmp_path / ".runs").exists()
+
+
+def test_a_folder_that_goes_meanwhile_is_told(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    draws = sr.Draws(method="m", posterior={"x": np.zeros((1, 4))}, parameters=("x",))
+    with Ledger(out / LEDGER) as ledger:
+        shutil.rmtree(out)
+        with pytest.raises(OutputError, match=r"out/\.runs does not exist"):
+            KeptRuns(ledger).add("m", Drawn(draws))

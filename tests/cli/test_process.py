@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.interpreter
+
 COMMAND = [sys.executable, "-m", "stanrovi_cli"]
 
 

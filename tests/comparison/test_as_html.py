@@ -258,6 +258,7 @@ def test_the_table_of_four_methods_needs_no_scrolling(tmp_path):
     assert fits_in == worst == "true"
 
 
+@pytest.mark.slow
 def test_the_command_line_repeats_itself_in_the_report(comparison, tmp_path):
     fit, reference = tmp_path / "my fit.nc", tmp_path / "nuts.nc"
     write_netcdf(comparison.fits["rovi"], fit)

@@ -319,8 +319,8 @@ def test_what_runs_share_is_compared_and_the_rest_is_named():
     """As a non-centred fit with a reference of the centred program."""
     rng = np.random.default_rng(22)
     theta, raw = rng.normal(size=(1, 400, 2)), rng.normal(size=(1, 400, 2))
-    fit = replace(run("rovi", theta, name="theta"), parameters=("raw",))
-    fit = replace(fit, posterior={**fit.posterior, "raw": raw})
+    fit = run("rovi", theta, name="theta")
+    fit = replace(fit, posterior={**fit.posterior, "raw": raw}, parameters=("raw",))
     reference = nuts(rng.normal(size=(4, 400, 2)), name="theta")
     reference = replace(
         reference,

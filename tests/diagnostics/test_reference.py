@@ -6,7 +6,6 @@ from comparison_cases import nuts, run
 
 from stanrovi.diagnostics.reference import check_draws, check_reference
 from stanrovi.draws import Draws
-from stanrovi.errors import DrawsError
 from stanrovi.scalars import varying
 
 
@@ -72,6 +71,24 @@ def test_divergences_that_a_file_leaves_open_do_not_count():
     assert check_reference(reference, values, named(1)).divergences == 1
 
 
+@pytest.mark.parametrize("said", [np.nan, -7, 0.5, 2])
+def test_what_is_no_yes_or_no_tells_of_no_divergences(said):
+    values = np.random.default_rng(2).normal(size=(4, 500, 1))
+    diverging = np.zeros((4, 500))
+    diverging[:] = said
+    checked = check_reference(run("nuts", values, stats={"diverging": diverging}), values, named(1))
+    assert checked.divergences == -1
+    assert checked.trusted
+    assert "divergences unknown" in checked.reason
+
+
+@pytest.mark.parametrize("chains", [[0, 1, 2, 0], [0, 0, 0, 0]])
+def test_chains_that_are_one_are_not_trusted(chains):
+    checked = check(np.random.default_rng(2).normal(size=(4, 500, 2))[chains])
+    assert not checked.trusted
+    assert "hold the same draws" in checked.reason
+
+
 def test_what_only_rounding_moves_is_constant():
     """Ones of a correlation matrix, off by a bit in one chain, have no R-hat of their own."""
     values = np.random.default_rng(23).normal(size=(4, 500, 3)) * [1.0, 1e-9, 1e9]
@@ -82,5 +99,12 @@ def test_what_only_rounding_moves_is_constant():
     np.testing.assert_array_equal(varying(both), [True, True, True, False])
     checked, alone = (check_draws(Draws("nuts", {"R": x}, ("R",))) for x in (both, values))
     assert checked.rhat_max == alone.rhat_max < 1.01
-    with pytest.raises(DrawsError, match="constant"):
-        check_draws(Draws("nuts", {"R": ones}, ("R",)))
+
+
+def test_draws_of_which_nothing_varies_are_kept_and_not_trusted():
+    """As a run that is to be written was, once: its draws were lost."""
+    narrow = 1 + 1e-13 * np.random.default_rng(23).normal(size=(4, 500, 1))
+    for values, why in ((np.ones((4, 500, 1)), "run more"), (narrow, "near rounding")):
+        checked = check_draws(Draws("nuts", {"x": values}, ("x",)))
+        assert not checked.trusted
+        assert why in checked.reason

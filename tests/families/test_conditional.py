@@ -1,5 +1,7 @@
 """What is particular to conditional families; tests/families/test_contract.py has the rest."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from targets import finite_difference
@@ -62,7 +64,7 @@ def test_functions_of_roots_know_their_derivatives(k):
     values = np.random.default_rng(1).standard_normal(len(made.nodes))
     u = np.random.default_rng(2).uniform(-3, 3, (40, k))
     numeric = finite_difference(lambda p: made.weights(p) @ values, u, 1e-5)
-    np.testing.assert_allclose(made.weights_gradient(u) @ values, numeric, atol=1e-6)
+    np.testing.assert_allclose(made.slopes(u, values), numeric, atol=1e-6)
 
 
 def star(k, arm=5, corners=True):
@@ -95,7 +97,22 @@ def test_functions_on_a_star_know_their_derivatives(k, corners):
     values = np.random.default_rng(1).standard_normal(len(made.nodes))
     u = np.random.default_rng(2).uniform(-3, 3, (40, k))
     numeric = finite_difference(lambda p: made.weights(p) @ values, u, 1e-6)
-    np.testing.assert_allclose(made.weights_gradient(u) @ values, numeric, atol=1e-5)
+    np.testing.assert_allclose(made.slopes(u, values), numeric, atol=1e-5)
+
+
+def test_derivatives_at_many_points_in_many_roots_take_little_memory():
+    """An array of points by roots by nodes would take all there is."""
+    made = star(8)
+    u = np.random.default_rng(0).standard_normal((2000, 8))
+    shares = 8 * len(u) * len(made.nodes)
+    made.slopes(u[:2], made.nodes[:, 0])  # what is kept of the nodes
+    tracemalloc.start()
+    try:
+        made.slopes(u, made.nodes[:, 0])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 * shares
 
 
 def test_where_two_arms_are_long_their_corner_is_the_sum_of_both():

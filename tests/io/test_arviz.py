@@ -48,6 +48,15 @@ def test_container_has_groups_dims_and_attributes(draws):
     assert type(data).__name__ == ("InferenceData" if is_legacy() else "DataTree")
 
 
+def test_a_variable_may_have_the_name_of_a_dimension(tmp_path):
+    values = {"x": np.zeros((1, 5, 3)), "x_dim_0": np.ones((1, 5)), "x_dim_0_": np.ones((1, 5))}
+    draws = Draws(method="rovi", posterior=values, parameters=tuple(values))
+    back = read_draws(write_netcdf(draws, tmp_path / "a.nc"))
+    assert {name: x.shape for name, x in back.posterior.items()} == {
+        name: x.shape for name, x in values.items()
+    }
+
+
 def test_round_trip(draws, tmp_path):
     path = write_netcdf(draws, tmp_path / "a.nc")
     back = read_draws(path)

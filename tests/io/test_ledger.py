@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
 from stanrovi.errors import OutputError
-from stanrovi.io.ledger import Ledger
+from stanrovi.io.ledger import Ledger, kept_as, n_done
 
 
 def records(path):
@@ -31,6 +35,17 @@ def test_records_are_read_back(tmp_path):
         ledger.append("a", {"value": "later"})
     assert records(path) == {"a": {"value": "later"}, "b": {"value": {}}}
     assert [json.loads(line)["key"] for line in path.read_text().splitlines()] == ["a", "b", "a"]
+
+
+def test_a_backup_by_hard_links_stays_as_it_is(tmp_path):
+    path, backup = tmp_path / "runs.jsonl", tmp_path / "backup.jsonl"
+    with Ledger(path) as ledger:
+        ledger.append("a", {})
+    os.link(path, backup)
+    with Ledger(path) as ledger:
+        ledger.append("b", {})
+    assert records(path).keys() == {"a", "b"}
+    assert records(backup).keys() == {"a"}
 
 
 @pytest.mark.parametrize("torn", ['{"key":"b","va', "{", '{"ke'])
@@ -69,6 +84,8 @@ def test_lines_that_are_no_records_are_passed_over_and_stay(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert list(records(path)) == ["a", "b"]
     assert "line 2, 3, 4, 5" in caplog.text
+    assert n_done(path) == 2
+    assert len(caplog.messages) == 1
     assert "nonsense" in path.read_text()
 
 
@@ -138,7 +155,7 @@ def test_a_full_disk_leaves_whole_records(tmp_path, monkeypatch):
 def test_a_killed_writer_loses_no_record_that_it_told_of(tmp_path):
     path = tmp_path / "runs.jsonl"
     code = f"""
-from stanrovi.io.ledger import Ledger
+from stanrovi.io.ledger import Ledger, kept_as, n_done
 ledger = Ledger({str(path)!r})
 i = 0
 while True:
@@ -155,3 +172,42 @@ while True:
     found = records(path)
     assert set(map(str, told)) <= found.keys()
     assert len(found) <= len(told) + 1
+
+
+@dataclass
+class Kept:
+    count: int
+    share: float | None
+    names: Mapping[str, int]
+    word: Literal["a", "b"]
+    sure: bool
+    rows: list[int]
+
+
+SOUND = {"count": 1, "share": 1, "names": {"x": 2}, "word": "a", "sure": True, "rows": [1]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"count": 1.5}, "count is 1.5"),
+        ({"count": True}, "count is True"),
+        ({"share": "1"}, "share is '1'"),
+        ({"share": math.nan}, "share is nan"),
+        ({"share": 10**400}, "share is a int"),
+        ({"names": {"x": "2"}}, "names is"),
+        ({"names": [2]}, "names is"),
+        ({"word": "c"}, "word is 'c'"),
+        ({"sure": 1}, "sure is 1"),
+        ({"rows": ["1"]}, "rows is"),
+        ({"more": 1}, "unexpected keyword"),
+        ({"count": 5}, "it holds {'count': 5"),
+    ],
+)
+def test_records_of_another_kind_are_none(changes, told):
+    def small(kept):
+        return kept.count < 5
+
+    assert kept_as(Kept, SOUND | {"share": None}, small).share is None
+    with pytest.raises(OutputError, match=f"{told}.*remove its line"):
+        kept_as(Kept, SOUND | changes, small)

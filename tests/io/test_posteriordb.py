@@ -219,7 +219,7 @@ def test_paths_that_no_file_has_are_missing_files(root, path):
         (b"{", "Expecting"),
         (b"[1, 2]", "no JSON object"),
         (b'{"N": "\xe5"}', "utf-8"),
-        (b"\xff\xfe{\0}\0", "utf-8"),
+        (b"\xff\xfe{\0}\0", "in UTF-16"),
         (b"[" * 100_000, "cannot be read"),
         (b'{"N": ' + b"1" * 5000 + b"}", "digits"),
         (b"PK\x03\x04 no archive", "not a zip"),

@@ -140,3 +140,24 @@ def test_runs_are_of_one_request(tmp_path: Path) -> None:
         agreed_seed(path, {"model": "m", "draws": 8}, None)
     with pytest.raises(OutputError, match=f"are of seed {drawn}, not {drawn + 1}"):
         agreed_seed(path, {"model": "m", "draws": 9}, drawn + 1)
+
+
+def test_what_was_edited_is_told_in_words(tmp_path: Path) -> None:
+    path = tmp_path / LEDGER
+    before = {"program_hash": "4c43", "data_hash": "aa00"}
+    agreed_seed(path, before, 1)
+    for name, words in (("program_hash", "are of another program"), ("data_hash", "other data")):
+        with pytest.raises(OutputError, match=f"{words}, or .* edited; .*--overwrite") as error:
+            agreed_seed(path, before | {name: "6fec"}, 1)
+        assert "6fec" not in str(error.value)
+
+
+def test_a_finished_result_without_runs_is_not_gone_on_with(tmp_path):
+    with filled_folder(tmp_path / "out") as staging:
+        (staging / "report.html").write_text("whole")
+    with (
+        pytest.raises(OutputError, match="holds a finished result"),
+        resumable_folder(tmp_path / "out", resume=True),
+    ):
+        pass
+    assert (tmp_path / "out" / "report.html").read_text() == "whole"

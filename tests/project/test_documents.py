@@ -24,12 +24,18 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
     if "_build" not in path.parts
 )
-# Pages that take more than about ten seconds.
+# Pages that take long.
 SLOW = {
     "README.md",
     "docs/guide/benchmarks.md",
+    "docs/guide/choosing-a-method.md",
+    "docs/guide/compiled-engines.md",
+    "docs/guide/existing-cmdstan-run.md",
+    "docs/guide/hierarchies.md",
     "docs/guide/many-machines.md",
     "docs/guide/many-models.md",
+    "docs/guide/own-program.md",
+    "docs/guide/predictive-checks-and-loo.md",
     "docs/guide/several-modes.md",
     "docs/guide/suspect.md",
     "docs/guide/warm-start.md",

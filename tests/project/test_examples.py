@@ -41,16 +41,19 @@ def as_shown(name: str, folder: Path) -> str:
     return printed
 
 
+@pytest.mark.slow
 def test_eight_schools(tmp_path: Path) -> None:
     assert "ok: one basin was found" in as_shown("eight_schools", tmp_path)
 
 
+@pytest.mark.slow
 def test_mode_collapse(tmp_path: Path) -> None:
     printed = as_shown("mode_collapse", tmp_path)
     assert printed.count("collapsed") == 2
     assert re.search(r"3  rovi +0\.30 +0\.000  ok", printed)
 
 
+@pytest.mark.slow
 def test_label_switching(tmp_path: Path) -> None:
     printed = as_shown("label_switching", tmp_path)
     assert len(re.findall(r"0\.167  \[", printed)) == 6

@@ -19,6 +19,8 @@ import pytest
 import stanrovi
 import stanrovi_cli
 
+pytestmark = pytest.mark.interpreter
+
 LIBRARY = Path(stanrovi.__file__).parent
 PACKAGES = {"stanrovi": LIBRARY, "stanrovi_cli": Path(stanrovi_cli.__file__).parent}
 
@@ -28,8 +30,10 @@ ROOMS = (
     "arguments",
     "markup",
     "determinism",
+    "environment",
     "methods",
     "target",
+    "given",
     "waiting",
     "scalars",
     "densities",
@@ -52,6 +56,7 @@ ROOMS = (
 CORE = (
     "determinism",
     "target",
+    "given",
     "waiting",
     "scalars",
     "densities",

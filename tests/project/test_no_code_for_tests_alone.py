@@ -7,7 +7,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+import pytest
 from places import ROOT
+
+pytestmark = pytest.mark.interpreter
 
 # Called by the language, by libraries, or by users of a public class.
 CALLED_BY_OTHERS = {

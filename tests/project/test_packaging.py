@@ -17,6 +17,8 @@ from places import ROOT
 
 import stanrovi
 
+pytestmark = pytest.mark.interpreter
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 FOLDERS = PROJECT["tool"]["setuptools"]["package-dir"]  # package: folder
 TOP = {

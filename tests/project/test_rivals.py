@@ -17,6 +17,8 @@ from stanrovi.densities import normal_mixture
 from stanrovi.errors import DensityError, SamplerError
 from stanrovi.vi.methods import rovi
 
+pytestmark = pytest.mark.interpreter
+
 
 @pytest.fixture(scope="module")
 def benchmarks() -> Iterator[SimpleNamespace]:

@@ -60,6 +60,7 @@ def tells(error: StanroviError, *words: str) -> None:
     assert all(word in str(error) for word in words)
 
 
+@pytest.mark.slow
 @bounded
 @given(objects)
 def test_objects_pass_the_check_or_are_refused(data: dict[str, Any]) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 NORMAL = "x ~ std_normal();"
 
 
@@ -83,6 +85,11 @@ FIT: dict[str, tuple[str, tuple[float, float] | None]] = {
     ),
     "quantities_are_nan": (
         real(NORMAL, more="generated quantities { real y; real z = log(-1.0); }"), (0, 1),
+    ),
+    "quantities_divide_by_zero": (
+        "data { int N; } "
+        + real(NORMAL, more="generated quantities { real y = x / N; real z = 0.0 / N; }"),
+        (0, 1),
     ),
     "quantities_out_of_range": (
         real(NORMAL, more="generated quantities { array[2] int a = {1, 2}; int k = a[3]; }"),
@@ -179,6 +186,15 @@ FAIL = {
     "fatal_error": (
         real(NORMAL + 'fatal_error("over");'), "ModelError", "cannot run fatal_error .*BridgeStan",
     ),
+    "to_int": (
+        "transformed data { int k = to_int(2.7); }" + real(NORMAL), "ModelError",
+        "cannot run to_int .*BridgeStan",
+    ),
+    # And of what no engine can do, what is wrong.
+    "outside": (
+        "parameters { vector[3] v; } model { v ~ std_normal(); target += sum(v[2:5]); }",
+        "ModelError", r"range \[2, 5\] out of bounds.*Correct it in the program",
+    ),
 }  # fmt: skip
 
 PROGRAMS = {name: program for name, (program, _) in FIT.items()}
@@ -258,7 +274,6 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     return told
 
 
-@pytest.mark.slow
 def test_every_program_was_tried(outcomes: dict[str, Any]) -> None:
     assert outcomes.keys() == PROGRAMS.keys()
 
@@ -326,7 +341,8 @@ def test_nuts_says_why_it_fails(outcomes: dict[str, Any], name: str, words: str)
     [
         ("quantities_throw", "failed in .* draws and are NaN there; the last reason: gq"),
         ("quantities_always_throw", "failed in 4000 of 4000 draws .* normal_rng"),
-        ("quantities_are_nan", "computes NaN in draws of y, z"),
+        ("quantities_are_nan", "draws of y, z hold NaN, as computed"),
+        ("quantities_divide_by_zero", "z hold NaN and y hold infinite values, .* divide by zero"),
         ("quantities_out_of_range", r"generated quantities \(a, k\) that the engine cannot"),
     ],
 )

@@ -19,12 +19,24 @@ from click.testing import CliRunner
 from stanrovi.stan.processes import end_processes, processes_naming
 from stanrovi_cli.app import cli
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+pytestmark = [
+    pytest.mark.interpreter,
+    pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix"),
+]
 
 Write = Callable[[str, str], Path]
 
 COMMAND = [sys.executable, "-m", "stanrovi_cli"]
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+WORDS = {130: "Interrupted.", 143: "Terminated."}
+
+
+def first_everywhere(first: object, *others: object) -> list[object]:
+    """Cases of which all but the first are marked slow."""
+    cases = (case if isinstance(case, tuple) else (case,) for case in others)
+    return [first, *(pytest.param(*case, marks=pytest.mark.slow) for case in cases)]
+
+
 # A fit of minutes, whose gradient is slow and prints: engines call back while they run.
 SLOW = """
 parameters { vector[20] x; }
@@ -99,9 +111,18 @@ def ends(process: subprocess.Popen[str], number: signal.Signals) -> str:
     return err
 
 
-def busy_seconds(pid: int) -> float:
-    """Processor time of a process, by which one that loops is known."""
-    stat = Path(f"/proc/{pid}/stat")
+def worker_of(process: subprocess.Popen[str]) -> int:
+    """The process that works for a command, which only waits for it."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.exists():
+        pytest.skip("there is no /proc here that tells children")
+    wait_until(lambda: children.read_text().split())
+    return int(children.read_text().split()[0])
+
+
+def busy_seconds(process: subprocess.Popen[str]) -> float:
+    """Processor time of a command, by which one that loops is known."""
+    stat = Path(f"/proc/{worker_of(process)}/stat")
     if not stat.exists():
         pytest.skip("there is no /proc here")
     fields = stat.read_text().rpartition(")")[2].split()
@@ -117,7 +138,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
-@pytest.mark.parametrize("command", ["fit", "modes", "compare"])
+@pytest.mark.parametrize("command", first_everywhere("compare", "fit", "modes"))
 def test_fits(command: str, number: signal.Signals, folder: Path, write: Write) -> None:
     program = write("slow.stan", SLOW)
     output = [] if command == "modes" else ["--output", "out"]
@@ -127,7 +148,7 @@ def test_fits(command: str, number: signal.Signals, folder: Path, write: Write) 
         assert process.stderr.readline() == "running\n"
         time.sleep(0.1)
         told = ends(process, number)
-    assert told.strip() == {130: "Interrupted.", 143: "Terminated."}[CODES[number]]
+    assert told.strip() == WORDS[CODES[number]]
     assert os.listdir(folder) == []
 
 
@@ -137,7 +158,7 @@ def test_nuts_of_the_embedded_engine(number: signal.Signals, folder: Path) -> No
     settings = ["--iter-sampling", "3000000", "--chains", "2"]
     with started([*COMMAND, *words, *settings], folder) as process:
         # The engine keeps chains in threads of its own.
-        wait_until(lambda: len(os.listdir(f"/proc/{process.pid}/task")) > 2)
+        wait_until(lambda: len(os.listdir(f"/proc/{worker_of(process)}/task")) > 2)
         time.sleep(0.5)
         ends(process, number)
     assert os.listdir(folder) == []
@@ -152,14 +173,14 @@ def test_nuts_of_cmdstan(
     words = [*COMMAND, "nuts", str(prophet_folder / "prophet.stan"), "--data", str(data)]
     words += ["--exe", str(prophet_folder / "prophet_model.bin"), "--chains", "2"]
     words += ["--iter-sampling", "1000000", "--output", "out.nc"]
-    scratch = str(folder.parent / "stanrovi-nuts-")
+    scratch = str(folder.parent / "stanrovi-work-")
     with started(words, folder) as process:
         wait_until(lambda: len(processes_naming(scratch)) == 2)
         told = ends(process, number)
-    assert told.strip() == {130: "Interrupted.", 143: "Terminated."}[CODES[number]]
+    assert told.strip() == WORDS[CODES[number]]
     assert processes_naming(scratch) == []
     assert os.listdir(folder) == []
-    assert list(folder.parent.glob("stanrovi-nuts-*")) == []
+    assert list(folder.parent.glob("stanrovi-work-*")) == []
 
 
 @pytest.mark.cmdstan
@@ -173,7 +194,7 @@ def test_nuts_of_cmdstan_between_the_start_of_two_chains(
     with started([sys.executable, "-c", SIGNALLED_AT_THE_FIRST_CHAIN, *words], folder) as process:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (143, ""), err
-    assert processes_naming(str(folder.parent / "stanrovi-nuts-")) == []
+    assert processes_naming(str(folder.parent / "stanrovi-work-")) == []
     assert os.listdir(folder) == []
 
 
@@ -217,7 +238,7 @@ def assert_stopped_by_itself(
     with started(words, folder) as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == CODES[number]
-    told = {130: "Interrupted.", 143: "Terminated."}[CODES[number]]
+    told = WORDS[CODES[number]]
     assert (out, err.split()) == ("", ["running", told])
     assert os.listdir(folder) == []
 
@@ -323,13 +344,18 @@ TOLD = {
     "transformed data": "loaded with its data",
     "model": "had not returned by then",
     "model in part": "had not returned by then",
-    "generated quantities": "they are NaN",
+    "generated quantities": "y are left out",
 }
 
 
 @pytest.mark.parametrize(
     ("command", "block"),
-    [*(("fit", block) for block in LOOPS), ("sample", "model"), ("sample", "generated quantities")],
+    first_everywhere(
+        ("fit", "model"),
+        *(("fit", block) for block in LOOPS if block != "model"),
+        ("sample", "model"),
+        ("sample", "generated quantities"),
+    ),
 )
 def test_a_program_that_loops_for_ever_is_ended_by_the_budget(
     command: str, block: str, folder: Path, write: Write
@@ -352,18 +378,18 @@ def test_a_program_that_loops_for_ever_is_ended_by_the_budget(
 
 @pytest.mark.parametrize(
     ("block", "number"),
-    [*((block, signal.SIGINT) for block in LOOPS), ("model", signal.SIGTERM)],
+    first_everywhere(("model", signal.SIGTERM), *((block, signal.SIGINT) for block in LOOPS)),
 )
 def test_a_program_that_loops_for_ever_is_ended_by_a_signal(
     block: str, number: signal.Signals, folder: Path, write: Write
 ) -> None:
     words = ["fit", str(write("loops.stan", LOOPS[block])), "--seed", "1", "--output", "out.nc"]
     with started([*COMMAND, *words], folder) as process:
-        wait_until(lambda: busy_seconds(process.pid) > 3)
+        wait_until(lambda: busy_seconds(process) > 3)
         begun = time.monotonic()
         told = ends(process, number)
     assert time.monotonic() - begun < 10
-    assert told.strip() == {130: "Interrupted.", 143: "Terminated."}[CODES[number]]
+    assert told.strip() == WORDS[CODES[number]]
     assert os.listdir(folder) == []
 
 
@@ -371,7 +397,7 @@ def test_a_signal_that_nothing_hears_ends_the_process(folder: Path, write: Write
     """NUTS of the embedded engine waits in C++ for chains that never end."""
     words = ["nuts", str(write("loops.stan", LOOPS["model"])), "--engine", "stanli"]
     with started([*COMMAND, *words], folder) as process:
-        wait_until(lambda: busy_seconds(process.pid) > 3)
+        wait_until(lambda: busy_seconds(process) > 3)
         begun = time.monotonic()
         told = ends(process, signal.SIGINT)
     assert time.monotonic() - begun < 15
@@ -379,7 +405,9 @@ def test_a_signal_that_nothing_hears_ends_the_process(folder: Path, write: Write
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only its C library can skip destructors")
-@pytest.mark.parametrize("block", ["transformed data", "model", "generated quantities"])
+@pytest.mark.parametrize(
+    "block", first_everywhere("model", "transformed data", "generated quantities")
+)
 def test_a_process_ends_in_order_though_a_call_loops_on(
     block: str, folder: Path, write: Write
 ) -> None:
@@ -404,14 +432,15 @@ def test_a_second_signal_ends_the_process(folder: Path) -> None:
     """Whatever it does with the first."""
     script = """
 import sys, time
-from stanrovi_cli.signals import heed_signals
-heed_signals()
-try:
-    print("running", file=sys.stderr, flush=True)
-    time.sleep(60)
-except KeyboardInterrupt:
-    print("stopping", file=sys.stderr, flush=True)
-    time.sleep(60)
+from stanrovi_cli.supervisor import supervised
+def work():
+    try:
+        print("running", file=sys.stderr, flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("stopping", file=sys.stderr, flush=True)
+        time.sleep(60)
+supervised(work)
 """
     with started([sys.executable, "-c", script], folder) as process:
         assert process.stderr is not None

@@ -92,7 +92,7 @@ def test_columns_of_statistics_have_the_names_of_stan(runs, kind):
 def test_a_file_of_a_fit_is_no_reference(runs, tmp_path):
     paths = runs["fit"].save_csv(tmp_path / "csv")
     with pytest.raises(DrawsError, match="not from NUTS"):
-        sr.nuts_from_csv(paths, "eight_schools")
+        sr.nuts_from_csv(paths, sr.Model("eight_schools"))
     with pytest.raises(OutputError, match="not empty"):
         runs["fit"].save_csv(tmp_path / "csv")
     assert runs["fit"].save_csv(tmp_path / "csv", overwrite=True) == paths
@@ -106,6 +106,26 @@ def test_settings_of_nuts_survive_its_files(tmp_path):
     assert settings.items() <= back.draws.attrs.items()
     assert "maximum treedepth 3" in " ".join(back.warnings)
     assert back.draws.attrs["seed"] == 1
+
+
+def test_fewer_chains_leave_no_chain_of_an_earlier_run(tmp_path):
+    """But what others have written, and chains of other models."""
+    folder = tmp_path / "csv"
+    four, two = (
+        Draws("stored", {"x": np.ones((n, 3))}, ("x",), attrs={"model": "m"}) for n in (4, 2)
+    )
+    write_stan_csv(four, folder)
+    others = {
+        "m_5.csv": "# method = sample\nlp__,x\n",
+        "m_6.csv": "",
+        "m_03.csv": "",
+        "n_3.csv": "",
+    }
+    for name, text in others.items():
+        (folder / name).write_text(text)
+    (folder / "n_4.csv").write_bytes((folder / "m_4.csv").read_bytes())
+    write_stan_csv(two, folder, overwrite=True)
+    assert {file.name for file in folder.iterdir()} == {"m_1.csv", "m_2.csv", "n_4.csv", *others}
 
 
 def test_draws_without_statistics_can_be_written(tmp_path):

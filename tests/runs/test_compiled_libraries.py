@@ -46,6 +46,7 @@ def test_nuts_and_sample_and_their_comparison(library):
     assert "up to the constant" in sampled.evidence_note
 
 
+@pytest.mark.slow
 def test_compare_from_the_command_line(library):
     path, data = library
     args = ["compare", str(path), "--data", str(data), "--methods", "gaussian", "--seed", "1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -19,6 +20,7 @@ import stanrovi as sr
 from stanrovi.errors import UsageError
 from stanrovi.runs import dask_workers
 
+dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 
 NO_NANNY = ("--no-nanny",)
@@ -231,12 +233,21 @@ def test_a_cluster_that_ends_is_no_outcome(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tcp:/x", "nothing"])
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tcp:/x", "nothing", "tls://127.0.0.1:9"])
 def test_a_wrong_address_is_told(address, monkeypatch):
-    assert dask_workers._CONNECT_SECONDS <= 15
+    assert dask_workers._CONNECT_SECONDS <= 8
     monkeypatch.setattr(dask_workers, "_CONNECT_SECONDS", 2)
     with pytest.raises(UsageError, match=r"No Dask scheduler answers.*tcp://host:8786"):
         list(sr.run_many([sr.Task("eight_schools")], work.told, dask=address))
+
+
+def test_a_cluster_that_cannot_be_started_is_told(monkeypatch):
+    def refuse(*arguments):
+        raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+
+    monkeypatch.setattr("socket.create_connection", refuse)
+    with pytest.raises(UsageError, match=r"No Dask cluster can be started here.*unreachable"):
+        list(sr.run_many([sr.Task("eight_schools")], work.told, dask="local"))
 
 
 def other_stanrovi(folder, text):
@@ -296,6 +307,15 @@ def test_a_local_cluster_leaves_nothing_behind(tmp_path, end):
         assert log.read_text().endswith("KeyboardInterrupt\n")
 
 
-def test_a_cluster_of_ones_own_here():
+def test_workers_here_that_end_again_and_again_are_told(monkeypatch):
+    monkeypatch.setattr(dask_workers, "_START_SECONDS", 1)
+    limit = dask.config.set({"distributed.worker.memory.terminate": 1e-4})
+    with limit, pytest.raises(UsageError, match=r"end as soon as they start.*limits on memory"):
+        list(sr.run_many([sr.Task("eight_schools")], work.told, jobs=1, dask="local"))
+
+
+def test_a_cluster_of_ones_own_here(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     tasks = [sr.Task("eight_schools", seed=seed) for seed in range(3)]
     assert len(values(sr.run_many(tasks, work.told, jobs=1, dask="local"))) == 3
+    assert not list(tmp_path.iterdir())

@@ -70,7 +70,7 @@ def schools(tmp_path_factory):
     return model, sr.nuts(model, engine="stanli", seed=1, iter_sampling=2000, adapt_delta=0.95)
 
 
-@pytest.mark.parametrize("case", ["regression", "schools"])
+@pytest.mark.parametrize("case", ["regression", pytest.param("schools", marks=pytest.mark.slow)])
 def test_loo_of_fits_agrees_with_that_of_nuts(case, request):
     model, nuts = request.getfixturevalue(case)
     groups = to_arviz(replace(nuts.draws, posterior=without_infinity(nuts.draws.posterior)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import logging
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from functools import partial
 from multiprocessing.synchronize import SemLock
@@ -23,6 +25,9 @@ import worker_tasks as work
 import stanrovi as sr
 from stanrovi.errors import DensityError, OutputError, UsageError
 from stanrovi.runs.guard import guarded
+from stanrovi.runs.workers import Processes
+
+pytestmark = pytest.mark.interpreter
 
 NORMAL = "parameters { real x; } model { x ~ normal(0, 1); }"
 DRAWN = (
@@ -55,6 +60,7 @@ def test_processes_give_what_this_process_gives():
     assert len({json.dumps(value) for value in here}) == 6
 
 
+@pytest.mark.slow
 def test_fits_samples_and_nuts_are_functions_of_tasks():
     task = sr.Task("eight_schools", seed=1, settings={"draws": 100}, method="mfvi")
     (fit,) = sr.run_many([task], sr.fit, jobs=1)
@@ -112,6 +118,7 @@ FATES = (
     "bug",
     "error",
     "odd",
+    "one way",
     "killed",
     "quit",
     "good",
@@ -124,12 +131,14 @@ TOLD = {
     "bug": ("crash", "ZeroDivisionError: by zero"),
     "error": ("error", "finite nowhere"),
     "odd": ("crash", "pickle"),
+    "one way": ("crash", "could not be unpickled: ValueError: one way"),
     "killed": ("crash", "SIGKILL, out of memory?"),
     "quit": ("crash", "SystemExit: enough"),
     "good": ("done", None),
 }
 
 
+@pytest.mark.slow
 def test_a_bad_end_is_the_outcome_of_its_task_alone():
     tasks = [sr.Task("eight_schools", settings={"fate": fate}) for fate in FATES]
     found = by_index(sr.run_many(tasks, work.beset, jobs=2, time_limit=3))
@@ -140,6 +149,51 @@ def test_a_bad_end_is_the_outcome_of_its_task_alone():
         if reason is not None:
             assert reason in found[index].error
         assert (found[index].value == fate) is (status == "done")
+
+
+def test_a_value_that_does_not_come_back_tells_why():
+    (outcome,) = sr.run_many(
+        [sr.Task("eight_schools", settings={"fate": "one way"})], work.beset, jobs=1
+    )
+    assert outcome.status == "crash"
+    assert outcome.error == "what came back could not be unpickled: ValueError: one way"
+
+
+@pytest.mark.parametrize("jobs", [0, 1])
+@pytest.mark.parametrize(
+    ("fate", "error"),
+    [("speechless", "SpeechlessError: no words, as"), ("talkative", "x ... (99,500 more")],
+)
+def test_whatever_an_error_says_is_told_in_a_few_words(jobs, fate, error):
+    (outcome,) = sr.run_many(
+        [sr.Task("eight_schools", settings={"fate": fate})], work.beset, jobs=jobs
+    )
+    assert outcome.status == "crash"
+    assert error in outcome.error
+
+
+def test_processes_that_may_have_no_children_are_told_so(monkeypatch):
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+    with pytest.raises(UsageError, match=r"not allowed to have children\); .*jobs=0"):
+        list(sr.run_many([sr.Task("eight_schools")], work.told, jobs=1))
+
+
+def test_no_worker_is_started_while_python_ends(tmp_path):
+    script = tmp_path / "late.py"
+    script.write_text(
+        "import atexit, concurrent.futures.process\n"
+        "from stanrovi import Task, fit, run_many\n"
+        "from stanrovi.errors import UsageError\n"
+        "def late():\n"
+        "    try:\n"
+        "        list(run_many([Task('eight_schools')], fit, jobs=1))\n"
+        "    except UsageError as error:\n"
+        "        print(error)\n"
+        "if __name__ == '__main__':\n"
+        "    atexit.register(late)\n"
+    )
+    found = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert "No worker process can be started" in found.stdout
 
 
 def test_the_end_of_a_task_is_that_of_what_it_started(tmp_path, monkeypatch):
@@ -168,6 +222,19 @@ def test_what_an_ended_task_leaves_goes(tmp_path, monkeypatch):
     (outcome,) = sr.run_many([task], work.beset, jobs=1, time_limit=1)
     assert outcome.status == "time"
     assert os.listdir(tmp_path) == []
+
+
+def test_what_dead_programs_leave_goes_and_living_ones_keep_theirs(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / "stanrovi-work-abcdefgh"
+    (left / "tmp").mkdir(parents=True)
+    first = Processes(1)
+    assert not left.exists()
+    second = Processes(1)
+    assert len(list(tmp_path.iterdir())) == 2
+    first.close()
+    second.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_limit_beyond_all_time_is_none():
@@ -234,6 +301,15 @@ def test_mistakes_are_told_at_the_call():
         list(sr.run_many([sr.Task("eight_schools")], lambda model, seed: 1, jobs=1))
     with pytest.raises(UsageError, match="jobs counts the workers of dask='local'"):
         list(sr.run_many([], work.told, dask="tcp://127.0.0.1:1", jobs=2))
+
+
+def test_workers_that_need_semaphores_which_cannot_be_made(monkeypatch):
+    def no_place(*arguments, **keywords):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("stanrovi.runs.workers.ProcessPoolExecutor", no_place)
+    with pytest.raises(UsageError, match=r"semaphores.*Read-only.*/dev/shm.*jobs=0"):
+        list(sr.run_many([sr.Task("eight_schools")], work.told, jobs=1))
 
 
 @pytest.mark.parametrize("jobs", [0, 1])
@@ -353,6 +429,17 @@ def test_outcomes_come_as_they_end_and_one_may_leave():
     assert not any(runs(child.pid) for child in multiprocessing.active_children())
 
 
+def test_threads_of_ended_workers_are_gone():
+    """At the end of Python one that is closing its pipes would be woken by them."""
+    tasks = [sr.Task("eight_schools", settings={"seconds": s}) for s in (0, 60, 60)]
+    before = set(threading.enumerate())
+    outcomes = sr.run_many(tasks, work.slow, jobs=2)
+    next(outcomes)
+    outcomes.close()
+    own = {thread.name for thread in set(threading.enumerate()) - before}
+    assert not {name for name in own if not name.startswith("QueueFeederThread")}
+
+
 @pytest.mark.parametrize(
     ("fate", "time_limit", "status"),
     [("killed", None, "crash"), ("asleep", 5, "time"), ("asleep", None, None)],
@@ -457,6 +544,28 @@ def test_a_script_without_a_guard_is_told_so(tmp_path):
     _, errors = run.communicate(timeout=60)
     assert run.returncode == 1
     assert "The worker processes do not start" in errors
+
+
+def test_workers_that_are_killed_as_they_start(monkeypatch):
+    monkeypatch.setattr("stanrovi.runs.workers.prepare_process", work.killed_at_start)
+    (outcome,) = sr.run_many([sr.Task("eight_schools", seed=1)], work.told, jobs=1)
+    assert (outcome.status, "SIGKILL" in outcome.error) == ("crash", True)
+
+
+def test_the_end_of_a_process_with_workers_is_silent():
+    """What it had of the system is cleared away without a word."""
+    code = (
+        "import os, signal; import stanrovi as sr, worker_tasks as work\n"
+        "if __name__ == '__main__':\n"
+        "    next(sr.run_many([sr.Task('eight_schools', seed=1)] * 2, work.told, jobs=1))\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    support = str(Path(work.__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60,
+        env={**os.environ, "PYTHONPATH": support},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
 
 
 def test_an_outcome_pickles():

@@ -21,6 +21,7 @@ import pytest
 
 from stanrovi.diagnostics.statistics import ess, rhat
 from stanrovi.errors import DrawsError, ModelError, SamplerError, UsageError
+from stanrovi.runs.cmdstan_vi import cmdstan_vi
 from stanrovi.runs.nuts import nuts, nuts_from_csv
 from stanrovi.runs.nuts_run import NutsRun
 from stanrovi.stan.model import Model
@@ -89,6 +90,7 @@ def check_unconstrained(run: NutsRun, model: Model) -> None:
     np.testing.assert_allclose(shift, shift[0], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.cmdstan
 def test_both_engines_sample_one_posterior(
     prophet: Model, embedded: NutsRun, cmdstan: NutsRun
@@ -156,6 +158,31 @@ def test_files_that_are_no_executable(prophet: Model, exe: Path, tmp_path: Path)
         nuts(prophet, exe="/bin/true")
     with pytest.raises(UsageError, match="runs no executable"):
         nuts(prophet, exe=exe, engine="stanli")
+
+
+INFO = "echo stan_version_major = 2; echo stan_version_minor = 35; echo STAN_THREADS = false"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs sh")
+@pytest.mark.parametrize(
+    ("script", "error", "told"),
+    [
+        ("sleep 100", UsageError, "executable: asked .* it does not answer within 1 s"),
+        ("exec yes", UsageError, "does not run as a CmdStan executable: y"),
+        ("echo a library is missing >&2; exit 1", UsageError, "executable: a library is missing"),
+        (INFO, SamplerError, "failed: it wrote no draws"),
+    ],
+)
+def test_programs_that_are_none_of_cmdstan(
+    script: str, error: type[Exception], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stanrovi.stan.cmdstan._INFO_SECONDS", 1)
+    exe = tmp_path / "program"
+    exe.write_text(f"#!/bin/sh\n{script}\n")
+    exe.chmod(0o755)
+    for run in (partial(nuts, **SHORT), partial(cmdstan_vi, algorithm="pathfinder")):
+        with pytest.raises(error, match=told):
+            run(Model("eight_schools"), exe=exe, seed=1)
 
 
 def run_executable(exe: Path, folder: Path, data: Path, *arguments: str) -> Path:
@@ -346,6 +373,25 @@ def test_what_others_print_during_a_run_is_kept(
     assert capsys.readouterr().out == "." * len(found)
 
 
+def test_a_callback_that_raises_is_not_the_engines_fault(eight_schools: Model) -> None:
+    def progress(*_: int) -> None:
+        raise RuntimeError("boo")
+
+    with pytest.raises(RuntimeError, match=r"^boo$"):
+        nuts(eight_schools, engine="stanli", seed=1, progress=progress, **SHORT)
+
+
+@pytest.mark.parametrize("stdout", [None, io.StringIO()])
+def test_services_have_no_stdout(
+    eight_schools: Model, monkeypatch: pytest.MonkeyPatch, stdout: io.StringIO | None
+) -> None:
+    if stdout is not None:
+        stdout.close()
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert nuts(eight_schools, engine="stanli", seed=1, **SHORT).draws.n_draws
+    assert sys.stdout is stdout
+
+
 def test_unfinished_lines_pass_when_the_run_ends() -> None:
     stdout = io.StringIO()
     console = _Console(stdout, None)
@@ -407,7 +453,8 @@ def _stacked(run: NutsRun) -> np.ndarray:
 def test_a_single_draw_has_a_repr(eight_schools: Model) -> None:
     run = nuts(eight_schools, engine="stanli", seed=1, chains=1, iter_sampling=1, iter_warmup=0)
     assert "1 x 1 draws" in repr(run)
-    assert "constant" in repr(run)
+    assert "NOT trusted" in repr(run)
+    assert "constant" in run.check.reason
 
 
 def test_no_warmup(eight_schools: Model) -> None:
@@ -466,7 +513,7 @@ def test_interrupt_ends_the_run(
     assert process.stdout is not None
     try:
         assert process.stdout.readline() == "running\n"
-        chains = processes_naming(str(tmp_path / "stanrovi-nuts"))
+        chains = processes_naming(str(tmp_path / "stanrovi-work-"))
         assert bool(chains) == (engine == "cmdstan")
         start = time.monotonic()
         process.send_signal(signal.SIGINT)
@@ -477,4 +524,4 @@ def test_interrupt_ends_the_run(
     assert process.returncode == 0
     assert time.monotonic() - start < 10
     assert list(tmp_path.glob("stanrovi-*")) == []
-    assert list(processes_naming(str(tmp_path / "stanrovi-nuts"))) == []
+    assert list(processes_naming(str(tmp_path / "stanrovi-work-"))) == []

@@ -4,7 +4,9 @@ import os
 import pty
 import subprocess
 import sys
+import time
 import types
+from contextlib import nullcontext
 
 import pytest
 
@@ -94,6 +96,21 @@ def test_none_and_false_say_nothing(notebook):
     for no in (None, False):
         sr.fit("eight_schools", seed=1, draws=10, progress=no)
     assert notebook == []
+
+
+def test_telling_of_many_chains_takes_no_longer_than_of_few(monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        progress, "shown", lambda *_, **__: nullcontext(lambda *words: shown.append(words[1:]))
+    )
+    chains, began = 50_000, time.process_time()
+    with progress.of_chains(True, chains) as tell:
+        for now in (1, 3):
+            for chain in range(1, chains + 1):
+                tell(chain, now, 3)
+    assert time.process_time() - began < 5
+    assert shown[chains - 1 : chains + 1] == [(chains, 3 * chains), (chains + 2, 3 * chains)]
+    assert shown[-1] == (3 * chains, 3 * chains)
 
 
 def test_nothing_warns_in_a_notebook(tmp_path):

@@ -25,6 +25,12 @@ def shifted(n=4000, by=0.5):
     return weighted_draws(by * x, x)
 
 
+@pytest.mark.parametrize("n", [1, 2, 24])
+def test_few_draws_of_unequal_weights_are_too_few(n):
+    with pytest.raises(DrawsError, match=f"at least 25 draws with weights .* not {n}; take more"):
+        resampled(shifted(n, by=5))
+
+
 def test_the_resampled_draws_are_those_of_the_target():
     found = resampled(shifted())
     x = found.draws.posterior["x"]

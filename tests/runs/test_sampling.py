@@ -134,7 +134,7 @@ def test_one_chain_is_told_and_has_no_rhat(eight):
 def test_what_cannot_be_asked_for(eight):
     for options, message in (
         ({"chains": 0}, "chains"),
-        ({"ess": 0}, "ess must be at least 1"),
+        ({"ess": 0}, "ess must be a finite number of at least 1, not 0"),
         ({"max_seconds": 0}, "max_seconds must be positive and finite, not 0"),
         ({"max_gradients": 0}, "max_gradients"),
         ({"init": sr.fit("bimodal_gaussian", seed=1)}, "give a fit of the same model"),
@@ -143,6 +143,7 @@ def test_what_cannot_be_asked_for(eight):
             sr.sample(eight, **options)
 
 
+@pytest.mark.slow
 def test_a_budget_too_small_for_the_goal_says_what_lacks(eight):
     run = sr.sample(eight, ess=20_000, max_gradients=12_000, seed=1)
     assert not run.trusted

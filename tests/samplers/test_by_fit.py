@@ -184,6 +184,7 @@ def test_what_else_is_against_draws_is_told(good):
     assert "1 mode found that the fit could not be given" in said(absent)
 
 
+@pytest.mark.slow
 def test_draws_on_one_side_of_a_density_without_modes_are_not_trusted():
     """A product of two signs, and a spike at zero where no climb ends."""
 

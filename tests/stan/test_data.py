@@ -96,13 +96,47 @@ def test_arrays_without_elements_may_be_empty_lists() -> None:
         ({"z": [0, "NaN", 1]}, r"z\[2\] is NaN: data variable z .* no missing values"),
         ({"a": float("nan")}, "a is NaN: data variable a .*leave those observations out"),
         ({"y": [[1, "NaN", 3], [4, 5, np.nan]]}, r"y\[1,2\] is NaN, and 1 more entries: .*dropna"),
+        ({"N": 2147483648.0}, "N .* holds 2.14748e\\+09, beyond"),
+        ({"a": "+Inf"}, r'a .* holds "\+Inf", which is not a number'),
         ({"a": "high"}, 'a .* holds "high", which is not a number'),
         ({"y": [[1, None, 3], [4, 5, 6]]}, "y .* holds null"),
+        ({"y": {"1": 1, "2": 2}}, "y .* holds a tuple of Stan's; give a list or an array"),
+        ({"y": {}}, "y .* holds {}, which is not a number"),
+        ({"y": json.loads("[" * 65 + "]" * 65)}, "y .* has more dimensions than NumPy knows"),
     ],
 )
 def test_bad_data_name_their_variable(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         check(**changes)
+
+
+@pytest.mark.parametrize(
+    ("size", "n", "message"),
+    [
+        ("n", -(2**31), "n = -2147483648 has a negative size"),
+        ("n * n - 5", 2, r"n \* n - 5 = -1 has a negative size"),
+        ("n * n", 2**16, r"n \* n = 4294967296 has length 0"),  # zero in 32 bits
+        ("n + 3 - 2 * (n - 1)", 3, r"= 2 has length 0"),
+        ("3", 1, "has length 0"),
+    ],
+)
+def test_sizes_are_computed(size: str, n: int, message: str) -> None:
+    program = Program("sized", f"data {{ int n; vector[{size}] a; }}")
+    with pytest.raises(DataError, match=f"a .*{message}"):
+        check_data({"n": n, "a": []}, program.data_declarations, program.name)
+
+
+@pytest.mark.parametrize("size", ["lambda + 1", "n %/% 2", "size(b)", "n ? 1 : 2", "m - 1"])
+def test_sizes_that_cannot_be_computed_are_left_to_the_engine(size: str) -> None:
+    program = Program("sized", f"data {{ int n; vector[{size}] a; }}")
+    check_data({"n": 2, "lambda": 5, "a": [1] * 7}, program.data_declarations, program.name)
+
+
+def test_texts_that_nothing_declares(tmp_path: Path) -> None:
+    path = tmp_path / "plain.stan"
+    path.write_text("data { real a; } parameters { real x; } model { x ~ normal(a, 1); }")
+    with pytest.raises(DataError, match=r"b in the data holds a string.*leave it out"):
+        Model(path, {"a": 1, "b": ["s"]})
 
 
 def test_missing_variables_are_all_named() -> None:
@@ -139,7 +173,7 @@ def test_nan_is_for_programs_that_look_for_it(tmp_path: Path) -> None:
 def test_what_the_check_cannot_judge_the_engine_names(tmp_path: Path) -> None:
     path = tmp_path / "bounds.stan"
     path.write_text(
-        "data { int N; vector<lower=N>[N + 1] y; } parameters { real x; } "
+        "data { int N; vector<lower=N>[N %/% 1 + 1] y; } parameters { real x; } "
         "model { y ~ normal(x, 1); }"
     )
     with pytest.raises(DataError, match=r"data variable y has dimensions \(2\).*declares \(4\)"):
@@ -187,7 +221,8 @@ def test_no_data() -> None:
         (b"N <- 3\ny <- c(1, 2, 3)", "R's dump format.*write_stan_json"),
         (b"y,x\n1,2\n", "is no JSON .it begins with 'y,x'.*a mapping will do"),
         (b"N: 3\ny: [1, 2, 3]", "is no JSON"),
-        (b"\x1f\x8b\x08\x00rest", "is compressed; unpack it"),
+        (b"\x1f\x8b\x08\x00rest", "is compressed by gzip; unpack it"),
+        ('{"N": 3}'.encode("utf-16"), "is text in UTF-16; save it in UTF-8"),
         (b"[1, 2]", "holds a JSON array; Stan data are an object"),
         (b"3", "holds a JSON number"),
         (b'{"name": "caf\xe9"}', "not UTF-8 text .byte 13 is 0xe9"),

@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import pytest
 import stanli
 
 from stanrovi.errors import DataError, ModelError, UsageError
+from stanrovi.stan import engine
 from stanrovi.stan.batch import BatchEvaluator
-from stanrovi.stan.engine import bridgestan_folder
+from stanrovi.stan.engine import bridgestan_folder, construct
 from stanrovi.stan.model import Model
 from stanrovi.stan.program import Program, read_program
 
@@ -123,7 +125,7 @@ def test_nan_counts_as_rejection(eight_schools: Model) -> None:
 
 
 def test_wrong_width_is_refused(eight_schools: Model) -> None:
-    with pytest.raises(ValueError, match=r"shape \(n, 10\), got \(2, 3\)"):
+    with pytest.raises(UsageError, match=r"shape \(n, 10\), .* not \(2, 3\)"):
         eight_schools.log_density_gradient(np.zeros((2, 3)))
 
 
@@ -227,6 +229,14 @@ def test_library_as_model(tmp_path: Path) -> None:
     assert model.engine == "bridgestan"
     assert model.name == "given"
     np.testing.assert_allclose(model.log_density_gradient([[1.0]])[1], 2.0)
+
+
+def test_loading_that_takes_long_says_what_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(engine, "_LONG", 0.05)
+    construct(lambda: time.sleep(0.5))
+    assert "still being loaded with its data" in caplog.text
 
 
 def test_library_that_rejects_its_data(tmp_path: Path) -> None:

@@ -117,6 +117,7 @@ def moments(values: Array) -> tuple[Array, Array]:
     return np.array([values.mean(), sd]), errors
 
 
+@pytest.mark.slow
 @pytest.mark.cmdstan
 def test_samplers_agree_in_means_and_sds_of_all_parameters(prophet: Model, cmdstan: Draws) -> None:
     embedded = nuts(prophet, engine="stanli", seed=22).draws

@@ -259,10 +259,10 @@ def test_generated_quantities_do_not_tell_the_number_of_threads(
     model = Model(write("random.stan", RANDOM))
     x = np.random.default_rng(0).normal(size=(3000, 1))
     for name in ("_SECONDS_TO_MEASURE", "_MIN_SECONDS_PER_DRAW"):
-        monkeypatch.setattr(f"stanrovi.stan.constrain.{name}", 0.0)
+        monkeypatch.setattr(f"stanrovi.stan.rows.{name}", 0.0)
     made = []
     for threads in (1, 2, 5):
-        model._constrainer._max_threads = threads
+        model._constrainer._rows._max_threads = threads
         made.append(model.constrain(x, seed=3)["y"])
     assert (np.isnan(made[0]) == (x[:, 0] > 1.5)).all()
     assert len(np.unique(made[0][x[:, 0] <= 1.5])) == (x <= 1.5).sum()
@@ -273,7 +273,7 @@ def test_generated_quantities_do_not_tell_the_number_of_threads(
 def test_constraining_ends_in_time(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Model(write("random.stan", RANDOM))
     x = np.random.default_rng(0).normal(size=(1000, 1))
-    whole, row = model.constrain(x, seed=3), model._constrainer._constrain_row
+    whole, row = model.constrain(x, seed=3), model._constrainer._rows._constrain_row
     done: list[int] = []
 
     def slow(*args: Any) -> tuple[str, int]:
@@ -281,7 +281,7 @@ def test_constraining_ends_in_time(write: Write, monkeypatch: pytest.MonkeyPatch
         time.sleep(0.01)
         return row(*args)
 
-    monkeypatch.setattr(model._constrainer, "_constrain_row", slow)
+    monkeypatch.setattr(model._constrainer._rows, "_constrain_row", slow)
     began = time.perf_counter()
     some = model.constrain(x, seed=3, until=began + 0.3)
     assert time.perf_counter() - began < 5

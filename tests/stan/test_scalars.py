@@ -39,3 +39,15 @@ def test_hashes_know_values_and_code_but_not_how_they_were_given(tmp_path):
     )
     assert edited.hashes["program_hash"] != first["program_hash"]
     assert edited.hashes["data_hash"] == first["data_hash"]
+
+
+def test_the_seed_of_random_transformed_data_is_part_of_the_hash_of_data(write):
+    drawn = write(
+        "drawn.stan",
+        "transformed data { real m = normal_rng(0, 1); } parameters { real x; } "
+        "model { x ~ normal(m, 1); }",
+    )
+    given = write("given.stan", "parameters { real x; } model { x ~ normal(0, 1); }")
+    assert sr.Model(drawn, seed=1).hashes == sr.Model(drawn, seed=1).hashes
+    assert sr.Model(drawn, seed=1).hashes != sr.Model(drawn, seed=2).hashes
+    assert sr.Model(given, seed=1).hashes == sr.Model(given, seed=2).hashes

@@ -29,7 +29,7 @@ def run(method, values, *, unconstrained=True, attrs=None, stats=None, name="x")
         posterior={name: values},
         parameters=(name,),
         sample_stats=stats or {},
-        unconstrained=values if unconstrained else None,
+        unconstrained=values.reshape(*values.shape[:2], -1) if unconstrained else None,
     )
     return noted(
         draws, {"model": "bimodal_gaussian", "engine": "stanli", "seed": 1, **(attrs or {})}

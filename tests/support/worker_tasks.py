@@ -49,6 +49,23 @@ def slow(model: sr.Model, *, seed: int, seconds: float) -> int:
     return seed
 
 
+class OneWay:
+    """Pickles, and does not unpickle."""
+
+    def __getstate__(self) -> dict[str, int]:
+        return {"a": 1}
+
+    def __setstate__(self, state: Any) -> None:
+        raise ValueError("one way")
+
+
+class SpeechlessError(Exception):
+    """Raises another error where it is to be told."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("nothing")
+
+
 def beset(model: sr.Model, *, seed: int, fate: str) -> Any:
     """Come to a bad end, or to a good one."""
     if fate == "segfault":
@@ -67,6 +84,10 @@ def beset(model: sr.Model, *, seed: int, fate: str) -> Any:
             resource.setrlimit(resource.RLIMIT_AS, limits)
     elif fate == "bug":
         raise ZeroDivisionError("by zero")
+    elif fate == "speechless":
+        raise SpeechlessError
+    elif fate == "talkative":
+        raise ValueError("x" * 100_000)
     elif fate == "error":
         raise DensityError("finite nowhere")
     elif fate == "asleep":
@@ -88,6 +109,8 @@ def beset(model: sr.Model, *, seed: int, fate: str) -> Any:
         os.kill(os.getpid(), signal.SIGKILL)
     elif fate == "odd":
         return lambda: None  # does not pickle
+    elif fate == "one way":
+        return OneWay()
     elif fate == "child":
         child = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "600")
         (Path(os.environ["STANROVI_TEST_FOLDER"]) / "child").write_text(str(child))
@@ -108,3 +131,8 @@ def warned(model: sr.Model, *, seed: int) -> float:
     logging.getLogger("stanrovi.somewhere").warning("take care")
     warnings.simplefilter("error")
     return float("nan")
+
+
+def killed_at_start(passing: Path) -> None:
+    """In place of what makes a process a worker."""
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -57,6 +57,7 @@ def test_a_chain_is_fitted_exactly(method):
     assert result.n_gradients < 4500
 
 
+@pytest.mark.slow
 def test_gradients_do_not_grow_with_the_dimension():
     counts = [fit(chain(d), "gaussian", **FEW).n_gradients for d in (550, 2200)]
     assert counts[1] < 1.5 * counts[0]

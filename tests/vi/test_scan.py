@@ -4,6 +4,7 @@ from scipy.stats import norm
 from targets import fit, gaussian_mixture, rejecting, run_on, standard, two_gaussians
 
 from stanrovi.families.product import Product
+from stanrovi.vi import scan
 from stanrovi.vi.fit_run import evaluate
 from stanrovi.vi.pool import Pool
 from stanrovi.vi.scan import mixture_marginal, scan_axis, weigh_levels, with_marginal
@@ -30,6 +31,21 @@ def test_a_mixture_marginal_is_its_mixture(weights):
     y = np.concatenate([level + np.linspace(-3, 3, 41) for level in levels])
     expected = np.log(np.array(weights) @ norm.pdf(y[None] - levels[:, None]))
     np.testing.assert_allclose(marginal.log_density(y[:, None])[:, 0], expected, atol=0.03)
+
+
+def test_levels_millions_of_sds_apart_take_no_millions_of_points():
+    levels, weights = np.array([-2e7, 0.0, 5.0, 3e8]), np.array([0.1, 0.3, 0.2, 0.4])
+    assert len(scan._mixture_grid(levels)) < 2000
+    assert np.isfinite(
+        mixture_marginal(levels, weights).value(np.linspace(-8, 8, 99)[:, None])
+    ).all()
+
+
+def test_levels_thousands_of_sds_apart_keep_their_weights():
+    levels, weights = np.array([-1e4, 0.0, 3e4]), np.array([0.1, 0.3, 0.6])
+    z = norm.isf(np.linspace(0, 1, 4002)[1:-1])
+    nearest = np.abs(mixture_marginal(levels, weights).value(z[:, None]) - levels).argmin(axis=1)
+    assert np.bincount(nearest) / len(z) == pytest.approx(weights, abs=0.01)
 
 
 def test_with_marginal_exchanges_one_and_keeps_the_others():
@@ -103,3 +119,11 @@ def test_a_rejected_draw_does_not_erase_a_level(seed):
     result = fit(density, "rovi", seed=seed)
     assert result.draws[:, 0].max() > 3
     assert (result.draws[:, 0] > 0).mean() == pytest.approx(0.494, abs=0.05)
+
+
+@pytest.mark.parametrize("modes", [np.full((2, 2), 1e6), np.full((2, 2), np.nan)])
+def test_an_axis_of_which_no_grid_can_be_made_stays_as_it_was(modes, monkeypatch):
+    """Modes so narrow, at one place, that no number lies between; or nowhere."""
+    monkeypatch.setattr(scan, "_local_widths", lambda *_: np.full(len(modes), 1e-300))
+    family = bimodal([0.3, 0.7])
+    assert scan_axis(run_on(ALONG_FIRST), family, 0, modes) is family

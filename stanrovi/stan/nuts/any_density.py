@@ -10,6 +10,7 @@ import numpy as np
 from stanrovi.draws import SAMPLER_COLUMNS
 from stanrovi.errors import DensityError, SamplerError
 from stanrovi.families.axes import Axes, DenseAxes, DiagonalAxes
+from stanrovi.given import Guarded
 from stanrovi.samplers.adaptation import NutsChains, starts
 from stanrovi.stan.model import Model
 from stanrovi.stan.nuts.chains import ChainListener, Chains, NutsSettings
@@ -35,12 +36,12 @@ def sample_any(model: Model, settings: NutsSettings, progress: ChainListener | N
     SamplerError
         If no start is found.
     """
-    target, rng = Target(model), np.random.default_rng(settings.seed)
+    target, rng = Target(Guarded(model)), np.random.default_rng(settings.seed)
     first = settings.starts
     began = time.perf_counter()
     try:
         # Trajectories that diverge leave the numbers; that is no news.
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        with np.errstate(all="ignore"):
             first = starts(target, rng, settings.chains) if first is None else first
             chains = NutsChains(
                 target,

@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
@@ -16,8 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from stanrovi.environment import environment
 from stanrovi.errors import SamplerError
-from stanrovi.stan.cmdstan import SIGNIFICANT_DIGITS, console_reason, open_executable, own_logging
+from stanrovi.io.files import scratch_folder
+from stanrovi.stan.cmdstan import SIGNIFICANT_DIGITS, open_executable, own_logging, why_failed
 from stanrovi.stan.constrain import plain, split
 from stanrovi.stan.nuts.chains import ChainListener, Chains, NutsSettings
 from stanrovi.stan.processes import end_processes
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_THREADS = "STAN_NUM_THREADS"
 _POLL_SECONDS = 0.25
 _CHAIN_FILE = re.compile(r"(?:_(?P<chain>\d+))?\.csv$")
 
@@ -60,20 +62,20 @@ def sample_cmdstan(
     SamplerError
         If the run fails, with the reason from CmdStan's console.
     """
-    with tempfile.TemporaryDirectory(prefix="stanrovi-nuts-", ignore_cleanup_errors=True) as root:
-        folder = Path(root)
+    with scratch_folder() as folder:
         data_file, output = folder / "data.json", folder / "output"
         data_file.write_text(data, encoding="utf-8")
         output.mkdir()
         watch = _watch(output, settings, progress) if progress else nullcontext()
-        with own_logging(), _kept_environment("STAN_NUM_THREADS"), watch:
+        kept = environment({_THREADS: os.environ.get(_THREADS)})  # cmdstanpy sets it for good
+        with own_logging(), kept, watch:
             model = open_executable(exe)
             try:
                 return chains_of(
                     _interruptible(lambda: _sample(model, data_file, output, settings))
                 )
-            except (RuntimeError, ValueError) as error:
-                reason = console_reason(output) or str(error)
+            except (RuntimeError, ValueError, FileNotFoundError) as error:
+                reason = why_failed(output, error)
                 raise SamplerError(f"NUTS (CmdStan, {exe.name}) failed: {reason}") from error
             except KeyboardInterrupt:
                 # cmdstanpy keeps its processes to itself and goes on starting queued
@@ -162,19 +164,6 @@ def _metric(settings: NutsSettings) -> dict[str, Any]:
         return options
     phases = {"adapt_init_phase": 0, "adapt_metric_window": 0}
     return options | phases | {"adapt_step_size": settings.iter_warmup}
-
-
-@contextmanager
-def _kept_environment(name: str) -> Iterator[None]:
-    """Undo what cmdstanpy does to a variable of the whole process."""
-    before = os.environ.get(name)
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = before
 
 
 @contextmanager

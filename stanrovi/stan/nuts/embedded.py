@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 import threading
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from stanrovi.errors import ModelError, SamplerError
+from stanrovi.errors import ModelError, SamplerError, shortened
 from stanrovi.stan.batch import processors
 from stanrovi.stan.engine import construct, log_prints, translate
 from stanrovi.stan.nuts.chains import ChainListener, Chains, NutsSettings
@@ -60,14 +61,15 @@ def sample_embedded(
         model = construct(lambda: stanli.Model(mir=mir, data=data, seed=settings.seed))
     except RuntimeError as error:
         raise ModelError(
-            f"the embedded engine cannot run {program.name} ({error}); its NUTS needs it"
+            f"the embedded engine cannot run {program.name} ({shortened(str(error))}); its NUTS "
+            "needs it"
         ) from error
     with _listening(progress) as console:
-        fit = _sample(model, settings)
+        fit = _sample(model, settings, console)
     return _chains(fit, settings, console)
 
 
-def _sample(model: stanli.Model, settings: NutsSettings) -> stanli.Fit:
+def _sample(model: stanli.Model, settings: NutsSettings, console: _Console) -> stanli.Fit:
     try:
         return model.sample(
             chains=settings.chains,
@@ -84,10 +86,10 @@ def _sample(model: stanli.Model, settings: NutsSettings) -> stanli.Fit:
             metric=settings.metric,
             inv_metric=settings.inv_metric,
         )
-    except MemoryError as error:
-        raise SamplerError(f"{error}; ask for fewer chains or iterations") from error
     except RuntimeError as error:
-        raise SamplerError(f"NUTS (embedded engine) failed: {error}") from error
+        if error is console.raised:
+            raise
+        raise SamplerError(f"NUTS (embedded engine) failed: {shortened(str(error))}") from error
 
 
 def _chains(fit: stanli.Fit, settings: NutsSettings, console: _Console) -> Chains:
@@ -110,7 +112,8 @@ def _chains(fit: stanli.Fit, settings: NutsSettings, console: _Console) -> Chain
 def _listening(progress: ChainListener | None) -> Iterator[_Console]:
     """Read what is printed while the block runs."""
     with _turn:
-        console = _Console(sys.stdout, progress)
+        none = getattr(sys.stdout, "closed", sys.stdout is None)  # as services have it
+        console = _Console(io.StringIO() if none else sys.stdout, progress)
         with redirect_stdout(console):
             try:
                 yield console
@@ -131,6 +134,7 @@ class _Console:
         self._progress = progress
         self._unfinished: dict[int, str] = {}
         self._ended = False
+        self.raised: Exception | None = None  # by the callback, whose error it is
         self.seconds = {"Warm-up": 0.0, "Sampling": 0.0, "Total": 0.0}
 
     def __getattr__(self, name: str) -> Any:
@@ -148,7 +152,8 @@ class _Console:
         return len(text)
 
     def flush(self) -> None:
-        self._stdout.write(self._unfinished.pop(threading.get_ident(), ""))
+        if rest := self._unfinished.pop(threading.get_ident(), ""):  # a full disk refuses none, too
+            self._stdout.write(rest)
         self._stdout.flush()
 
     def end(self) -> None:
@@ -160,7 +165,11 @@ class _Console:
     def _take(self, line: str) -> None:
         if match := _PROGRESS.match(line):
             if self._progress:
-                self._progress(int(match["chain"]), int(match["done"]), int(match["total"]))
+                try:
+                    self._progress(int(match["chain"]), int(match["done"]), int(match["total"]))
+                except Exception as error:
+                    self.raised = error
+                    raise
                 self.flush()  # what the callback printed must not precede the next line
         elif match := _SECONDS.search(line):
             self.seconds[match["phase"]] += float(match["seconds"])

@@ -9,7 +9,7 @@ from stanrovi.target import Array
 
 _ROOT = np.sqrt(2 / np.pi)  # mean of |N(0, 1)|
 _TAIL = 0.01  # share of the points whose decay tells whether a variance exists
-_CENTRAL = 0.1587, 0.8413  # levels one standard deviation of a normal from its median
+_LOW, _HIGH = 0.1587, 0.8413  # levels one standard deviation of a normal from its median
 _CUT = 0.005  # tail that is left out where there is no variance, and so no W1 of it
 _LEAST = 1e-3
 _BLOCK = 2**14  # numbers at once, so few that they stay in the processor's cache
@@ -96,30 +96,49 @@ def spread(ranked: Array, weights: Array) -> tuple[Array, NDArray[np.bool_]]:
     """
     mean = (weights * ranked).sum(axis=0)
     scale = np.sqrt((weights * (ranked - mean) ** 2).sum(axis=0))
-    heavy = np.zeros(len(scale), dtype=bool)
     cumulated = np.cumsum(weights, axis=0)
-    for j in range(len(scale)):
-        low, middle, high = np.interp((*_CENTRAL, 0.5), cumulated[:, j], ranked[:, j])[[0, 2, 1]]
-        robust = (high - low) / 2
-        if 0 < robust < scale[j] and _is_heavy(ranked[:, j] - middle, weights[:, j]):
-            scale[j], heavy[j] = robust, True
-    return np.maximum(scale, 1e-300), heavy
+    low, middle, high = (_quantiles(level, cumulated, ranked) for level in (_LOW, 0.5, _HIGH))
+    robust = (high - low) / 2
+    heavy: NDArray[np.bool_] = (robust > 0) & (robust < scale)
+    if heavy.any():
+        heavy[heavy] = _are_heavy(ranked[:, heavy], middle[heavy], weights[:, heavy])
+    return np.maximum(np.where(heavy, robust, scale), 1e-300), heavy
 
 
-def _is_heavy(offset: Array, weights: Array) -> bool:
-    """Whether the tails of sorted, weighted points around their median have no second moment."""
+def _quantiles(level: float, cumulated: Array, ranked: Array) -> Array:
+    """Interpolate sorted points (n, k) at a level of their cumulated weights (n, k)."""
+    last = len(ranked) - 1
+    below = (cumulated <= level).sum(axis=0) - 1  # the last point up to the level, -1 for none
+    at, columns = np.clip(below, 0, max(last - 1, 0)), np.arange(ranked.shape[1])
+    after = np.minimum(at + 1, last)
+    here, there = ranked[at, columns], ranked[after, columns]
+    start, end = cumulated[at, columns], cumulated[after, columns]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        between = here + (there - here) / (end - start) * (level - start)
+    return np.where(below < 0, ranked[0], np.where(below >= last, ranked[-1], between))
+
+
+def _are_heavy(ranked: Array, middle: Array, weights: Array) -> NDArray[np.bool_]:
+    """Whether tails of sorted, weighted points (n, k) around middles (k,) have no second moment."""
     # The tails' mass is at the two ends of what is sorted.
-    low, high = (int(np.searchsorted(np.cumsum(w), _TAIL)) + 1 for w in (weights, weights[::-1]))
-    if low + high < len(offset):
-        offset = np.concatenate([offset[:low], offset[-high:]])
+    low, high = (
+        int((np.cumsum(some, axis=0) < _TAIL).sum(axis=0).max()) + 1
+        for some in (weights, weights[::-1])
+    )
+    if low + high < len(ranked):
+        ranked = np.concatenate([ranked[:low], ranked[-high:]])
         weights = np.concatenate([weights[:low], weights[-high:]])
-    distance = np.abs(offset)
-    order = np.argsort(-distance)
-    count = int(np.searchsorted(np.cumsum(weights[order]), _TAIL))
-    if count < 10:
-        return False
-    tail, weight = distance[order[: count + 1]], weights[order[:count]]
-    if not weight.sum() > 0:  # a single point is all of the tail
-        return False
-    decay = weight @ np.log(tail[:-1] / tail[-1]) / weight.sum()
-    return bool(decay > 0.5)
+    distance = np.abs(ranked - middle)
+    order = np.argsort(-distance, axis=0)
+    distance = np.take_along_axis(distance, order, axis=0)
+    weights = np.take_along_axis(weights, order, axis=0)
+    in_tail = np.cumsum(weights, axis=0) < _TAIL
+    count = in_tail.sum(axis=0)
+    first = np.minimum(count, len(distance) - 1)
+    nearest = np.take_along_axis(distance, first[None], axis=0)
+    weights = np.where(in_tail, weights, 0.0)
+    mass = weights.sum(axis=0)
+    told = (count >= 10) & (mass > 0)  # else a single point is all of the tail
+    with np.errstate(invalid="ignore", divide="ignore"):
+        decay = (weights * np.log(np.where(in_tail, distance / nearest, 1.0))).sum(axis=0) / mass
+    return np.asarray(told & (decay > 0.5))

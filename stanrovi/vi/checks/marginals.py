@@ -72,7 +72,7 @@ def with_enough_draws(
         if not evidence.khat < _KHAT and evidence.widened is None:
             with suppress(BudgetExhausted):
                 evidence = replace(evidence, widened=widen(evidence, _WIDENED, rng))
-        if evidence.rest is None or not len(evidence.rest):
+        if evidence.rest is None or not len(evidence.rest) or evidence.target.over:
             return evidence
         more = evidence.grown(_wanted(evidence, scalars, modes, chains))
         if more is evidence:

@@ -12,15 +12,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stanrovi.errors import decimal
 from stanrovi.methods import Method
 from stanrovi.modes.basins import Mode
+from stanrovi.modes.coherence import Flaw
 from stanrovi.target import Array
 from stanrovi.vi.checks.basins import WEIGHT
 from stanrovi.vi.checks.found import Checks
 from stanrovi.vi.checks.marginals import WRONG
-from stanrovi.vi.facts import Root, Verdict
+from stanrovi.vi.facts import MarginalErrors, Root, Verdict
 from stanrovi.vi.outcome import Outcome
 
+_WILD = 3.0  # nats by which a density is none, whatever weights say
 _UNSURE = 0.05  # Monte Carlo error of an estimate that says nothing
 _UNSEEN = 0.02  # chance of a new basin
 _UNEXPLAINED = 0.05  # share of the mass
@@ -55,6 +58,8 @@ class Case:
     roots : tuple of Root
     names : sequence of str
         Unconstrained parameters.
+    flaw : Flaw or None
+        What makes the density none.
     """
 
     method: Method
@@ -66,6 +71,7 @@ class Case:
     unseen: float
     roots: tuple[Root, ...]
     names: Sequence[str]
+    flaw: Flaw | None = None
 
 
 def judge(case: Case) -> Verdict:
@@ -91,7 +97,14 @@ def judge(case: Case) -> Verdict:
         return _verdict("collapsed", lost)
     # Marginals that are wrong say where the mass is; what is left is told where they do not.
     missed = [] if shape else _unexplained(case)
-    doubts = [*shape, *missed, *_unseen(case), *_ending(case), *_rejections(case)]
+    doubts = [
+        *_flaw(case, wrong=bool(shape)),
+        *shape,
+        *missed,
+        *_unseen(case),
+        *_ending(case),
+        *_rejections(case),
+    ]
     if doubts:
         return _verdict("suspect", doubts)
     return _verdict("ok", [(reason, "") for reason in _support(case)])
@@ -100,6 +113,17 @@ def judge(case: Case) -> Verdict:
 def _verdict(name: str, doubts: Sequence[Doubt]) -> Verdict:
     reasons, cures = zip(*doubts, strict=True)
     return Verdict(name, reasons, cures)  # type: ignore[arg-type]
+
+
+def _flaw(case: Case, *, wrong: bool) -> list[Doubt]:
+    """Doubt a fit to what is no density, unless values alone have told that it is right."""
+    flaw = case.flaw
+    if flaw is None or not flaw.grave:
+        return []
+    by_values = all(source == "weights" for source in case.checks.errors.source)
+    if by_values and not wrong and flaw.size < _WILD:
+        return []
+    return [(flaw.reason, flaw.cure)]
 
 
 def _lost(case: Case) -> list[Doubt]:
@@ -168,8 +192,8 @@ def _marginals(case: Case) -> list[Doubt]:
         i = errors.worst(wrong)
         more = f", as are {wrong.sum() - 1} more of {len(wrong)}" if wrong.sum() > 1 else ""
         reason = (
-            f"{errors.names[i]} is about {errors.error[i]:.2f} sd (± {errors.se[i]:.2f}) from the "
-            f"posterior by {_SOURCES[errors.source[i]]}{more}; Pareto k-hat {case.khat:.2f}"
+            f"{errors.names[i]} is about {_sds(errors, i)} from the posterior by "
+            f"{_SOURCES[errors.source[i]]}{more}; Pareto k-hat {case.khat:.2f}"
         )
         doubts.append((reason, _richer(case)))
     if unsure.any():
@@ -177,10 +201,15 @@ def _marginals(case: Case) -> list[Doubt]:
         more = f" and {unsure.sum() - 1} more" if unsure.sum() > 1 else ""
         reason = (
             f"how far {errors.names[i]}{more} may be from the posterior cannot be told: "
-            f"{errors.error[i]:.2f} ± {errors.se[i]:.2f} sd by {_SOURCES[errors.source[i]]}"
+            f"{decimal(errors.error[i])} ± {decimal(errors.se[i])} sd by "
+            f"{_SOURCES[errors.source[i]]}"
         )
         doubts.append((reason, _richer(case)))
     return doubts
+
+
+def _sds(errors: MarginalErrors, i: int) -> str:
+    return f"{decimal(errors.error[i])} sd (± {decimal(errors.se[i])})"
 
 
 def _richer(case: Case) -> str:
@@ -279,8 +308,8 @@ def _support(case: Case) -> list[str]:
     if len(errors.names):
         i = int(np.argmax(errors.error))
         reasons.append(
-            f"the worst marginal is {errors.names[i]}, about {errors.error[i]:.2f} sd "
-            f"(± {errors.se[i]:.2f}) from the posterior by {_SOURCES[errors.source[i]]}"
+            f"the worst marginal is {errors.names[i]}, about {_sds(errors, i)} from the posterior "
+            f"by {_SOURCES[errors.source[i]]}"
         )
     reasons.append(
         f"importance weights are {_efficiency(case.log_ratio):.0%} efficient, Pareto k-hat "

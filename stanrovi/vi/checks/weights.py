@@ -14,7 +14,7 @@ from scipy.special import logsumexp
 
 from stanrovi.families.base import LOG_SQRT_2PI, Family, base_draws
 from stanrovi.families.mixture import parts
-from stanrovi.target import Array
+from stanrovi.target import Array, BudgetExhausted
 from stanrovi.vi.checks.evidence import Evidence, Widened
 
 _WIDTH = 2.0  # scale of the Cauchy that replaces one base coordinate
@@ -49,7 +49,15 @@ def weigh(evidence: Evidence) -> Weighted:
 
 
 def widen(evidence: Evidence, n: int, rng: np.random.Generator) -> Widened:
-    """Evaluate the target at ``n`` draws of a fit made wider."""
+    """Evaluate the target at ``n`` draws of a fit made wider.
+
+    Raises
+    ------
+    BudgetExhausted
+        If there is not the time for so many.
+    """
+    if not evidence.target.covers(n):
+        raise BudgetExhausted
     with np.errstate(all="ignore"):
         x, log_q, own = _widened_draws(evidence.family, n, rng)
         told = np.isfinite(x).all(axis=1) & np.isfinite(log_q) & np.isfinite(own)

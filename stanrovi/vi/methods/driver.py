@@ -8,11 +8,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stanrovi.arguments import check_choice
-from stanrovi.errors import DensityError
+from stanrovi.arguments import (
+    check_choice,
+    checked_count,
+    checked_flag,
+    checked_number,
+    checked_seed,
+    listed,
+    told,
+)
+from stanrovi.errors import DensityError, UsageError
 from stanrovi.families.axes import DENSE_LIMIT
+from stanrovi.families.sobol import MAX_POINTS
+from stanrovi.given import Guarded, foreign
 from stanrovi.methods import METHODS, Method
 from stanrovi.modes.basins import Mode, basin_shares
+from stanrovi.modes.coherence import Flaw, find_flaw
 from stanrovi.modes.found import SearchResult
 from stanrovi.modes.search import extended_search, search_modes
 from stanrovi.scalars import Scalars
@@ -45,6 +56,8 @@ MethodFunction = Callable[[FitRun, SearchResult, FamilySettings], Outcome]
 _JUDGED_DRAWS = 1000  # evaluated at first; a verdict from fewer would be a matter of luck
 _SEVERAL: tuple[Method, ...] = ("rovi", "mixture", "auto")  # which can hold several modes
 _AFTER = ("draws", "checks")  # stages that follow a fit
+_FEWEST = 64  # draws, when the time is over
+_TIMED, _TO_JUDGE = 64, 6.0  # draws timed, and what judging takes in units of making them
 _REPAIRS = 3  # fits with modes that the checks of the fit before have found
 
 _FUNCTIONS: dict[Method, MethodFunction] = {
@@ -122,12 +135,36 @@ def fit_density(
         For an unknown method.
     """
     check_choice("method", method, METHODS)
-    settings = settings or FamilySettings()
+    seed, n_draws = checked_seed(seed), checked_count("n_draws", n_draws, 1, MAX_POINTS)
+    if max_gradients is not None:
+        max_gradients = checked_count("max_gradients", max_gradients, 1)
+    if max_seconds is not None:  # zero, where what came before has taken all
+        max_seconds = checked_number("max_seconds", max_seconds, 0)
+    seconds_per_draw = checked_number("seconds_per_draw", seconds_per_draw, 0)
+    probe = checked_flag("probe", probe)
+    settings = FamilySettings() if settings is None else settings
+    for name, value, kind in (
+        ("settings", settings, FamilySettings),
+        ("scalars", scalars, Scalars),
+        ("known", known, FitResult),
+    ):
+        if value is not None and not isinstance(value, kind):
+            raise UsageError(f"{name} must be of type {kind.__name__}, not {told(value)}.")
+    if not callable(pareto_k) or not (progress is None or callable(progress)):
+        raise UsageError("pareto_k and progress must be functions.")
+    density = Guarded(density)
+    seen = Seen(density)
+    if names is not None:
+        names = listed("names", names)
+        if len(names) != seen.dim or not all(isinstance(name, str) for name in names):
+            raise UsageError(
+                f"names must be {seen.dim} texts, one for each unconstrained parameter, not "
+                f"{told(names)}."
+            )
     began = time.perf_counter()
     n_drawn = max(n_draws, _JUDGED_DRAWS if probe else 0)
     n_judged = min(n_drawn, _JUDGED_DRAWS)
     clock = None if max_seconds is None else Clock(max_seconds, within, seconds_per_draw, n_draws)
-    seen = Seen(density)
     target = Target(seen, max_gradients=max_gradients, clock=clock, reserved=n_judged)
     checking = Target(density, clock=clock)
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)]
@@ -135,12 +172,20 @@ def fit_density(
     coordinates = Scalars.coordinates(target.dim, names)
     judged = coordinates if scalars is None or target.dim > DENSE_LIMIT else scalars
 
+    def tail(log_ratio: Array) -> float:
+        return foreign("pareto_k", lambda: float(pareto_k(log_ratio)))
+
     def tried(search: SearchResult) -> _Tried:
+        cost = 0.0 if clock is None else _seconds_to_judge(search)
+        if clock is not None:
+            clock.keep(n_drawn, cost)
         outcome = _fitted(run, search, method, settings, clock)
+        n = n_drawn
         if clock is not None:
             clock.begin_draws(n_draws)
-        draws = outcome.family.sample(n_drawn, streams[2])
-        evidence = Evidence.at(checking, outcome.family, draws, n_judged, pareto_k)
+            n = min(n_drawn, max(_FEWEST, int(clock.left / cost)))
+        draws = outcome.family.sample(n, streams[2])
+        evidence = Evidence.at(checking, outcome.family, draws, min(n, n_judged), tail)
         if len(evidence.x) < n_judged:
             outcome = _cut(outcome, len(evidence.x), n_judged, clock)
         modes = _with_masses(search.modes, draws)
@@ -190,6 +235,8 @@ def fit_density(
     accepted = np.isfinite(evidence.log_p)
     ratio = evidence.log_ratio[accepted]
     roots = told_roots(outcome.family, last.draws, names)
+    with checking.stage("checks"):
+        flaw = _flaw(last, coordinates.names)
     verdict = judge(
         Case(
             method,
@@ -201,8 +248,10 @@ def fit_density(
             last.search.unseen,
             roots,
             coordinates.names,
+            flaw,
         )
     )
+    is_told = flaw is not None and flaw.reason in verdict.reasons
     return FitResult(
         method=method,
         status=outcome.status,
@@ -233,13 +282,14 @@ def fit_density(
         modes=last.modes,
         verdict=verdict,
         warnings=(
-            *warnings(last.search, target, run.trace, outcome, names),
-            *_fewer(len(evidence.x), n_judged),
+            *warnings(last.search, target, run.trace, outcome, names, None if is_told else flaw),
+            *_fewer(len(evidence.x), n_judged, len(last.draws), n_draws),
         ),
         errors=last.checks.errors,
         absent=np.array(last.checks.places).reshape(-1, target.dim),
         unseen=last.search.unseen,
         roots=roots,
+        flaw=flaw,
     )
 
 
@@ -253,6 +303,34 @@ class _Tried:
     draws: Array
     evidence: Evidence
     checks: Checks
+
+
+def _seconds_to_judge(search: SearchResult) -> float:
+    """Seconds that a draw costs besides its evaluation: made, weighed, and compared.
+
+    By a few of the local quadratic's, whose cost is that of its axes.
+    """
+    family = laplace(search.peak)
+    z = np.random.default_rng(0).standard_normal((_TIMED, family.dim))
+    seconds = []
+    for _ in range(3):  # the least, since others may use the machine
+        began = time.perf_counter()
+        family.push_forward(z)
+        seconds.append(time.perf_counter() - began)
+    return max(_TO_JUDGE * min(seconds) / _TIMED, 1e-9)
+
+
+def _flaw(tried: _Tried, names: Sequence[str]) -> Flaw | None:
+    evidence = tried.evidence
+    return find_flaw(
+        evidence.target,
+        evidence.x,
+        evidence.log_p,
+        evidence.gradient,
+        evidence.family.log_density_gradient,
+        names,
+        tried.search.first,
+    )
 
 
 def _searched(
@@ -304,11 +382,12 @@ def _cut(outcome: Outcome, n: int, wanted: int, clock: Clock | None) -> Outcome:
     return replace(outcome, status="budget", message=message)
 
 
-def _fewer(n: int, wanted: int) -> tuple[str, ...]:
-    """Warn of draws at which the budget did not cover an evaluation."""
+def _fewer(n: int, wanted: int, made: int, n_draws: int) -> tuple[str, ...]:
+    """Warn of draws that the budget did not cover, or an evaluation at them."""
     if n >= wanted:
         return ()
-    return (f"The budget ran out: the fit is judged by {n:,} draws instead of {wanted:,}.",)
+    text = f"The budget ran out: the fit is judged by {n:,} draws instead of {wanted:,}"
+    return (text + (f", and has {made:,} instead of {n_draws:,}." if made < n_draws else "."),)
 
 
 def _overdue(clock: Clock | None) -> str:

@@ -22,7 +22,9 @@ from stanrovi.families.mixture import Mixture
 from stanrovi.families.product import Product
 from stanrovi.families.rotation import symmetric_root
 from stanrovi.modes.found import SearchResult
+from stanrovi.modes.search import MOST_ORBITS
 from stanrovi.vi.components import (
+    CROWD,
     Part,
     mixture_of,
     normalised,
@@ -48,10 +50,12 @@ _SOUND_DRAWS = 256
 _CHECK_DRAWS = 512
 _LOCAL_DRAWS = 256
 _APART = 1e-3  # share of others up to which a component has its draws to itself
+_UNFELT, _REACH = 1e-6, 4  # share of a crowd's component at draws, moved away so many times
 _NEGLIGIBLE = 0.002
 # Before any fit: draws of each local Gaussian, and the weight by them below which none is made.
 _FIRST_DRAWS, _HOPELESS = 64, 1e-4
 _PRECISION, _MORE_DRAWS = 0.004, 1024  # of the weights; draws a component, where they are not
+_MOST_PAIRS = 20_000_000  # of draws and components, in memory at once
 _GOOD = 0.5  # nats of Jeffreys divergence below which a conditional component is taken
 
 
@@ -74,13 +78,20 @@ def fit_mixture(run: FitRun, search: SearchResult, settings: FamilySettings) -> 
         note = "One basin was found, so the mixture has one component. "
         return replace(single, message=note + single.message)
     notes: list[str] = []
-    parts, _ = weighed(run, parts_at(search.modes), draws=_FIRST_DRAWS)
+    begun = parts_at(search.modes)
+    parts, se = weighed(run, begun, draws=_FIRST_DRAWS)
     parts = _without_tiny(parts, notes, _HOPELESS)
+    endless = len(begun) >= MOST_ORBITS
+    if endless:
+        notes.append(
+            f"The search ended at {len(begun)} modes, with no end of them in sight: their local "
+            "Gaussians were weighed, and not refitted."
+        )
     product = ProductSettings(
         flexible=settings.marginals == "flexible", max_gradients=max(1500, 12 * run.target.dim)
     )
-    run.family, converged, se = mixture_of(parts), False, 0.0
-    for sweep in range(_SWEEPS):
+    run.family, converged = mixture_of(parts), False
+    for sweep in range(0 if endless else _SWEEPS):
         before = parts
         parts = _sweep(run, parts, product, sweep=sweep)
         parts = without_duplicates(parts, run.rng, notes)
@@ -92,8 +103,8 @@ def fit_mixture(run: FitRun, search: SearchResult, settings: FamilySettings) -> 
         alone = all(_stands_alone(parts, k, run.rng) for k in range(len(parts)))
         if converged and (alone or (sweep > 0 and still)):
             break
-    if se > _PRECISION:
-        parts, _ = weighed(run, parts, draws=_MORE_DRAWS)
+    if se > _PRECISION and not endless:
+        parts, _ = weighed(run, parts, draws=min(_MORE_DRAWS, _MOST_PAIRS // len(parts) ** 2))
     mixture = mixture_of(parts)
     message = " ".join([f"{len(mixture.components)} components{_shared(parts)}.", *notes])
     status: Status = "converged" if converged else "max_iterations"
@@ -115,7 +126,7 @@ def _sweep(run: FitRun, parts: list[Part], settings: ProductSettings, *, sweep: 
     for k, part in enumerate(parts):
         if part.settled and _stands_alone(parts, k, run.rng):
             continue
-        mixture = mixture_of(parts)
+        mixture = _felt_by(part, mixture_of(parts))
         terms = (-1.0, mixture.log_density_gradient), (1.0, part.family.log_density_gradient)
         localised = run.target.composed(terms=terms)
         local = FitRun(localised, run.rng, run.progress, run.trace, label="mixture")
@@ -125,6 +136,15 @@ def _sweep(run: FitRun, parts: list[Part], settings: ProductSettings, *, sweep: 
         parts = [*parts]
         parts[k] = replace(part, family=fit.family, settled=fit.status == "converged")
     return parts
+
+
+def _felt_by(part: Part, mixture: Mixture) -> Mixture:
+    """Of a crowd, what has a share near the draws of one, or wherever its fit may lead."""
+    if len(mixture.components) <= CROWD:
+        return mixture
+    x = part.family.sample(_LOCAL_DRAWS, np.random.default_rng(0))
+    center = x.mean(axis=0)
+    return mixture.near(np.concatenate([x, center + _REACH * (x - center)]), _UNFELT)
 
 
 def _stands_alone(parts: list[Part], k: int, rng: np.random.Generator) -> bool:
@@ -180,7 +200,9 @@ def _checked(run: FitRun, mixture: Mixture) -> Batch:
 
 
 def _without_tiny(parts: list[Part], notes: list[str], limit: float = _NEGLIGIBLE) -> list[Part]:
-    kept = [part for part in parts if part.weight / len(part.members) > limit]
+    """Drop components of next to no weight; of many, what is little may be much together."""
+    share = limit * min(1.0, 2 / sum(len(part.members) for part in parts))
+    kept = [part for part in parts if part.weight / len(part.members) > share]
     if len(kept) < len(parts):
         notes.append(f"{len(parts) - len(kept)} components of negligible weight were dropped.")
     return normalised(kept)

@@ -72,3 +72,29 @@ def test_a_tail_of_one_point_among_points_without_weight_is_not_heavy():
     weights[20], weights[400:600] = 0.02, 0.98 / 200
     _, heavy = spread(points[:, None], weights[:, None])
     assert not heavy[0]
+
+
+@pytest.mark.parametrize("sd", [0.0, 1.0, 5.0])
+def test_scales_of_many_are_those_of_each_alone(sd):
+    rng = np.random.default_rng(6)
+    x = np.column_stack([rng.standard_t(df, 2000) for df in (0.8, 1.5, 2.0, 4.0, 50.0)])
+    x = np.column_stack([x, np.zeros(2000), np.where(np.arange(2000) < 1900, 0.0, 1.0)])
+    order = np.argsort(x, axis=0)
+    raw = np.exp(sd * rng.standard_normal(2000))[order]
+    ranked, weights = np.take_along_axis(x, order, axis=0), raw / raw.sum(axis=0)
+    scale, heavy = spread(ranked, weights)
+    for j in range(x.shape[1]):
+        alone = spread(ranked[:, [j]], weights[:, [j]])
+        np.testing.assert_allclose(alone[0], scale[j], rtol=1e-12)
+        assert alone[1] == heavy[j]
+    assert heavy.any()
+    assert not heavy[5:].any()
+
+
+def test_levels_between_two_points_are_interpolated():
+    x = np.sort(np.random.default_rng(7).standard_cauchy((4001, 1)), axis=0)
+    weights = np.random.default_rng(8).dirichlet(np.ones(4001))[:, None]
+    scale, heavy = spread(x, weights)
+    low, high = np.interp([0.1587, 0.8413], np.cumsum(weights), x[:, 0])
+    assert heavy[0]
+    assert scale[0] == pytest.approx((high - low) / 2, rel=1e-12)

@@ -254,3 +254,33 @@ def test_a_mixture_in_four_hundred_dimensions_takes_steps():
     result = fit(density, "mixture", n_draws=1000)
     assert result.status == "converged"
     assert result.elbo == pytest.approx(0.0, abs=0.05)
+
+
+def waves(height, rate):
+    """A normal of standard deviation 5 with waves on it."""
+
+    def function(x):
+        wave = height * rate * np.sin(rate * x)
+        return (height * np.cos(rate * x) - x**2 / 50)[:, 0], -wave - x / 25
+
+    return FunctionDensity(function, 1)
+
+
+@pytest.mark.slow
+def test_a_crowd_of_modes_is_fitted_though_each_feels_its_neighbours_alone():
+    density = waves(3.0, 8.0)
+    result = fit(density, "mixture", 1)
+    x = np.linspace(-40, 40, 400_001)
+    p = np.exp(density.log_density_gradient(x[:, None])[0])
+    assert len(result.family.components) > module.CROWD
+    assert result.verdict.name == "ok"
+    assert result.family.sd()[0] == pytest.approx(np.sqrt(x**2 @ p / p.sum()), rel=0.01)
+
+
+@pytest.mark.slow
+def test_modes_without_end_are_told_and_not_refitted():
+    result = fit(waves(1.0, 1e6), "mixture", 1)
+    assert result.verdict.name == "suspect"
+    assert result.flaw is None  # its gradient is its own, though waves are finer than steps
+    assert "no end of them in sight" in result.message
+    assert result.n_gradients < 60_000
