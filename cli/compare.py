@@ -91,10 +91,10 @@ def command(
     trusted since there are several basins, the reference is what stanrovi sample
     draws. With --output DIR the draws (NetCDF), plots (PNG, SVG) and report.html are
     written; each fit is kept there as soon as it is done, and should the run end early,
-    --resume makes those that are missing.
+    or methods be added, --resume makes those that are missing.
     """
     from stanrovi.comparison.folder import comparison_files, write_comparison
-    from stanrovi.io.folders import filled_folder
+    from stanrovi.io.folders import KEPT, filled_folder
     from stanrovi.io.ledger import Ledger, agreed_seed
     from stanrovi.stan.nuts.csv_files import csv_files
     from stanrovi_cli.comparing import show_comparison
@@ -121,9 +121,12 @@ def command(
                 loaded, methods, seed, draws, stored, sampler, kept=kept, jobs=jobs, **nuts_settings
             )
             if output is not None:
+                assert path is not None
                 with (
                     working("drawing plots"),
-                    filled_folder(output, overwrite=True, keep=files, spent=True) as folder,
+                    filled_folder(
+                        output, overwrite=True, keep=files, own=[path], spent=[KEPT]
+                    ) as folder,
                 ):
                     write_comparison(
                         comparison, folder, commands=[_this_command(seed)], program=model.words

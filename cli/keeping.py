@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -94,16 +95,19 @@ class Drawn:
 
 @dataclass(frozen=True)
 class _Told:
-    """What a ledger tells of a run whose draws are in a file."""
+    """What a ledger tells of a run whose draws are in a file; and a hash of these."""
 
     warnings: list[str]
     trusted: bool
     reason: str
     attrs: list[str]
+    draws_hash: str
 
 
 class KeptRuns:
     """Runs by name; with a ledger in files beside it, those of an earlier program included.
+
+    A file lies in `stanrovi.io.folders.KEPT` until the comparison is there, then among its files.
 
     Parameters
     ----------
@@ -125,8 +129,10 @@ class KeptRuns:
         from stanrovi.errors import DrawsError, UsageError
 
         if name not in self._known and self._ledger and name in self._ledger.records:
-            with suppress(DrawsError, UsageError):  # gone, damaged, of another: made again
-                self._known[name] = self._read(name, self._ledger.records[name])
+            for path in (self._path(name), self._ledger.path.with_name(f"{name}.nc")):
+                with suppress(DrawsError, UsageError):  # gone, damaged, of another: made again
+                    self._known[name] = self._read(path, self._ledger.records[name])
+                    break
         return self._known.get(name)
 
     def add(self, name: str, run: Drawn) -> Drawn:
@@ -140,7 +146,8 @@ class KeptRuns:
                 path.parent.mkdir(exist_ok=True)
             write_netcdf(run.draws, path, overwrite=True)
             told = {"warnings": run.warnings, "trusted": run.trusted, "reason": run.reason}
-            self._ledger.append(name, told | {"attrs": list(run.draws.attrs)})
+            kept = {"attrs": list(run.draws.attrs), "draws_hash": _hash(run.draws)}
+            self._ledger.append(name, told | kept)
         return run
 
     def _remove(self) -> None:
@@ -152,14 +159,26 @@ class KeptRuns:
         assert self._ledger is not None
         return self._ledger.path.parent / KEPT / f"{name}.nc"
 
-    def _read(self, name: str, told: Mapping[str, Any]) -> Drawn:
+    def _read(self, path: Path, told: Mapping[str, Any]) -> Drawn:
         """Read draws, with those attributes that they had before they were written."""
+        from stanrovi.errors import DrawsError
         from stanrovi.io.ledger import kept_as
         from stanrovi.io.netcdf import read_draws
         from stanrovi.runs.record import is_of, not_of
 
-        kept, draws = kept_as(_Told, told), read_draws(self._path(name))
+        kept, draws = kept_as(_Told, told), read_draws(path)
+        if _hash(draws) != kept.draws_hash:
+            raise DrawsError(f"{path} holds other draws.")
         if self._model is not None and not is_of(self._model, draws.attrs):
             raise not_of(self._model, draws.attrs)
         attrs = {name: draws.attrs[name] for name in kept.attrs if name in draws.attrs}
         return Drawn(replace(draws, attrs=attrs), tuple(kept.warnings), kept.trusted, kept.reason)
+
+
+def _hash(draws: Draws) -> str:
+    """SHA-256 of the values of draws, by the names of their variables."""
+    found = hashlib.sha256()
+    for name, values in sorted(draws.posterior.items()):
+        found.update(f"{name} {values.shape} {values.dtype}".encode())
+        found.update(values.tobytes())
+    return found.hexdigest()

@@ -45,7 +45,7 @@ def filled_folder(
     keep: Iterable[Path] = (),
     own: Collection[Path] = (),
     names: Iterable[str] = (),
-    spent: bool = False,
+    spent: Collection[str] = (),
     listed: bool = True,
     stale: Collection[str] = (),
 ) -> Iterator[Path]:
@@ -74,8 +74,8 @@ def filled_folder(
         Files in ``path`` that the new run has written already, such as its ledger.
     names : iterable of str
         Paths in the folder that the block writes, as far as they are known; see `check_places`.
-    spent : bool
-        Whether `LEDGER` and `KEPT` in ``path`` are needed no more once it is filled.
+    spent : collection of str
+        Folders in ``path`` that are needed no more once it is filled, such as `KEPT`.
     listed : bool
         Whether the files are listed in the folder, for the next run that takes away those of this
         one; without, it takes away none but those that are ``stale``.
@@ -104,11 +104,11 @@ def filled_folder(
             with _turns(folder, staging):
                 check_output_folder(path, overwrite=overwrite)
                 if listed:
-                    _publish(staging, folder, {path.resolve() for path in keep}, own, spent=spent)
+                    _publish(staging, folder, {path.resolve() for path in keep}, own, spent)
                 else:
                     _replace(staging, folder, stale)
     except Exception:
-        if (own or spent) and (done := n_done(folder / LEDGER)):
+        if own and (done := n_done(folder / LEDGER)):
             logger.warning(
                 "%s keeps %s; the same again with --resume (resume=True) goes on with them.",
                 path, counted(done, "finished run"),
@@ -321,7 +321,7 @@ def _turns(folder: Path, staging: Path) -> Iterator[None]:
 
 
 def _publish(
-    staging: Path, folder: Path, keep: set[Path], own: Iterable[Path], *, spent: bool
+    staging: Path, folder: Path, keep: set[Path], own: Iterable[Path], spent: Collection[str]
 ) -> None:
     """Bring the files into place, take away those they replace, and list what is ours."""
     new = _digests(staging)
@@ -332,13 +332,11 @@ def _publish(
     check_places(folder, [*new, *stale, MANIFEST])
     listed = written | {n: digest for n, digest in earlier.items() if n not in stale}
     manifest = json.dumps(listed, indent=0) + "\n"
-    gone = {*stale, *new, MANIFEST} | ({LEDGER, f".{LEDGER}.lock", KEPT} if spent else set())
-    change = Change(folder, staging, gone)
+    change = Change(folder, staging, {*stale, *new, MANIFEST, *spent})
     write_text(staging / MANIFEST, manifest)
     change.make([*new, MANIFEST], ours, ours | written)
-    if spent and (folder / LEDGER).exists():  # files have come one by one
-        os.truncate(folder / LEDGER, 0)
-        remove_folder(folder / KEPT)
+    for name in spent:  # still there where files have come one by one
+        remove_folder(folder / name)
 
 
 def _replace(staging: Path, folder: Path, stale: Collection[str]) -> None:

@@ -76,11 +76,11 @@ def here(real: Callable[..., Any], *args: Any, jobs: int, **settings: Any) -> An
     return real(*args, jobs=0, **settings)
 
 
-def but_not(done: str) -> Callable[..., Drawn]:
+def but_not(*done: str) -> Callable[..., Drawn]:
     """Make runs, but none that is done already."""
 
     def make(model: sr.Model, *, method: str, **settings: Any) -> Drawn:
-        assert method != done
+        assert method not in done
         return drawn(model, method=method, **settings)
 
     return make
@@ -128,7 +128,26 @@ def test_a_comparison_that_is_ended_is_gone_on_with(
     assert resumed == compared("--seed", seed)
     names = {path.name for path in folder.iterdir()}
     own = {"comparison.json", "report.html", "plots", "mfvi.nc", "rovi.nc", "nuts.nc"}
-    assert names == own | {".stanrovi-files.json"}
+    assert names == own | {".stanrovi-files.json", LEDGER}
+
+
+def test_a_finished_comparison_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a command is ended after its result is there, and asked for again."""
+    folder = tmp_path / "out"
+    first = compared("--seed", 3, "--output", folder)
+    assert "holds 3 finished runs; go on with them" in run("--output", folder, code=2)[1]
+    monkeypatch.setattr("stanrovi_cli.running.drawn", but_not("mfvi", "rovi", "nuts"))
+    assert compared("--output", folder, "--resume") == first
+    methods = ("--methods", "mfvi,rovi,gaussian")
+    more = compared("--output", folder, "--resume", *methods)
+    assert [*more["methods"]] == ["mfvi", "rovi", "gaussian"]
+    assert {**more["methods"], "gaussian": None} == {**first["methods"], "gaussian": None}
+    shutil.copy(folder / "mfvi.nc", folder / "rovi.nc")  # made again, since somebody changed it
+    monkeypatch.setattr("stanrovi_cli.running.drawn", but_not("mfvi", "gaussian", "nuts"))
+    assert compared("--output", folder, "--resume", *methods) == more
+    assert not (folder / ".runs").exists()
 
 
 def test_runs_are_read_as_they_were(tmp_path: Path) -> None:

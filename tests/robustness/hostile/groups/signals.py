@@ -170,6 +170,8 @@ KILLS = (
          again=f"{RUNS} --resume"),
     killed("kill -9 while it publishes, compare", QUICK, SMALL, "out/comparison.json",
            again=f"{QUICK} --overwrite"),
+    killed("kill -9 once the report is there, compare", QUICK, SMALL, "out/report.html",
+           again=f"{QUICK} --resume"),
     killed("kill -9 while it publishes, hidden, compare", QUICK, SMALL, "out/.unfinished*",
            again=f"{QUICK} --resume"),
     killed("kill -9, fit", FIT, SMALL, 0.4, again=f"{FIT} --overwrite --method gaussian"),
