@@ -150,7 +150,7 @@ def _told(model: Model, modes: Sequence[Mode]) -> str:
     orbit = next(m.orbit for m in modes if m.symmetry is not None)
     first = next(k for k, m in enumerate(modes, 1) if m.orbit == orbit and m.symmetry is None)
     maps = [m.symmetry for m in modes if m.orbit == orbit and m.symmetry is not None]
-    said = min((by.told(model.unconstrained_names) for by in maps), key=len)
+    said = min((by.told(model.unconstrained_names) for by in maps), key=lambda it: (len(it), it))
     more = "" if len(maps) == 1 else f", and {len(maps) - 1} more of its kind"
     return (
         f"The density is the same with {said}{more}: {len(maps) + 1} modes say the same. All draws "

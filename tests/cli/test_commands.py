@@ -367,7 +367,7 @@ def test_compare_with_stored_reference_writes_everything(files, tmp_path):
     assert found["reference"]["trusted"] is True
     assert found["methods"].keys() == {"mfvi"}
     assert {path.name for path in output.glob("[!.]*")} == {
-        "mfvi.nc", "nuts.nc", "comparison.json", "plots", "report.html"
+        "mfvi.nc", "nuts.nc", "comparison.json", "plots", "report.html", "runs.jsonl"
     }  # fmt: skip
     assert json.loads((output / "comparison.json").read_text()) == found
     assert (output / "plots" / "marginals.png").stat().st_size > 10_000
@@ -459,13 +459,14 @@ def test_overwriting_leaves_nothing_of_an_earlier_run_and_all_that_is_foreign(fi
     (output / "gaussian.nc").write_bytes(files["mfvi"].read_bytes())  # the user's own by now
     before = {path.name: path.read_bytes() for path in output.glob("*.*")}
     run(*command, "--methods", "mfvi", "--reference", output / "notes.txt", code=1)
+    del before["runs.jsonl"]  # which begins anew at once
     assert {path.name: path.read_bytes() for path in output.glob("*.*")} == before
     run("report", output / "mfvi.nc", output / "nuts.nc", "--output", output, "--overwrite")
     assert (output / "rovi.nc").exists()
     run(*command, "--methods", "mixture", "--reference", output / "nuts.nc")
     assert {path.name for path in output.glob("[!.]*")} == {
         "comparison.json", "gaussian.nc", "mixture.nc", "notes.txt", "nuts.nc", "plots",
-        "report.html",
+        "report.html", "runs.jsonl",
     }  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """Draws in one labelling, of fits and of samples."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,13 @@ def test_a_fit_of_three_labels_has_all_six_and_relabelled_one(model, fit):
     assert set(found.summary().columns) >= {"mean", "sd"}
     assert sr.from_arviz(found.to_arviz()).attrs["relabelled"] == found.reason
     assert "83%" in repr(found) or "84%" in repr(found)
+
+
+def test_the_reason_does_not_rest_on_the_order_of_equal_modes(model, fit):
+    first, *others = fit.modes
+    turned = replace(fit.result, modes=(first, *reversed(others)))
+    again = sr.relabel(replace(fit, result=turned), model)
+    assert again.reason == sr.relabel(fit, model).reason
 
 
 @pytest.mark.slow

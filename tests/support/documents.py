@@ -130,8 +130,12 @@ def commands(text: str) -> Iterator[tuple[str, str]]:
 
 
 def masked(text: str) -> tuple[str, list[float]]:
-    """Words of a text, with # for numbers, and the numbers; seconds are anybody's guess."""
+    """Words of a text, with # for numbers, and the numbers.
+
+    Seconds are anybody's guess, and so is how many threads they are worth.
+    """
     text = SECONDS.sub("# s", re.sub("[─═-]{3,}", " ", text))
+    text = re.sub(r"\d+ threads?", "# threads", text)
     numbers = [float(number.replace(",", "")) for number in NUMBER.findall(text)]
     return " ".join(NUMBER.sub("#", text).split()), numbers
 
