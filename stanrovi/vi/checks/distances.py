@@ -41,6 +41,15 @@ def weighted_w1(values: Array, first: Array, second: Array) -> tuple[Array, Arra
     return w1, noise
 
 
+def without_noise(error: Array, noise: Array) -> Array:
+    """What is left of errors (k,) without their noise, in quadrature; of any size, none below 0."""
+    share = np.divide(
+        np.minimum(noise, error), error,
+        out=np.zeros_like(error), where=np.isfinite(error) & (error > 0),
+    )  # fmt: skip
+    return error * np.sqrt(1 - share**2)
+
+
 def _block(values: Array, first: Array, second: Array) -> tuple[Array, Array]:
     # Quantities are rows here: what runs over points runs over memory.
     rows = np.ascontiguousarray(values.T)

@@ -19,7 +19,7 @@ from stanrovi.scalars import Scalars, first_of_copies, varying
 from stanrovi.target import Array, BudgetExhausted
 from stanrovi.vi.checks.basins import shifts
 from stanrovi.vi.checks.chains import from_chains, gradients_of
-from stanrovi.vi.checks.distances import spread, weighted_w1
+from stanrovi.vi.checks.distances import spread, weighted_w1, without_noise
 from stanrovi.vi.checks.evidence import Evidence
 from stanrovi.vi.checks.normal_scores import NormalScores
 from stanrovi.vi.checks.scores import from_scores
@@ -151,7 +151,7 @@ def marginal_errors(
         ), weighted
     first, second = first / first.sum(), second / second.sum()
     w1, noise = weighted_w1(values, first, second)
-    error = np.sqrt(np.maximum(w1**2 - noise**2, 0.0))
+    error = without_noise(w1, noise)
     # A tail that no widening explains is mass inside, which scores and chains do not see.
     found = _Found(
         scalars.names, error, noise, vague=weighted.size < _VAGUE, inside=not khat < _INSIDE
@@ -239,7 +239,7 @@ def _look_at_chains(
     except BudgetExhausted:
         return
     if not moved.stuck:
-        error = np.sqrt(np.maximum(moved.error**2 - moved.noise**2, 0.0))
+        error = without_noise(moved.error, moved.noise)
         noise = _DISTRUST * moved.noise
         found.settle(found.open & (noise < found.noise), error, noise, "chains")
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, wasserstein_distance
 
-from stanrovi.vi.checks.distances import spread, weighted_w1
+from stanrovi.vi.checks.distances import spread, weighted_w1, without_noise
 
 
 def even(n):
@@ -98,3 +98,10 @@ def test_levels_between_two_points_are_interpolated():
     low, high = np.interp([0.1587, 0.8413], np.cumsum(weights), x[:, 0])
     assert heavy[0]
     assert scale[0] == pytest.approx((high - low) / 2, rel=1e-12)
+
+
+def test_errors_without_their_noise():
+    error = np.array([5.0, 1.0, 0.0, 5e200, 1e-300, np.inf, np.inf, np.nan, 2.0])
+    noise = np.array([3.0, 2.0, 0.0, 3e200, 1.0, 1.0, np.inf, 1.0, np.inf])
+    expected = [4.0, 0.0, 0.0, 4e200, 0.0, np.inf, np.inf, np.nan, 0.0]
+    np.testing.assert_allclose(without_noise(error, noise), expected, rtol=1e-14)
