@@ -42,7 +42,7 @@ def weighted_w1(values: Array, first: Array, second: Array) -> tuple[Array, Arra
 
 
 def without_noise(error: Array, noise: Array) -> Array:
-    """What is left of errors (k,) without their noise, in quadrature; of any size, none below 0."""
+    """Take the noise out of errors (k,) of any size, in quadrature; none gets below 0."""
     share = np.divide(
         np.minimum(noise, error), error,
         out=np.zeros_like(error), where=np.isfinite(error) & (error > 0),
