@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import binom
+from scipy.special import bdtr
 
 from stanrovi.calibration.ranks import ParameterCalibration, RankTable
 from stanrovi.calibration.uniformity import count_at_most, rank_edges
@@ -43,7 +43,9 @@ def plot_ranks(table: RankTable, count: int = 12) -> Figure:
     n, draws = table.n_simulations, table.draws
     edges = rank_edges(n, draws)
     share = np.diff(edges) / (draws + 1)
-    low, high = (np.append(b, b[-1]) for b in binom.interval(0.99, n, share))
+    counts = np.arange(n + 1)
+    bands = [np.searchsorted(bdtr(counts, n, s), [0.005, 0.995]) for s in [*share, share[-1]]]
+    low, high = np.transpose(bands)
     with _panels(table, count) as (figure, panels):
         for axis, parameter in panels:
             axis.fill_between(edges, low, high, step="post", color=REFERENCE_FILL, lw=0)

@@ -135,6 +135,9 @@ def test_a_finished_comparison_is_gone_on_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where a command is ended after its result is there, and asked for again."""
+    program = tmp_path / "m.stan"
+    program.write_text("parameters { vector[2] x; } model { x ~ std_normal(); }")
+    monkeypatch.setitem(globals(), "WORDS", ["compare", str(program), *WORDS[2:]])
     folder = tmp_path / "out"
     first = compared("--seed", 3, "--output", folder)
     assert "holds 3 finished runs; go on with them" in run("--output", folder, code=2)[1]
