@@ -120,8 +120,7 @@ def command(
             comparison = run_comparison(
                 loaded, methods, seed, draws, stored, sampler, kept=kept, jobs=jobs, **nuts_settings
             )
-            if output is not None:
-                assert path is not None
+            if output is not None and path is not None:
                 with (
                     working("drawing plots"),
                     filled_folder(

@@ -129,16 +129,21 @@ def checked_mapping(name: str, value: Mapping[str, Any] | None, of: str) -> dict
     """
     if value is None:
         return {}
-    try:
-        given = dict(value) if isinstance(value, Mapping) else None
-    except Exception:  # anybody may have written its type
-        given = None
+    given = as_mapping(value)
     if given is None:
         raise UsageError(f"{name} must be a mapping of {of}, not {told(value)}.")
     for key in given:
         if not isinstance(key, str):
             raise UsageError(f"{name} must be a mapping of {of}; {told(key)} in it is no name.")
     return given
+
+
+def as_mapping(value: object) -> dict[Any, Any] | None:
+    """Copy a mapping; None of anything else, and of one that cannot be read."""
+    try:
+        return dict(value) if isinstance(value, Mapping) else None
+    except Exception:  # anybody may have written its type
+        return None
 
 
 def listed(name: str, values: Iterable[Any]) -> list[Any]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stanrovi.arguments import check_choice, checked_text, listed, told
+from stanrovi.arguments import as_mapping, check_choice, checked_text, listed, told
 from stanrovi.errors import DrawsError, StanroviError, UsageError
 from stanrovi.scalars import element_names
 from stanrovi.vi.facts import FitFacts
@@ -296,10 +296,7 @@ def is_scalar(value: object) -> bool:
 
 
 def _require_named(what: str, values: object) -> None:
-    try:
-        names = list(values) if isinstance(values, Mapping) else None
-    except Exception:  # anybody may have written its type
-        names = None
+    names = as_mapping(values)
     if names is None:
         raise DrawsError(f"{what} must be a mapping of names to values, not {told(values)}.")
     for name in names:
